@@ -1,0 +1,144 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Conditions that both kinds have.
+const (
+	// ConditionReady sums up the kind's other conditions.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while the operator works towards the spec, and absent otherwise. A
+	// routine refresh of a healthy token does not set it.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True while nothing moves until a person does something, and absent otherwise.
+	// Reconciling and Stalled are never both there.
+	ConditionStalled = "Stalled"
+)
+
+// Conditions of a KeycardResource. Ready is True when all three are.
+const (
+	// ConditionCredentialsValid is True when both Secrets are there and well-formed, and the zone accepted
+	// the service account.
+	ConditionCredentialsValid = "CredentialsValid"
+	// ConditionProviderRegistered is True when the zone has an OAuth provider with this app's client id.
+	ConditionProviderRegistered = "ProviderRegistered"
+	// ConditionResourceRegistered is True when the zone has the resource as the spec wants it.
+	ConditionResourceRegistered = "ResourceRegistered"
+)
+
+// Conditions of a ConfluenceTokenBinding. Ready is True when all three are and the token in the Secret
+// has more than a minimum of its life left.
+const (
+	// ConditionResourceReady is True when the KeycardResource is registered and admits this namespace.
+	ConditionResourceReady = "ResourceReady"
+	// ConditionTokenIssued is True when the zone issued a token for this spec that has not expired.
+	ConditionTokenIssued = "TokenIssued"
+	// ConditionSecretSynced is True when the Secret holds that token in the wanted layout.
+	ConditionSecretSynced = "SecretSynced"
+)
+
+// Reasons of both kinds.
+const (
+	// ReasonReady: everything is as the spec wants it.
+	ReasonReady = "Ready"
+	// ReasonProgressing: the operator is working on it for the first time, or after a change of the spec.
+	ReasonProgressing = "Progressing"
+	// ReasonProgressingWithRetry: the operator is working on it, and retries after a failure.
+	ReasonProgressingWithRetry = "ProgressingWithRetry"
+	// ReasonPending: an earlier condition has to become True first.
+	ReasonPending = "Pending"
+	// ReasonSuspended: spec.suspend is true.
+	ReasonSuspended = "Suspended"
+	// ReasonSecretNotFound: a Secret the spec refers to does not exist. Creating it is enough.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretInvalid: a Secret the spec refers to lacks a key or holds a malformed value. Mending it is
+	// enough.
+	ReasonSecretInvalid = "SecretInvalid"
+	// ReasonZoneUnreachable: the zone or the management API does not answer, or answers with an error of
+	// its own. Retried with backoff.
+	ReasonZoneUnreachable = "ZoneUnreachable"
+	// ReasonThrottled: the zone asked for a pause. Retried after it.
+	ReasonThrottled = "Throttled"
+	// ReasonClientRejected: the zone refused the client id and secret, or the application's token.
+	ReasonClientRejected = "ClientRejected"
+	// ReasonRequestRejected: the zone refused the request as it is. The message has the zone's words.
+	ReasonRequestRejected = "RequestRejected"
+	// ReasonEndpointNotAllowed: a URL of the spec is one that the operator's flags do not allow.
+	ReasonEndpointNotAllowed = "EndpointNotAllowed"
+)
+
+// Reasons of a KeycardResource.
+const (
+	// ReasonAccepted: both Secrets are well-formed and the zone accepted the service account.
+	ReasonAccepted = "Accepted"
+	// ReasonUnknownCatalogEntry: the catalog has no entry of this name.
+	ReasonUnknownCatalogEntry = "UnknownCatalogEntry"
+	// ReasonUnknownScope: the catalog entry does not know a scope that the spec names.
+	ReasonUnknownScope = "UnknownScope"
+	// ReasonRegistered: the object is in the zone as the spec wants it.
+	ReasonRegistered = "Registered"
+	// ReasonShared: the zone's provider was made by somebody else for the same OAuth app, and is used as it is.
+	ReasonShared = "Shared"
+	// ReasonProviderConflict: the zone's provider for this upstream has another OAuth app.
+	ReasonProviderConflict = "ProviderConflict"
+	// ReasonIdentifierInUse: the resource's identifier is taken in the zone by an object the operator did
+	// not create.
+	ReasonIdentifierInUse = "IdentifierInUse"
+	// ReasonDeleting: the operator is removing the objects it created in the zone.
+	ReasonDeleting = "Deleting"
+)
+
+// Reasons of a ConfluenceTokenBinding.
+const (
+	// ReasonResourceNotFound: the KeycardResource does not exist or does not admit this namespace. The two
+	// are not told apart, so that a stranger learns nothing.
+	ReasonResourceNotFound = "ResourceNotFound"
+	// ReasonResourceNotReady: the KeycardResource is not registered in the zone yet.
+	ReasonResourceNotReady = "ResourceNotReady"
+	// ReasonResourceRegistered: the KeycardResource can be used.
+	ReasonResourceRegistered = "ResourceRegistered"
+	// ReasonIssued: the zone issued a token.
+	ReasonIssued = "Issued"
+	// ReasonRefreshFailing: the token is good, but the exchange for the next one fails. The message has the cause.
+	ReasonRefreshFailing = "RefreshFailing"
+	// ReasonTokenExpiring: the exchange for the next token fails, and the present one is about to expire.
+	ReasonTokenExpiring = "TokenExpiring"
+	// ReasonTokenExpired: the token in the Secret has expired.
+	ReasonTokenExpired = "TokenExpired"
+	// ReasonTokenUnusable: the zone answered with a token that cannot be used, for example one with control characters.
+	ReasonTokenUnusable = "TokenUnusable"
+	// ReasonLifetimeTooShort: the token lives too short for a mounted Secret to follow.
+	ReasonLifetimeTooShort = "LifetimeTooShort"
+	// ReasonConsentRequired: the person has not consented, or revoked her consent.
+	ReasonConsentRequired = "ConsentRequired"
+	// ReasonAccessDenied: the zone's access policies forbid it.
+	ReasonAccessDenied = "AccessDenied"
+	// ReasonSubjectUnsupported: this version of the operator cannot serve the subject or application the spec names.
+	ReasonSubjectUnsupported = "SubjectUnsupported"
+	// ReasonNoAccessibleSites: the grant covers no Atlassian site.
+	ReasonNoAccessibleSites = "NoAccessibleSites"
+	// ReasonSiteNotAccessible: the grant does not cover the site that the spec names.
+	ReasonSiteNotAccessible = "SiteNotAccessible"
+	// ReasonSiteAmbiguous: the grant covers several sites, and the spec names none.
+	ReasonSiteAmbiguous = "SiteAmbiguous"
+	// ReasonAtlassianUnreachable: Atlassian's API does not answer, or answers with an error of its own.
+	ReasonAtlassianUnreachable = "AtlassianUnreachable"
+	// ReasonScopeNotOffered: the spec asks for a scope the KeycardResource does not offer.
+	ReasonScopeNotOffered = "ScopeNotOffered"
+	// ReasonScopeReduced: the zone granted fewer scopes than the spec asks for.
+	ReasonScopeReduced = "ScopeReduced"
+	// ReasonSynced: the Secret holds the token.
+	ReasonSynced = "Synced"
+	// ReasonSecretConflict: a Secret of that name exists and belongs to somebody else.
+	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretWriteFailed: the cluster refused the write of the Secret.
+	ReasonSecretWriteFailed = "SecretWriteFailed"
+)
+
+// Reasons of events that are not reasons of conditions.
+const (
+	// EventTokenIssued: the first token, or the first one after a failure, is in the Secret.
+	EventTokenIssued = "TokenIssued"
+	// EventOrphaned: objects of the operator stay in the zone, because they could not be removed.
+	EventOrphaned = "ExternalObjectOrphaned"
+)

@@ -1,0 +1,273 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// ConfluenceTokenBinding keeps a short-lived Confluence token fresh in a Secret. It says who calls, on
+// whose behalf and with which scopes; the operator exchanges tokens at the zone (RFC 8693) and writes the
+// Secret before the previous token expires.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,shortName=ctb,categories=keycard
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.spec.secret.name`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
+// +kubebuilder:printcolumn:name="Refresh",type=string,priority=1,JSONPath=`.status.refreshAt`
+// +kubebuilder:printcolumn:name="User",type=string,priority=1,JSONPath=`.spec.subject.user`
+// +kubebuilder:printcolumn:name="Site",type=string,priority=1,JSONPath=`.status.site.url`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:selectablefield:JSONPath=`.spec.resourceRef.name`
+// +kubebuilder:selectablefield:JSONPath=`.spec.secret.name`
+type ConfluenceTokenBinding struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the user wants. The operator never writes it.
+	// +required
+	Spec ConfluenceTokenBindingSpec `json:"spec,omitzero"`
+
+	// status is what the operator saw and did.
+	// +optional
+	Status ConfluenceTokenBindingStatus `json:"status,omitzero"`
+}
+
+// ConfluenceTokenBindingSpec is the token that is wanted.
+type ConfluenceTokenBindingSpec struct {
+	// resourceRef names the KeycardResource whose API the token is for.
+	// +required
+	ResourceRef KeycardResourceReference `json:"resourceRef,omitzero"`
+
+	// application says which application of the zone makes the exchange: who calls.
+	// +required
+	Application Application `json:"application,omitzero"`
+
+	// subject says on whose behalf the application calls.
+	// +required
+	Subject Subject `json:"subject,omitzero"`
+
+	// scopes the token shall have, out of those the resource offers. Absent means all of them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:XValidation:rule="self.all(s, s.matches('^[!#-Z^-~]+$'))",message="each scope must be visible ASCII without spaces, quotes, brackets and backslashes (RFC 6749 section 3.3)"
+	// +kubebuilder:validation:XValidation:rule="self.all(s, self.exists_one(t, t == s))",message="lists a scope twice; remove one of them"
+	// +kubebuilder:validation:XValidation:rule="!('offline_access' in self)",message="offline_access is added by the operator; remove it"
+	Scopes []Scope `json:"scopes,omitempty"`
+
+	// site says which Atlassian site the token is used with. It may be left out when the grant has one.
+	// +optional
+	Site *Site `json:"site,omitempty"`
+
+	// secret is the Secret to write, in the namespace of this object.
+	// +required
+	Secret OutputSecret `json:"secret,omitzero"`
+
+	// suspend stops the operator from exchanging tokens for this object while true. The Secret stays as
+	// it is, and its token lapses when its time comes.
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"` //nolint:kubeapilinter // the name and type that Flux, Jobs and CronJobs use
+}
+
+// KeycardResourceReference names a KeycardResource.
+type KeycardResourceReference struct {
+	// name of the KeycardResource.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a KeycardResource: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	Name string `json:"name,omitempty"`
+
+	// namespace of the KeycardResource; its allowedNamespaces has to admit this one. Absent means the
+	// namespace of this object.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must be the name of a namespace: lower-case letters, digits and '-', starting and ending with a letter or digit"
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// Application says which application of the zone makes the exchange. Exactly one field is set.
+// +kubebuilder:validation:ExactlyOneOf=serviceAccountName;clientSecretRef
+type Application struct {
+	// serviceAccountName is a ServiceAccount in the namespace of this object. The operator requests a
+	// token for it, with the zone as its only audience, and the zone knows the application by it:
+	// no secret is stored.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a ServiceAccount: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+
+	// clientSecretRef names a Secret with the application's client id and client secret (keys client_id
+	// and client_secret).
+	// +optional
+	ClientSecretRef *LocalSecretReference `json:"clientSecretRef,omitempty"`
+}
+
+// Subject says on whose behalf the application calls. Exactly one field is set.
+// +kubebuilder:validation:ExactlyOneOf=user;accessTokenSecretRef;refreshTokenSecretRef;application
+type Subject struct {
+	// user is a person, by the identifier the zone knows her by. The application impersonates her, which
+	// needs her consent once and an access policy that permits it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[^[:cntrl:]<>]+$')",message="must be a user's identifier in the zone, without control characters, '<' and '>'"
+	User string `json:"user,omitempty"`
+
+	// accessTokenSecretRef names a key of a Secret that holds an access token of the zone for the
+	// person. Somebody else keeps it fresh; each change leads to an exchange.
+	// +optional
+	AccessTokenSecretRef *SecretKeyReference `json:"accessTokenSecretRef,omitempty"`
+
+	// refreshTokenSecretRef names a key of a Secret that holds a refresh token of the zone for the
+	// person. The operator keeps that session alive.
+	// +optional
+	RefreshTokenSecretRef *SecretKeyReference `json:"refreshTokenSecretRef,omitempty"`
+
+	// application means that the application calls as itself, where the zone permits that.
+	// +optional
+	Application *ApplicationSubject `json:"application,omitempty"`
+}
+
+// ApplicationSubject means that the application calls as itself. It has no fields.
+type ApplicationSubject struct{}
+
+// Site is an Atlassian site.
+type Site struct {
+	// url of the site, for example https://acme.atlassian.net.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the site's address in lower case, for example https://acme.atlassian.net, without path or trailing slash"
+	URL string `json:"url,omitempty"`
+}
+
+// OutputSecret is the Secret the operator writes.
+type OutputSecret struct {
+	// name of the Secret. Immutable: pods mount it by name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Secret: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="is immutable, because pods mount the Secret by name; create another ConfluenceTokenBinding for another Secret"
+	Name string `json:"name,omitempty"`
+
+	// formats adds files for particular clients: Header (authorization header for curl -H @file), Curl
+	// (configuration for curl -K), Env (shell assignments), Properties (key=value). The keys token,
+	// token.json, expires_at, base_url and cloud_id are always there.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	Formats []Format `json:"formats,omitempty"`
+
+	// labels to put on the Secret. Nothing is copied from this object's own labels.
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k).hasValue())",message="each label's key must be a qualified name, for example example.com/team"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 63 && !format.labelValue().validate(self[k]).hasValue())",message="each label's value must be at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k == 'app.kubernetes.io/managed-by' || k == 'app.kubernetes.io/instance' || k.matches('^([a-z0-9.-]+[.])?(keycard[.]cloud|kubernetes[.]io|k8s[.]io|argoproj[.]io|fluxcd[.]io|helm[.]sh)/') && !k.startsWith('app.kubernetes.io/'))",message="uses a reserved prefix: keys of keycard.cloud, kubernetes.io, k8s.io, argoproj.io, fluxcd.io and helm.sh, and app.kubernetes.io/managed-by and /instance, belong to others"
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// annotations to put on the Secret. Nothing is copied from this object's own annotations.
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k).hasValue())",message="each annotation's key must be a qualified name, for example example.com/team"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 1024)",message="each annotation's value must be at most 1024 characters"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.matches('^([a-z0-9.-]+[.])?(keycard[.]cloud|kubernetes[.]io|k8s[.]io|fluxcd[.]io|helm[.]sh)/') || k == 'argocd.argoproj.io/tracking-id')",message="uses a reserved prefix: keys of keycard.cloud, kubernetes.io, k8s.io, fluxcd.io and helm.sh, and argocd.argoproj.io/tracking-id, belong to others"
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// Format is a form in which a client reads the token.
+// +kubebuilder:validation:Enum=Header;Curl;Env;Properties
+type Format string
+
+// The formats.
+const (
+	// FormatHeader adds the keys authorization ("Bearer …") and header ("Authorization: Bearer …").
+	FormatHeader Format = "Header"
+	// FormatCurl adds the key curlrc, a configuration file for curl -K.
+	FormatCurl Format = "Curl"
+	// FormatEnv adds the key env, assignments that a POSIX shell can source.
+	FormatEnv Format = "Env"
+	// FormatProperties adds the key atlassian.properties, lines of key=value.
+	FormatProperties Format = "Properties"
+)
+
+// ConfluenceTokenBindingStatus is what the operator saw and did.
+type ConfluenceTokenBindingStatus struct {
+	// conditions: Ready means that the token in the Secret works now: it is there, unexpired and for this
+	// spec. It sums up ResourceReady, TokenIssued and SecretSynced. Reconciling is there while the
+	// operator works towards the spec, Stalled while it waits for a person.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation of the spec this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// issuedAt is when the token in the Secret was received.
+	// +optional
+	IssuedAt *metav1.Time `json:"issuedAt,omitempty"`
+
+	// expiresAt is when the token in the Secret expires.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// refreshAt is when the operator will exchange for the next token.
+	// +optional
+	RefreshAt *metav1.Time `json:"refreshAt,omitempty"`
+
+	// scopes are the scopes the token was granted.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Scopes []Scope `json:"scopes,omitempty"`
+
+	// site is the Atlassian site the token is used with.
+	// +optional
+	Site *SiteStatus `json:"site,omitempty"`
+
+	// consentURL is where the person consents. It is set while her consent is missing.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	ConsentURL string `json:"consentURL,omitempty"`
+}
+
+// SiteStatus is the Atlassian site a token is used with.
+type SiteStatus struct {
+	// url of the site.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	URL string `json:"url,omitempty"`
+
+	// cloudID is Atlassian's id of the site.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	CloudID string `json:"cloudID,omitempty"`
+}
+
+// ConfluenceTokenBindingList is a list of ConfluenceTokenBindings.
+// +kubebuilder:object:root=true
+type ConfluenceTokenBindingList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ConfluenceTokenBinding `json:"items"`
+}

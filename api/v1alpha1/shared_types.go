@@ -1,0 +1,75 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// LocalSecretReference names a Secret in the namespace of the object that refers to it.
+type LocalSecretReference struct {
+	// name of the Secret, in the same namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Secret: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	Name string `json:"name,omitempty"`
+}
+
+// SecretKeyReference names one key of a Secret in the namespace of the object that refers to it.
+type SecretKeyReference struct {
+	// name of the Secret, in the same namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Secret: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	Name string `json:"name,omitempty"`
+
+	// key in the Secret's data that holds the value.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="must be a key of a Secret: letters, digits, '-', '_' and '.'"
+	Key string `json:"key,omitempty"`
+}
+
+// Scope is one OAuth scope (RFC 6749 section 3.3), for example read:confluence-content.all.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=128
+type Scope string
+
+// Keys of the Secrets that users write. They are the same for the zone's service account, the
+// Atlassian OAuth app and a Keycard application.
+const (
+	// ClientIDKey is the key of the OAuth client id.
+	ClientIDKey = "client_id"
+	// ClientSecretKey is the key of the OAuth client secret.
+	ClientSecretKey = "client_secret" // #nosec G101 -- the name of a key, not a credential
+)
+
+// Names the operator writes into the cluster.
+const (
+	// Finalizer keeps a KeycardResource with deletionPolicy Delete until its objects in the zone are gone.
+	Finalizer = "keycard.cloud/zone-objects"
+	// FieldManager owns the fields of the output Secret (server-side apply).
+	FieldManager = "keycard-operator"
+
+	// ManagedByLabel marks the Secrets that the operator writes.
+	ManagedByLabel = "app.kubernetes.io/managed-by"
+	// ManagedByValue is the value of ManagedByLabel.
+	ManagedByValue = "keycard-operator"
+
+	// IssuedAtAnnotation is when the token in the Secret was received (RFC 3339, UTC).
+	IssuedAtAnnotation = "keycard.cloud/issued-at"
+	// ExpiresAtAnnotation is when the token in the Secret expires (RFC 3339, UTC).
+	ExpiresAtAnnotation = "keycard.cloud/expires-at"
+	// ExchangeHashAnnotation fingerprints everything a token depends on: zone, resource, application,
+	// subject, scopes and site. A difference means that the token is for another spec.
+	ExchangeHashAnnotation = "keycard.cloud/exchange-hash"
+	// LayoutHashAnnotation fingerprints how the token is laid out in the Secret: formats, labels,
+	// annotations. A difference means that the Secret is rendered again, from the same token.
+	LayoutHashAnnotation = "keycard.cloud/layout-hash"
+	// ScopesAnnotation lists the granted scopes, separated by spaces.
+	ScopesAnnotation = "keycard.cloud/scopes"
+	// SiteURLAnnotation is the Atlassian site the token is used with.
+	SiteURLAnnotation = "keycard.cloud/site-url"
+	// CloudIDAnnotation is Atlassian's id of that site.
+	CloudIDAnnotation = "keycard.cloud/cloud-id"
+)
