@@ -1,0 +1,191 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package schedule_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/keycardai/keycard-operator/internal/schedule"
+)
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func TestRefreshAt(t *testing.T) {
+	tests := map[string]struct {
+		lifetime         time.Duration
+		earliest, latest time.Duration // after the issue
+	}{
+		"an hour, as Atlassian gives":           {time.Hour, 34 * time.Minute, 40 * time.Minute},
+		"a day":                                 {24 * time.Hour, 816 * time.Minute, 16 * time.Hour},
+		"ten minutes leave the kubelet time":    {10 * time.Minute, 340 * time.Second, 400 * time.Second},
+		"five minutes leave the kubelet time":   {5 * time.Minute, 120 * time.Second, 150 * time.Second},
+		"a minute is split in half":             {time.Minute, 24 * time.Second, 30 * time.Second},
+		"half a minute is at the least spacing": {30 * time.Second, 15 * time.Second, 15 * time.Second},
+		"ten seconds can't be kept fresh":       {10 * time.Second, 15 * time.Second, 15 * time.Second},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			life := schedule.NewLife(epoch, tc.lifetime)
+			for i := range 200 {
+				got := schedule.RefreshAt(life, fmt.Sprintf("uid-%d", i)).Sub(epoch)
+				if got < tc.earliest || got > tc.latest {
+					t.Fatalf("refresh after %v, want within [%v, %v]", got, tc.earliest, tc.latest)
+				}
+			}
+		})
+	}
+}
+
+func TestNewLife(t *testing.T) {
+	tests := map[string]struct{ announced, want time.Duration }{
+		"as announced":      {time.Hour, time.Hour},
+		"not announced":     {0, schedule.AssumedLifetime},
+		"negative":          {-time.Second, schedule.AssumedLifetime},
+		"a year":            {365 * 24 * time.Hour, schedule.MaxLifetime},
+		"parts of a second": {90*time.Second + 900*time.Millisecond, 90 * time.Second},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			life := schedule.NewLife(epoch.Add(700*time.Millisecond), tc.announced)
+			if got := life.Lifetime(); got != tc.want {
+				t.Errorf("lifetime %v, want %v", got, tc.want)
+			}
+			if !life.IssuedAt.Equal(epoch) {
+				t.Errorf("issued at %v, want whole seconds", life.IssuedAt)
+			}
+		})
+	}
+}
+
+func TestFloorAndMount(t *testing.T) {
+	tests := map[string]struct {
+		lifetime, floor time.Duration // floor: before the expiry
+		tooShort        bool
+	}{
+		"an hour":      {time.Hour, 2 * time.Minute, false},
+		"five minutes": {5 * time.Minute, time.Minute, false},
+		"four minutes": {4 * time.Minute, 48 * time.Second, false},
+		"a minute":     {time.Minute, 12 * time.Second, true},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			life := schedule.NewLife(epoch, tc.lifetime)
+			if got := life.ExpiresAt.Sub(schedule.FloorAt(life)); got != tc.floor {
+				t.Errorf("floor %v before the expiry, want %v", got, tc.floor)
+			}
+			if got := schedule.TooShortToMount(life); got != tc.tooShort {
+				t.Errorf("too short to mount: %v, want %v", got, tc.tooShort)
+			}
+		})
+	}
+}
+
+// Any token that lives half a minute or more is refreshed before its floor, never within the least
+// spacing, and at the same time whenever it is computed.
+func TestRefreshIsNeverLateAndNeverTooSoon(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lifetime := time.Duration(rapid.Int64Range(int64(30*time.Second), int64(24*time.Hour)).Draw(t, "lifetime"))
+		seed := rapid.String().Draw(t, "seed")
+		life := schedule.NewLife(epoch.Add(time.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "offset"))), lifetime)
+
+		at := schedule.RefreshAt(life, seed)
+		if at.After(schedule.FloorAt(life)) {
+			t.Fatalf("refresh at %v is after the floor %v", at, schedule.FloorAt(life))
+		}
+		if at.Sub(life.IssuedAt) < schedule.MinInterval {
+			t.Fatalf("refresh %v after the issue", at.Sub(life.IssuedAt))
+		}
+		if !schedule.TooShortToMount(life) && life.ExpiresAt.Sub(at) < schedule.MountPropagation {
+			t.Fatalf("%v is left for the mounted file", life.ExpiresAt.Sub(at))
+		}
+		if again := schedule.RefreshAt(life, seed); !again.Equal(at) {
+			t.Fatalf("moved from %v to %v", at, again)
+		}
+	})
+}
+
+// Thousands of cycles with outages and restarts: a token is replaced before it expires whenever the
+// outage is shorter than what the schedule leaves, and no two exchanges are closer than the least spacing.
+func TestSimulatedLives(t *testing.T) {
+	cycles := 0
+	rapid.Check(t, func(t *rapid.T) {
+		lifetime := time.Duration(rapid.IntRange(60, 86400).Draw(t, "seconds")) * time.Second
+		seed := rapid.StringMatching(`[0-9a-f]{8}`).Draw(t, "uid")
+		now := epoch
+		life := schedule.NewLife(now, lifetime)
+		for range 50 {
+			cycles++
+			outage := time.Duration(rapid.Int64Range(0, int64(lifetime/8)).Draw(t, "outage"))
+			at := schedule.RefreshAt(life, seed)
+			down := at.Add(outage)
+			failures := 0
+			for now = at; now.Before(down); {
+				failures++
+				now = now.Add(schedule.RetryAfter(failures, life.Remaining(now), seed))
+			}
+			if life.Expired(now) {
+				t.Fatalf("lifetime %v, outage %v: exchanged %v after the expiry", lifetime, outage, now.Sub(life.ExpiresAt))
+			}
+			if gap := now.Sub(life.IssuedAt); gap < schedule.MinInterval {
+				t.Fatalf("exchanged %v after the last", gap)
+			}
+			life = schedule.NewLife(now, lifetime)
+		}
+	})
+	if cycles < 1000 {
+		t.Errorf("only %d cycles were simulated", cycles)
+	}
+}
+
+// Bindings created in the same second are spread after two cycles.
+func TestJitterSpreads(t *testing.T) {
+	const bindings = 50_000
+	perSecond := map[int64]int{}
+	for i := range bindings {
+		seed := fmt.Sprintf("0e8f1c7a-0000-4000-8000-%012d", i)
+		life := schedule.NewLife(epoch, time.Hour)
+		for range 2 {
+			life = schedule.NewLife(schedule.RefreshAt(life, seed), time.Hour)
+		}
+		perSecond[life.IssuedAt.Unix()]++
+	}
+	first, last, peak := int64(1<<62), int64(0), 0
+	for second, n := range perSecond {
+		first, last, peak = min(first, second), max(last, second), max(peak, n)
+	}
+	mean := float64(bindings) / float64(last-first+1)
+	if float64(peak) > 3*mean {
+		t.Errorf("peak second has %d exchanges, the mean is %.1f", peak, mean)
+	}
+	if last-first < 600 {
+		t.Errorf("all exchanges are within %d seconds", last-first)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		failures := rapid.IntRange(-1, 1_000_000).Draw(t, "failures")
+		remaining := time.Duration(rapid.Int64Range(-int64(time.Hour), int64(24*time.Hour)).Draw(t, "remaining"))
+		wait := schedule.RetryAfter(failures, remaining, "seed")
+		if wait < time.Second || wait > 90*time.Second {
+			t.Fatalf("waits %v", wait)
+		}
+		if remaining > 10*time.Second && wait > remaining*3/10+time.Second {
+			t.Fatalf("waits %v of the %v that remain", wait, remaining)
+		}
+	})
+	if slow := schedule.SlowRetryAfter(3, "seed"); slow < 10*time.Minute || slow > 11*time.Minute {
+		t.Errorf("slow retry after %v, want at most six an hour", slow)
+	}
+	if got := schedule.UnchangedRetryAfter(10 * time.Second); got != schedule.MinInterval {
+		t.Errorf("unchanged token is asked for again after %v", got)
+	}
+	if got := schedule.UnchangedRetryAfter(20 * time.Minute); got != 5*time.Minute {
+		t.Errorf("unchanged token is asked for again after %v", got)
+	}
+}
