@@ -1,0 +1,65 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package freshest closes the gap between a write and the moment the cache shows it. A reconciler that
+// reads its own previous state from a cache would otherwise exchange a token twice, or write a status
+// twice. It holds an object only until the cache has caught up, and works for any set of namespaces.
+package freshest
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Objects remembers what this process wrote last, by object. The zero value is ready for use.
+type Objects[T client.Object] struct {
+	mu      sync.Mutex
+	written map[types.NamespacedName]T
+}
+
+// Wrote remembers obj as the server answered it. The caller does not change it afterwards.
+func (o *Objects[T]) Wrote(obj T) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.written == nil {
+		o.written = map[types.NamespacedName]T{}
+	}
+	o.written[client.ObjectKeyFromObject(obj)] = obj
+}
+
+// Newest gives the newer of what the cache has and what was written, and forgets the latter once the
+// cache has caught up. An object that was deleted and made again is another one: the cache is right.
+func (o *Objects[T]) Newest(cached T) T {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := client.ObjectKeyFromObject(cached)
+	w, ok := o.written[key]
+	if !ok {
+		return cached
+	}
+	order, err := resourceversion.CompareResourceVersion(cached.GetResourceVersion(), w.GetResourceVersion())
+	if err != nil || order >= 0 || cached.GetUID() != w.GetUID() {
+		delete(o.written, key)
+		return cached
+	}
+	return w
+}
+
+// Pending tells whether something was written that no read of the cache has shown yet. Where the cache
+// has no such object at all, this means that it was made or deleted a moment ago, and only the server knows.
+func (o *Objects[T]) Pending(key types.NamespacedName) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.written[key]
+	return ok
+}
+
+// Forget drops what was written, after the object is gone.
+func (o *Objects[T]) Forget(key types.NamespacedName) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.written, key)
+}
