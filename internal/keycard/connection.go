@@ -44,7 +44,7 @@ func describeConnection(err error) (string, Class) {
 	case dns != nil:
 		return "host " + cleanDescription(dns.Name, nil) + " could not be resolved", Transient
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the answer broke off", Transient
+		return "the connection closed before the answer was complete", Transient
 	case errors.As(err, &errno):
 		return errno.Error(), Transient
 	default:

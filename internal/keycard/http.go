@@ -71,14 +71,10 @@ func (t *transport) do(ctx context.Context, c call) (answer, error) {
 	switch {
 	case a.status >= 300 && a.status < 400:
 		return answer{}, redirectError(c.op, a)
+	case err != nil:
+		return answer{}, t.brokenBodyError(ctx, c, a, err)
 	case a.status >= 400:
 		return answer{}, t.answerError(c, a)
-	case errors.Is(err, errBodyTooLarge):
-		return answer{}, &Error{Op: c.op, Status: a.status, Class: Transient, Description: err.Error(), Err: err}
-	case err != nil:
-		e := connectionError(ctx, c.op, err)
-		e.Status = a.status
-		return answer{}, e
 	}
 	return a, nil
 }
@@ -109,17 +105,28 @@ func readBody(resp *http.Response) ([]byte, error) {
 	return body, nil
 }
 
+// brokenBodyError judges an answer whose body could not be read whole. An error status still decides.
+func (t *transport) brokenBodyError(ctx context.Context, c call, a answer, err error) *Error {
+	e := connectionError(ctx, c.op, err)
+	if errors.Is(err, errBodyTooLarge) {
+		e.Description = err.Error()
+	}
+	if a.status >= 400 {
+		description := e.Description
+		e = newAnswerError(c, a, errorBody{}, t.options.Now())
+		e.Description, e.Err = description, err
+	}
+	e.Status, e.foreign = a.status, true
+	return e
+}
+
 // answerError judges an answer with a 4xx or 5xx status.
 func (t *transport) answerError(c call, a answer) *Error {
-	e := newAnswerError(c, a, parseErrorBody(a.body), t.options.Now())
-	if e.Code == "" && e.Description == "" && len(a.body) > 0 {
+	body := parseErrorBody(a.body)
+	e := newAnswerError(c, a, body, t.options.Now())
+	if !body.isObject && len(a.body) > 0 {
 		e.foreign = true
-		if name := foreignMediaType(a); name != "" {
-			e.Description = "answered " + name + " instead of JSON"
-			if a.status < 500 {
-				e.Description += "; is the URL right?"
-			}
-		}
+		e.Description = describeBody(a)
 	}
 	return e
 }
@@ -130,9 +137,9 @@ func newAnswerError(c call, a answer, body errorBody, now time.Time) *Error {
 	e := &Error{
 		Op:          c.op,
 		Status:      a.status,
-		Code:        cleanCode(body.code),
+		Code:        cleanCode(body.code, c.secrets),
 		Description: cleanDescription(body.description, c.secrets),
-		RequestID:   cleanCode(firstNonEmpty(body.requestID, a.header.Get("X-Request-Id"))),
+		RequestID:   cleanRequestID(firstNonEmpty(body.requestID, a.header.Get("X-Request-Id")), c.secrets),
 		RetryAfter:  pause,
 	}
 	e.Class = classify(e.Status, e.Code, asked)
@@ -140,13 +147,16 @@ func newAnswerError(c call, a answer, body errorBody, now time.Time) *Error {
 }
 
 // errorBody is what the OAuth error (RFC 6749 section 5.2) and the management API's error have in common.
-type errorBody struct{ code, description, requestID string }
+type errorBody struct {
+	code, description, requestID string
+	isObject                     bool
+}
 
 // parseErrorBody reads {"error", "error_description", "requestId"} or {"code", "message"}. Fields of
 // another type than string are ignored, and a body that is not a JSON object gives the zero value.
 func parseErrorBody(body []byte) errorBody {
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(body, &fields) != nil {
+	if json.Unmarshal(body, &fields) != nil || fields == nil {
 		return errorBody{}
 	}
 	text := func(name string) string {
@@ -157,6 +167,7 @@ func parseErrorBody(body []byte) errorBody {
 		return s
 	}
 	return errorBody{
+		isObject:    true,
 		code:        firstNonEmpty(text("error"), text("code")),
 		description: firstNonEmpty(text("error_description"), text("message")),
 		requestID:   firstNonEmpty(text("requestId"), text("request_id")),
@@ -174,14 +185,27 @@ func firstNonEmpty(a, b string) string {
 // most likely a wrong URL, such as a console or a sign-in page in front of the API, which no retry
 // heals: Misconfigured. Broken JSON is a fault on the way: Transient.
 func malformedError(op string, a answer) *Error {
-	e := &Error{Op: op, Status: a.status, Class: Transient, Description: "answered malformed JSON"}
-	if len(a.body) == 0 {
-		e.Description = "answered an empty body instead of JSON"
-	} else if name := foreignMediaType(a); name != "" {
+	e := &Error{Op: op, Status: a.status, Class: Transient, Description: describeBody(a)}
+	if len(a.body) > 0 && foreignMediaType(a) != "" {
 		e.Class, e.foreign = Misconfigured, true
-		e.Description = "answered " + name + " instead of JSON; is the URL right?"
 	}
 	return e
+}
+
+// describeBody says what a body is that is not the expected JSON.
+func describeBody(a answer) string {
+	if len(a.body) == 0 {
+		return "answered an empty body instead of JSON"
+	}
+	name := foreignMediaType(a)
+	switch {
+	case name == "":
+		return "answered malformed JSON"
+	case a.status >= 500:
+		return "answered " + name + " instead of JSON"
+	default:
+		return "answered " + name + " instead of JSON; is the URL right?"
+	}
 }
 
 // foreignMediaType names the media type of an answer that is not meant to be JSON, or returns "".
@@ -193,7 +217,7 @@ func foreignMediaType(a answer) string {
 	}
 	name, _, err := mime.ParseMediaType(header)
 	switch {
-	case err != nil || cleanCode(name) == "":
+	case err != nil || cleanCode(name, nil) == "":
 		return "another media type"
 	case name == "application/json", strings.HasSuffix(name, "+json"):
 		return ""

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -34,8 +35,7 @@ func (o Options) parseMetadata(body []byte, issuer *url.URL) (ServerMetadata, er
 	if err := json.Unmarshal(body, &m); err != nil {
 		return ServerMetadata{}, &Error{Class: Transient, Description: "answered malformed JSON"}
 	}
-	named, err := o.parseBaseURL("", m.Issuer)
-	if err != nil || named.String() != issuer.String() {
+	if strings.TrimRight(m.Issuer, "/") != issuer.String() {
 		return ServerMetadata{}, misconfigured("", "the metadata is for the issuer %q, not for this one",
 			cleanDescription(m.Issuer, nil))
 	}

@@ -5,6 +5,7 @@ package keycard
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -59,11 +60,28 @@ func cleanDescription(text string, secrets []redacted.String) string {
 }
 
 // cleanCode returns an error code that is safe to show, or "" for anything that does not look like one.
-func cleanCode(text string) string {
-	if len(text) > maxCode || !code.MatchString(text) || looksLikeToken(text) {
+func cleanCode(text string, secrets []redacted.String) string {
+	if _, known := codeClasses[text]; known {
+		return text
+	}
+	if len(text) > maxCode || !code.MatchString(text) || looksLikeToken(text) || leaks(text, secrets) {
 		return ""
 	}
 	return text
+}
+
+// cleanRequestID is cleanCode for ids, which look like tokens by nature.
+func cleanRequestID(text string, secrets []redacted.String) string {
+	if len(text) > maxCode || !code.MatchString(text) || strings.HasPrefix(text, "eyJ") || leaks(text, secrets) {
+		return ""
+	}
+	return text
+}
+
+func leaks(text string, secrets []redacted.String) bool {
+	return slices.ContainsFunc(secrets, func(s redacted.String) bool {
+		return len(s.Reveal()) >= minScrubbed && strings.Contains(text, s.Reveal())
+	})
 }
 
 // looksLikeToken tells random text from identifiers and words: the names of applications, policies and

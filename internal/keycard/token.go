@@ -77,7 +77,7 @@ func parseToken(body []byte, requestedScopes []string, observedAt time.Time) (To
 		RefreshToken:    wire.RefreshToken,
 		TokenType:       "Bearer",
 		Scopes:          parseScopes(wire.Scope),
-		IssuedTokenType: cleanCode(wire.IssuedTokenType),
+		IssuedTokenType: cleanCode(wire.IssuedTokenType, nil),
 		ObservedAt:      observedAt,
 	}
 	if len(t.Scopes) == 0 {
