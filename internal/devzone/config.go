@@ -1,0 +1,138 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package devzone
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/broker"
+	"github.com/keycardai/keycard-operator/internal/devzone/seed"
+)
+
+// Atlassian's real origins, which objects are registered with and which the
+// server's own requests are sent to the stand-in for.
+const (
+	atlassianAuthOrigin = "https://auth.atlassian.com"
+	atlassianAPIOrigin  = "https://api.atlassian.com"
+)
+
+// systemPort lets the system choose a loopback port.
+const systemPort = "127.0.0.1:0"
+
+// defaultLifetime is the life of every kind of token unless configured.
+const defaultLifetime = time.Hour
+
+// RefreshMode says what an upstream refresh does to the access token before it.
+type RefreshMode string
+
+const (
+	// Overlap lets the previous access token live out its time.
+	Overlap RefreshMode = "overlap"
+	// Invalidate ends the previous access token at once.
+	Invalidate RefreshMode = "invalidate"
+)
+
+// RefreshModes are the accepted modes.
+var RefreshModes = []RefreshMode{Overlap, Invalidate}
+
+// Config says how the server starts. The zero value is usable: the default
+// seed on loopback ports chosen by the system, with the lifetimes and behaviour
+// of the hosted services where those are known.
+type Config struct {
+	// Seed is what there is at the start; seed.Default() when nil.
+	Seed *seed.Seed
+
+	// ZoneAddress, APIAddress and AtlassianAddress are host:port to listen on;
+	// port 0 and an empty value let the system choose.
+	ZoneAddress, APIAddress, AtlassianAddress string
+	// Issuer is the default zone's issuer; the zone listener's URL when empty.
+	Issuer string
+
+	// ZoneTokenLifetime is the life of tokens that a zone signs, one hour when
+	// zero.
+	ZoneTokenLifetime time.Duration
+	// UpstreamTokenLifetime is the life of the stand-in's access tokens, one
+	// hour when zero.
+	UpstreamTokenLifetime time.Duration
+	// RefreshLeeway is how long the stand-in accepts a rotated refresh token,
+	// ten minutes when zero, not at all when negative.
+	RefreshLeeway time.Duration
+
+	// UpstreamTokens says whether each exchange refreshes (broker.Refresh, the
+	// default) or hands out a cached token (broker.Cached).
+	UpstreamTokens broker.Mode
+	// MinRemaining is the life below which a cached token is refreshed; a fifth
+	// of UpstreamTokenLifetime, at most five minutes, when zero.
+	MinRemaining time.Duration
+	// AtlassianRefresh is Overlap unless set.
+	AtlassianRefresh RefreshMode
+	// OmitExpiresIn leaves expires_in out of the zones' token responses.
+	OmitExpiresIn bool
+	// UnauthorizedClientDenial answers a forbidden impersonation with
+	// unauthorized_client instead of access_denied.
+	UnauthorizedClientDenial bool
+
+	// Upstreams maps origins (such as https://auth.atlassian.com) to base URLs
+	// for the requests that the zones make. Atlassian's two go to the stand-in
+	// unless mapped here.
+	Upstreams map[string]string
+
+	// Logger gets structured records without secrets; none are kept when nil.
+	Logger *slog.Logger
+	// Clock is the time that tokens and objects go by; time.Now when nil.
+	Clock func() time.Time
+
+	// ZoneMiddleware, APIMiddleware and AtlassianMiddleware wrap a surface, so
+	// that a test can count, delay and corrupt requests.
+	ZoneMiddleware, APIMiddleware, AtlassianMiddleware func(http.Handler) http.Handler
+}
+
+// withDefaults returns a complete copy, or what is wrong.
+func (c Config) withDefaults() (Config, error) {
+	if c.Seed == nil {
+		c.Seed = seed.Default()
+	}
+	if err := c.Seed.Validate(); err != nil {
+		return c, err
+	}
+	for _, address := range []*string{&c.ZoneAddress, &c.APIAddress, &c.AtlassianAddress} {
+		if *address == "" {
+			*address = systemPort
+		}
+	}
+	for _, lifetime := range []*time.Duration{&c.ZoneTokenLifetime, &c.UpstreamTokenLifetime} {
+		if *lifetime == 0 {
+			*lifetime = defaultLifetime
+		}
+		if *lifetime < time.Second {
+			return c, fmt.Errorf("token lifetime %s is too short: it must be at least 1s", *lifetime)
+		}
+	}
+	if c.MinRemaining == 0 {
+		c.MinRemaining = min(5*time.Minute, c.UpstreamTokenLifetime/5)
+	}
+	if c.UpstreamTokens == "" {
+		c.UpstreamTokens = broker.Refresh
+	}
+	if !slices.Contains(broker.Modes, c.UpstreamTokens) {
+		return c, fmt.Errorf("upstream tokens %q is not one of %v", c.UpstreamTokens, broker.Modes)
+	}
+	if c.AtlassianRefresh == "" {
+		c.AtlassianRefresh = Overlap
+	}
+	if !slices.Contains(RefreshModes, c.AtlassianRefresh) {
+		return c, fmt.Errorf("atlassian refresh %q is not one of %v", c.AtlassianRefresh, RefreshModes)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	return c, nil
+}

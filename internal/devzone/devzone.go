@@ -1,0 +1,195 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package devzone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/atlassian"
+	"github.com/keycardai/keycard-operator/internal/devzone/broker"
+	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
+	"github.com/keycardai/keycard-operator/internal/devzone/management"
+	"github.com/keycardai/keycard-operator/internal/devzone/oauth"
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
+)
+
+// organizationID is the one organization that there is.
+const organizationID = "org-devzone"
+
+// shutdownTimeout is how long requests may take to end when the server stops.
+const shutdownTimeout = 5 * time.Second
+
+// Running is a started server.
+type Running struct {
+	// Issuer is the default zone's issuer.
+	Issuer string
+	// ZoneID is the default zone's id.
+	ZoneID string
+	// ZoneURL, APIURL and AtlassianURL are the base URLs of the listeners,
+	// without a trailing slash. ZoneURL equals Issuer unless an issuer was
+	// configured.
+	ZoneURL, APIURL, AtlassianURL string
+	// Atlassian is the stand-in, for what its API does not offer, such as a
+	// person who disconnects the app.
+	Atlassian *atlassian.Server
+
+	servers  []*http.Server
+	client   *http.Client
+	serving  errgroup.Group
+	cancel   context.CancelFunc
+	closing  sync.Once
+	closeErr error
+}
+
+// Start starts the three listeners. The server stops when the context is
+// cancelled or Close is called.
+func Start(ctx context.Context, c Config) (*Running, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("configuring the zone server: %w", err)
+	}
+	l, err := listen(c)
+	if err != nil {
+		return nil, err
+	}
+	r, err := assemble(c, l)
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	ctx, r.cancel = context.WithCancel(ctx)
+	for i, server := range r.servers {
+		listener := l[i]
+		r.serving.Go(func() error {
+			// Without one of the listeners the others are of no use.
+			defer r.cancel()
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serving %s: %w", listener.Addr(), err)
+			}
+			return nil
+		})
+	}
+	context.AfterFunc(ctx, func() { _ = r.Close() })
+	return r, nil
+}
+
+// listeners are the sockets of zone, API and stand-in, in this order.
+type listeners [3]net.Listener
+
+func listen(c Config) (listeners, error) {
+	var l listeners
+	for i, address := range []string{c.ZoneAddress, c.APIAddress, c.AtlassianAddress} {
+		var err error
+		if l[i], err = net.Listen("tcp", address); err != nil {
+			l.close()
+			return l, fmt.Errorf("listening on %s: %w", address, err)
+		}
+	}
+	return l, nil
+}
+
+func (l listeners) close() {
+	for _, listener := range l {
+		if listener != nil {
+			_ = listener.Close()
+		}
+	}
+}
+
+// url is the base URL of a listener. A wildcard address is reached by loopback.
+func (l listeners) url(i int) string {
+	address := l[i].Addr().(*net.TCPAddr)
+	host := address.IP.String()
+	if address.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(address.Port))
+}
+
+// assemble builds the three surfaces for the addresses that were given.
+func assemble(c Config, l listeners) (*Running, error) {
+	r := &Running{ZoneID: c.Seed.Zone.ID, ZoneURL: l.url(0), APIURL: l.url(1), AtlassianURL: l.url(2)}
+	if c.Issuer == "" {
+		c.Issuer = r.ZoneURL
+	}
+	issuers, err := issuer.NewMap(r.ZoneID, c.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	r.Issuer = issuers.Of(r.ZoneID)
+	content := c.Seed.WithIssuer(r.Issuer)
+	objects := store.New(c.Clock)
+	if err := content.Apply(objects, issuers.Of); err != nil {
+		return nil, err
+	}
+	r.Atlassian, err = atlassian.New(atlassian.Config{
+		Data:                content.Atlassian,
+		TokenLifetime:       c.UpstreamTokenLifetime,
+		RefreshLeeway:       c.RefreshLeeway,
+		InvalidateOnRefresh: c.AtlassianRefresh == Invalidate,
+		Clock:               c.Clock,
+	})
+	if err != nil {
+		return nil, err
+	}
+	upstreams := map[string]string{atlassianAuthOrigin: r.AtlassianURL, atlassianAPIOrigin: r.AtlassianURL}
+	maps.Copy(upstreams, c.Upstreams)
+	if r.client, err = broker.NewClient(upstreams); err != nil {
+		return nil, err
+	}
+	zone := oauth.New(oauth.Config{
+		Store: objects, Issuers: issuers, Clock: c.Clock,
+		Broker: broker.New(broker.Config{Store: objects, Issuers: issuers, Clock: c.Clock, Client: r.client,
+			Mode: c.UpstreamTokens, MinRemaining: c.MinRemaining}),
+		Recorder:                 oauth.LogRecorder{Logger: c.Logger},
+		TokenLifetime:            c.ZoneTokenLifetime,
+		OmitExpiresIn:            c.OmitExpiresIn,
+		UnauthorizedClientDenial: c.UnauthorizedClientDenial,
+	})
+	api := management.New(management.Config{Store: objects, Issuers: issuers, Clock: c.Clock, Logger: c.Logger,
+		OrganizationID: organizationID, TokenLifetime: defaultLifetime})
+	r.servers = []*http.Server{
+		surface("zone", zone, c.ZoneMiddleware, c.Logger),
+		surface("api", api, c.APIMiddleware, c.Logger),
+		surface("atlassian", r.Atlassian, c.AtlassianMiddleware, c.Logger),
+	}
+	return r, nil
+}
+
+// Wait returns when every listener has stopped, with what stopped it if that
+// was not Close.
+func (r *Running) Wait() error {
+	return errors.Join(r.serving.Wait(), r.Close())
+}
+
+// Close stops the listeners, letting requests under way end within a few
+// seconds. It may be called more than once.
+func (r *Running) Close() error {
+	r.closing.Do(func() {
+		r.cancel()
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		var stopping errgroup.Group
+		for _, server := range r.servers {
+			stopping.Go(func() error {
+				if err := server.Shutdown(ctx); err != nil {
+					return errors.Join(err, server.Close())
+				}
+				return nil
+			})
+		}
+		r.closeErr = stopping.Wait()
+		r.client.CloseIdleConnections()
+	})
+	return r.closeErr
+}

@@ -1,0 +1,164 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package management
+
+import (
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Page sizes.
+const (
+	defaultLimit = 100
+	maxLimit     = 100
+)
+
+const cursorPrefix = "seq:"
+
+// pageRequest is the paging part of a list's query.
+type pageRequest struct {
+	after, before uint64
+	limit         int
+	total         bool
+}
+
+// pagination is the block that every list has.
+type pagination struct {
+	AfterCursor  *string `json:"after_cursor"`
+	BeforeCursor *string `json:"before_cursor"`
+	TotalCount   *int    `json:"total_count,omitempty"`
+}
+
+// pageInfo is the older block that some lists have in addition.
+type pageInfo struct {
+	HasNextPage     bool    `json:"has_next_page"`
+	HasPreviousPage bool    `json:"has_previous_page"`
+	StartCursor     *string `json:"start_cursor"`
+	EndCursor       *string `json:"end_cursor"`
+}
+
+// list is the body of a list answer.
+type list struct {
+	Items      []any      `json:"items"`
+	Pagination pagination `json:"pagination"`
+	PageInfo   *pageInfo  `json:"page_info,omitempty"`
+}
+
+// item is a list element with its place in the order.
+type item struct {
+	seq  uint64
+	view any
+}
+
+// parsePage reads after, before, limit, expand[] and, on lists with the older
+// block, cursor, which is another name for after.
+func parsePage(q url.Values, legacy bool) (pageRequest, error) {
+	p := pageRequest{limit: defaultLimit}
+	after := q.Get("after")
+	if cursor := q.Get("cursor"); legacy && cursor != "" {
+		if after != "" {
+			return p, badRequest("after and cursor must not be used together")
+		}
+		after = cursor
+	}
+	if after != "" && q.Get("before") != "" {
+		return p, badRequest("after and before must not be used together")
+	}
+	var ok bool
+	if p.after, ok = parseCursor(after); !ok {
+		return p, badRequest("after: not a cursor of this list")
+	}
+	if p.before, ok = parseCursor(q.Get("before")); !ok {
+		return p, badRequest("before: not a cursor of this list")
+	}
+	if q.Has("limit") {
+		n, err := strconv.Atoi(q.Get("limit"))
+		if err != nil || n < 1 || n > maxLimit {
+			return p, badRequest("limit: must be a number from 1 to %d", maxLimit)
+		}
+		p.limit = n
+	}
+	for _, e := range q["expand[]"] {
+		switch e {
+		case "total_count":
+			p.total = true
+		case "permissions":
+		default:
+			return p, badRequest("expand[]: must be total_count")
+		}
+	}
+	return p, nil
+}
+
+// pageOf cuts the page out of all items, which are in order.
+func pageOf(items []item, p pageRequest, legacy bool) list {
+	from, to := 0, len(items)
+	if p.after > 0 {
+		from, _ = slices.BinarySearchFunc(items, p.after+1, compareSeq)
+	}
+	if p.before > 0 {
+		to, _ = slices.BinarySearchFunc(items, p.before, compareSeq)
+		from = max(0, to-p.limit)
+	}
+	to = min(to, from+p.limit)
+
+	out := list{Items: make([]any, 0, to-from)}
+	for _, it := range items[from:to] {
+		out.Items = append(out.Items, it.view)
+	}
+	hasNext, hasPrevious := to < len(items), from > 0
+	var start, end *string
+	if from < to {
+		start, end = cursor(items[from].seq), cursor(items[to-1].seq)
+	}
+	if hasNext {
+		out.Pagination.AfterCursor = end
+	}
+	if hasPrevious {
+		out.Pagination.BeforeCursor = start
+	}
+	if p.total {
+		n := len(items)
+		out.Pagination.TotalCount = &n
+	}
+	if legacy {
+		out.PageInfo = &pageInfo{HasNextPage: hasNext, HasPreviousPage: hasPrevious, StartCursor: start, EndCursor: end}
+	}
+	return out
+}
+
+func compareSeq(it item, seq uint64) int {
+	switch {
+	case it.seq < seq:
+		return -1
+	case it.seq > seq:
+		return 1
+	}
+	return 0
+}
+
+func cursor(seq uint64) *string {
+	s := base64.RawURLEncoding.EncodeToString([]byte(cursorPrefix + strconv.FormatUint(seq, 10)))
+	return &s
+}
+
+// parseCursor returns 0 for an empty cursor.
+func parseCursor(s string) (uint64, bool) {
+	if s == "" {
+		return 0, true
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return 0, false
+	}
+	digits, ok := strings.CutPrefix(string(raw), cursorPrefix)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 63)
+	return n, err == nil && n > 0
+}

@@ -1,0 +1,128 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package management
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
+)
+
+// Config is what the management API works with. Every field is required.
+type Config struct {
+	Store   *store.Store
+	Issuers *issuer.Map
+	Clock   func() time.Time
+	Logger  *slog.Logger
+	// OrganizationID is the one organization that every object belongs to.
+	OrganizationID string
+	// TokenLifetime is how long a service account's token lives.
+	TokenLifetime time.Duration
+}
+
+type server struct {
+	Config
+	mux      *http.ServeMux
+	sessions *sessions
+}
+
+// endpoint answers a request with a body for a 200, or nil for a 204.
+type endpoint func(r *http.Request) (any, error)
+
+// New returns the handler of the management API, which expects to be mounted
+// at the root of its listener.
+func New(c Config) http.Handler {
+	s := &server{Config: c, mux: http.NewServeMux(), sessions: newSessions(c.Clock, c.TokenLifetime)}
+	s.mux.HandleFunc("POST /service-account-token", s.serviceAccountToken)
+	s.mux.HandleFunc("/", s.unmatched)
+	s.zoneRoutes()
+	s.providerRoutes()
+	s.resourceRoutes()
+	s.applicationRoutes()
+	s.credentialRoutes()
+	s.dependencyRoutes()
+	s.grantRoutes()
+	s.userRoutes()
+	return s.mux
+}
+
+// handle registers an endpoint behind the bearer token check.
+func (s *server) handle(pattern string, e endpoint) {
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := s.authorize(r); err != nil {
+			writeError(w, asAPIError(err))
+			return
+		}
+		out, err := e(r)
+		if err != nil {
+			answer := asAPIError(err)
+			if answer.Status == http.StatusInternalServerError {
+				s.Logger.ErrorContext(r.Context(), "management request", "pattern", pattern, "error", err)
+			}
+			writeError(w, answer)
+			return
+		}
+		if out == nil {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		writeJSON(w, http.StatusOK, out)
+	})
+}
+
+// inZone registers an endpoint for an existing zone.
+func (s *server) inZone(pattern string, e endpoint) {
+	s.handle(pattern, func(r *http.Request) (any, error) {
+		err := s.Store.Do(func(tx *store.Tx) error {
+			_, err := tx.Zones.Get("", r.PathValue("zone"))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return e(r)
+	})
+}
+
+// authorize checks the bearer token and, for changes, the role behind it.
+func (s *server) authorize(r *http.Request) error {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return failure(http.StatusUnauthorized, "unauthorized",
+			"a bearer token from POST /service-account-token is required")
+	}
+	account, ok := s.sessions.find(token)
+	if !ok {
+		return failure(http.StatusUnauthorized, "unauthorized", "the bearer token is unknown or has expired")
+	}
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if account.Role == store.RoleViewer && !read {
+		return forbidden("the service account's role %s does not permit changes", store.RoleViewer)
+	}
+	return nil
+}
+
+// unmatched answers what no pattern matches: 405 where the path exists with
+// another method, 404 elsewhere.
+func (s *server) unmatched(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		if _, pattern := s.mux.Handler(probe); pattern != "/" && pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		writeError(w, notFound("no such path"))
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	writeError(w, failure(http.StatusMethodNotAllowed, "method_not_allowed",
+		"the path accepts %s", strings.Join(allowed, ", ")))
+}

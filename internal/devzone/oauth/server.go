@@ -1,0 +1,111 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package oauth
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/broker"
+	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
+)
+
+// Config is what the OAuth surface works with. Store, Issuers, Broker, Clock,
+// Recorder and TokenLifetime are required.
+type Config struct {
+	Store    *store.Store
+	Issuers  *issuer.Map
+	Broker   *broker.Broker
+	Clock    func() time.Time
+	Recorder Recorder
+	// TokenLifetime is the life of a token that the zone signs, unless the
+	// resource has its own.
+	TokenLifetime time.Duration
+	// OmitExpiresIn leaves expires_in out of token responses, which RFC 6749
+	// permits.
+	OmitExpiresIn bool
+	// UnauthorizedClientDenial answers a forbidden impersonation with
+	// unauthorized_client, as the SDKs' comments say, and not with access_denied,
+	// as the hosted service was seen to do.
+	UnauthorizedClientDenial bool
+}
+
+type server struct {
+	Config
+	keys keyring
+}
+
+// New returns the handler of every zone's OAuth surface.
+func New(c Config) http.Handler {
+	s := &server{Config: c}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+issuer.OAuthMetadataPath, s.metadata)
+	mux.HandleFunc("GET "+issuer.OpenIDMetadataPath, s.metadata)
+	mux.HandleFunc("GET "+issuer.JWKSPath, s.jwks)
+	mux.HandleFunc(issuer.TokenPath, s.token)
+	return mux
+}
+
+// zoneOf returns the zone that the request's Host names.
+func (s *server) zoneOf(r *http.Request) (store.Zone, error) {
+	var zone store.Zone
+	err := s.Store.Do(func(tx *store.Tx) error {
+		id := s.Issuers.Zone(r.Host, func(id string) bool {
+			_, err := tx.Zones.Get("", id)
+			return err == nil
+		})
+		var err error
+		zone, err = tx.Zones.Get("", id)
+		return err
+	})
+	return zone, err
+}
+
+// metadata answers both well-known documents with the same body (RFC 8414).
+func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
+	zone, err := s.zoneOf(r)
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	iss := s.Issuers.Of(zone.ID)
+	writeJSON(w, http.StatusOK, map[string]any{
+		"issuer":                                iss,
+		"authorization_endpoint":                iss + issuer.AuthorizePath,
+		"token_endpoint":                        iss + issuer.TokenPath,
+		"jwks_uri":                              iss + issuer.JWKSPath,
+		"registration_endpoint":                 iss + issuer.RegistrationPath,
+		"userinfo_endpoint":                     iss + issuer.UserinfoPath,
+		"scopes_supported":                      []string{"openid", "email"},
+		"response_types_supported":              []string{"code"},
+		"grant_types_supported":                 []string{grantClientCredentials, grantTokenExchange},
+		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
+		"code_challenge_methods_supported":      []string{"S256"},
+		"subject_types_supported":               []string{"public"},
+		"id_token_signing_alg_values_supported": []string{"RS256"},
+	})
+}
+
+func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
+	zone, err := s.zoneOf(r)
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	writeJSON(w, http.StatusOK, s.keys.public(zone.ID))
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		// Every value written here is a plain struct or map of this package.
+		panic(fmt.Sprintf("encoding %T: %v", v, err))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,146 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package seed
+
+import (
+	"fmt"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
+)
+
+// Apply puts the zone's part of a valid seed into an empty store. The issuer
+// function gives a zone's issuer.
+func (s *Seed) Apply(st *store.Store, issuer func(zoneID string) string) error {
+	err := st.Do(func(tx *store.Tx) error {
+		steps := []func(*store.Tx) error{s.applyServiceAccounts, s.applyUsers, s.applyApplications,
+			s.applyProviders, s.applyResources}
+		if _, err := tx.CreateZone(s.zone(), issuer); err != nil {
+			return err
+		}
+		for _, step := range steps {
+			if err := step(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("applying seed: %w", err)
+	}
+	return nil
+}
+
+func (s *Seed) meta() store.Meta { return store.Meta{ZoneID: s.Zone.ID} }
+
+func (s *Seed) zone() store.Zone {
+	z := store.Zone{Meta: store.Meta{ID: s.Zone.ID}, Name: s.Zone.Name,
+		RequiresInvitation: true, DCREnabled: true, PKCERequired: true}
+	for _, a := range s.Applications {
+		for _, u := range a.MayImpersonate {
+			z.Impersonation = append(z.Impersonation,
+				store.ImpersonationPermit{ApplicationIdentifier: a.Identifier, UserIdentifier: u})
+		}
+	}
+	return z
+}
+
+func (s *Seed) applyServiceAccounts(tx *store.Tx) error {
+	for _, a := range s.ServiceAccounts {
+		role := a.Role
+		if role == "" {
+			role = store.RoleManager
+		}
+		row := store.ServiceAccount{ClientID: a.ClientID, ClientSecret: store.DigestOf(a.ClientSecret), Role: role}
+		if _, err := tx.ServiceAccounts.Insert(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Seed) applyUsers(tx *store.Tx) error {
+	for _, u := range s.Users {
+		row := store.User{Meta: s.meta(), Identifier: u.identifier(), Email: u.Email, Consents: consents(u.Consents, u.Email)}
+		if _, err := tx.Users.Insert(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func consents(seeded []Consent, owner string) []store.Consent {
+	var out []store.Consent
+	for _, c := range seeded {
+		account := c.Account
+		if account == "" {
+			account = owner
+		}
+		out = append(out, store.Consent{Resource: c.Resource, Account: account, Sites: c.Sites})
+	}
+	return out
+}
+
+func (s *Seed) applyApplications(tx *store.Tx) error {
+	for _, a := range s.Applications {
+		consent := a.Consent
+		if consent == "" {
+			consent = "required"
+		}
+		app, err := tx.Applications.Insert(store.Application{Meta: s.meta(), OwnerType: store.OwnerCustomer,
+			Identifier: a.Identifier, Name: a.Name, Consent: consent,
+			SeedDependencies: a.Dependencies, SeedGrants: consents(a.Grants, "")})
+		if err != nil {
+			return err
+		}
+		for _, c := range a.Credentials {
+			_, err := tx.Credentials.Insert(store.Credential{Meta: s.meta(), ApplicationID: app.ID, Type: c.Type,
+				Identifier: c.Identifier, Password: store.DigestOf(c.Password)})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Seed) applyProviders(tx *store.Tx) error {
+	for _, p := range s.Providers {
+		oauth2 := store.ProviderOAuth2{Issuer: p.Identifier, AuthorizationEndpoint: optional(p.AuthorizationEndpoint),
+			TokenEndpoint: optional(p.TokenEndpoint), AuthorizationParameters: p.AuthorizationParameters}
+		_, err := tx.Providers.Insert(store.Provider{Meta: s.meta(), OwnerType: store.OwnerCustomer,
+			Type: store.ProviderExternal, Identifier: p.Identifier, Name: p.Name,
+			ClientID: optional(p.ClientID), ClientSecret: optional(p.ClientSecret),
+			Protocols: &store.ProviderProtocols{OAuth2: &oauth2}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Seed) applyResources(tx *store.Tx) error {
+	for _, r := range s.Resources {
+		row := store.Resource{Meta: s.meta(), OwnerType: store.OwnerCustomer, ApplicationType: "web",
+			Identifier: r.Identifier, Name: r.Name, Prefix: r.Prefix, Scopes: r.Scopes}
+		provider, found := tx.Providers.Find(s.Zone.ID, r.Provider)
+		if !found {
+			provider = tx.Providers.All(s.Zone.ID, func(p store.Provider) bool { return p.Type == store.ProviderSTS })[0]
+		}
+		row.CredentialProviderID = &provider.ID
+		if app, ok := tx.Applications.Find(s.Zone.ID, r.Application); ok {
+			row.ApplicationID = &app.ID
+		}
+		if _, err := tx.CreateResource(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
