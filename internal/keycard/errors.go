@@ -128,3 +128,10 @@ func IsConflict(err error) bool {
 func misconfigured(op, format string, args ...any) *Error {
 	return &Error{Op: op, Class: Misconfigured, Description: fmt.Sprintf(format, args...)}
 }
+
+// endpointError is the error for a URL that is not allowed, see ErrEndpointNotAllowed.
+func endpointError(op, format string, args ...any) *Error {
+	e := misconfigured(op, format, args...)
+	e.Err = ErrEndpointNotAllowed
+	return e
+}

@@ -44,21 +44,15 @@ func (o Options) parseMetadata(body []byte, issuer *url.URL) (ServerMetadata, er
 	}
 	token, err := url.Parse(m.TokenEndpoint)
 	if err != nil || token.User != nil || token.Fragment != "" || !sameOrigin(token, issuer) {
-		return ServerMetadata{}, endpointError("the metadata's token_endpoint is not on the issuer's host %s", issuer.Host)
+		return ServerMetadata{}, endpointError("", "the metadata's token_endpoint is not on the issuer's host %s", issuer.Host)
 	}
 	if m.AuthorizationEndpoint != "" {
 		authorize, err := url.Parse(m.AuthorizationEndpoint)
 		if err != nil || authorize.Host == "" || !o.schemeAllowed(authorize) {
-			return ServerMetadata{}, endpointError("the metadata's authorization_endpoint is not an https URL")
+			return ServerMetadata{}, endpointError("", "the metadata's authorization_endpoint is not an https URL")
 		}
 	}
 	return m, nil
-}
-
-func endpointError(format string, args ...any) *Error {
-	e := misconfigured("", format, args...)
-	e.Err = ErrEndpointNotAllowed
-	return e
 }
 
 // discover reads the zone's metadata: the OAuth document (RFC 8414), or the OpenID one where the former

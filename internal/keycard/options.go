@@ -6,7 +6,6 @@ package keycard
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -76,26 +75,31 @@ func (o Options) httpClient() *http.Client {
 	}
 }
 
-// parseBaseURL checks the URL of a server that will be sent credentials. The error does not quote the
-// URL, which may hold a password by mistake.
+// parseBaseURL checks the root URL of a server that will be sent credentials.
 func (o Options) parseBaseURL(op, raw string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimRight(raw, "/"))
-	var problem string
+	u, err := o.parseURL(op, strings.TrimRight(raw, "/"))
+	if err == nil && (u.RawQuery != "" || u.ForceQuery || u.Fragment != "") {
+		return nil, endpointError(op, "the URL holds a query or fragment; remove it")
+	}
+	return u, err
+}
+
+// parseURL checks a URL that credentials will be sent to. The error does not quote the URL, which may hold
+// a password by mistake.
+func (o Options) parseURL(op, raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
 	switch {
 	case raw == "":
-		problem = "the URL is empty"
-	case err != nil || u.Host == "" || u.Hostname() == "" || u.Opaque != "":
-		problem = "the URL is not of the form https://host"
+		return nil, endpointError(op, "the URL is empty")
+	case err != nil || u.Hostname() == "" || u.Opaque != "":
+		return nil, endpointError(op, "the URL is not of the form https://host")
 	case u.User != nil:
-		problem = "the URL holds a user name or password; remove them"
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		problem = "the URL holds a query or fragment; remove it"
+		return nil, endpointError(op, "the URL holds a user name or password; remove them")
 	case !o.schemeAllowed(u):
-		problem = fmt.Sprintf("the URL of host %q is not https", cut(u.Hostname(), maxCode))
+		return nil, endpointError(op, "the URL of host %q is not https", cut(u.Hostname(), maxCode))
 	default:
 		return u, nil
 	}
-	return nil, &Error{Op: op, Class: Misconfigured, Description: problem, Err: ErrEndpointNotAllowed}
 }
 
 // schemeAllowed admits https, and http to this machine where the options say so.

@@ -1,0 +1,315 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package keycard_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/redacted"
+)
+
+// numbered hands out management-token-1, -2 and so on, each for the given lifetime.
+func numbered(expiresIn string) (handler http.HandlerFunc, count *atomic.Int64) {
+	count = &atomic.Int64{}
+	return func(w http.ResponseWriter, r *http.Request) {
+		token := "management-token-" + strconv.FormatInt(count.Add(1), 10)
+		answer(200, tokenAnswer(token, expiresIn))(w, r)
+	}, count
+}
+
+func TestServiceAccountTokenRequest(t *testing.T) {
+	g := NewWithT(t)
+	s := newAPI(t)
+	s.on("GET /zones/z1", answer(200, `{"id":"z1"}`))
+	_, err := management(t, s, options()).GetZone(context.Background(), "z1")
+	g.Expect(err).NotTo(HaveOccurred())
+
+	got := s.requests(accountPath)
+	g.Expect(got).To(HaveLen(1))
+	g.Expect(got[0].method).To(Equal("POST"))
+	g.Expect(got[0].form(t)).To(Equal(url.Values{"grant_type": {"client_credentials"}}))
+	g.Expect(got[0].header.Get("Content-Type")).To(Equal("application/x-www-form-urlencoded"))
+	g.Expect(got[0].header.Get("Authorization")).To(Equal("Basic " + base64.StdEncoding.EncodeToString([]byte("sa-1:"+clientSecret))))
+	g.Expect(s.requests("/zones/z1")[0].header.Get("Authorization")).To(Equal("Bearer " + managementToken))
+}
+
+func TestServiceAccountTokenIsCachedUntilShortlyBeforeExpiry(t *testing.T) {
+	tests := map[string]struct {
+		expiresIn string
+		goodFor   time.Duration
+	}{
+		"an hour: 10 s early":        {"3600", 3590 * time.Second},
+		"50 s: a tenth early":        {"50", 45 * time.Second},
+		"100 s: both rules agree":    {"100", 90 * time.Second},
+		"unknown: taken as a minute": {"null", 54 * time.Second},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			s := newServer(t)
+			handler, count := numbered(tc.expiresIn)
+			s.on("POST "+accountPath, handler)
+			c := newClock()
+			o := options()
+			o.Now = c.now
+			m := management(t, s, o)
+			for range 3 {
+				g.Expect(m.CheckCredentials(context.Background())).To(Succeed())
+			}
+			c.advance(tc.goodFor - time.Millisecond)
+			g.Expect(m.CheckCredentials(context.Background())).To(Succeed())
+			g.Expect(count.Load()).To(BeEquivalentTo(1), "still good")
+			c.advance(time.Millisecond)
+			g.Expect(m.CheckCredentials(context.Background())).To(Succeed())
+			g.Expect(count.Load()).To(BeEquivalentTo(2), "renewed")
+		})
+	}
+}
+
+func TestServiceAccountTokenIsFetchedOnce(t *testing.T) {
+	g := NewWithT(t)
+	s := newServer(t)
+	release := make(chan struct{})
+	handler, count := numbered("3600")
+	s.on("POST "+accountPath, func(w http.ResponseWriter, r *http.Request) {
+		<-release
+		handler(w, r)
+	})
+	s.on("GET /zones/z1", answer(200, `{"id":"z1"}`))
+	m := management(t, s, options())
+
+	var started, done sync.WaitGroup
+	errs := make(chan error, 32)
+	for range cap(errs) {
+		started.Add(1)
+		done.Go(func() {
+			started.Done()
+			_, err := m.GetZone(context.Background(), "z1")
+			errs <- err
+		})
+	}
+	started.Wait()
+	close(release)
+	done.Wait()
+	close(errs)
+	for err := range errs {
+		g.Expect(err).NotTo(HaveOccurred())
+	}
+	g.Expect(count.Load()).To(BeEquivalentTo(1))
+}
+
+func TestACancelledCallerDoesNotFailTheOthers(t *testing.T) {
+	g := NewWithT(t)
+	s := newServer(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	handler, count := numbered("3600")
+	s.on("POST "+accountPath, func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-release
+		handler(w, r)
+	})
+	m := management(t, s, options())
+
+	ctx, cancel := context.WithCancel(context.Background())
+	first := make(chan error, 1)
+	go func() { first <- m.CheckCredentials(ctx) }()
+	<-entered
+	cancel()
+	err := <-first
+	g.Expect(errors.Is(err, context.Canceled)).To(BeTrue())
+	g.Expect(mustError(t, err)).To(MatchError("getting a management API token: cancelled"))
+
+	second := make(chan error, 1)
+	go func() { second <- m.CheckCredentials(context.Background()) }()
+	close(release)
+	g.Expect(<-second).To(Succeed())
+	g.Expect(count.Load()).To(BeEquivalentTo(1), "the fetch that the first caller began served the second")
+}
+
+func TestServiceAccountErrorsAreNotCached(t *testing.T) {
+	g := NewWithT(t)
+	s := newServer(t)
+	s.on("POST "+accountPath, inTurn(
+		answer(401, `{"error":"invalid_client","error_description":"wrong secret"}`),
+		answer(200, `{"access_token":"bad token"}`),
+		answer(200, tokenAnswer(managementToken, "3600")),
+	))
+	m := management(t, s, options())
+	err := m.CheckCredentials(context.Background())
+	g.Expect(err).To(MatchError("getting a management API token: invalid_client: wrong secret"))
+	g.Expect(keycard.ClassOf(err)).To(Equal(keycard.Misconfigured))
+	g.Expect(m.CheckCredentials(context.Background())).To(MatchError(keycard.ErrTokenUnusable))
+	g.Expect(m.CheckCredentials(context.Background())).To(Succeed())
+	g.Expect(s.requests(accountPath)).To(HaveLen(3), "a refused credential is not tried twice in one call")
+}
+
+func TestARefusedTokenIsReplacedOnce(t *testing.T) {
+	unauthorized := answer(401, `{"message":"token expired","code":"unauthorized","status":401}`)
+	t.Run("then accepted", func(t *testing.T) {
+		g := NewWithT(t)
+		s := newServer(t)
+		handler, count := numbered("3600")
+		s.on("POST "+accountPath, handler)
+		s.on("POST /zones/z1/resources", inTurn(unauthorized, answer(200, `{"id":"r1"}`)))
+		m := management(t, s, options())
+		r, err := m.CreateResource(context.Background(), "z1", keycard.ResourceCreate{Identifier: "i", Name: "n"})
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(r.ID).To(Equal("r1"))
+		g.Expect(count.Load()).To(BeEquivalentTo(2))
+		got := s.requests("/zones/z1/resources")
+		g.Expect(got).To(HaveLen(2))
+		g.Expect(got[0].header.Get("Authorization")).To(Equal("Bearer management-token-1"))
+		g.Expect(got[1].header.Get("Authorization")).To(Equal("Bearer management-token-2"))
+		g.Expect(got[1].body).To(Equal(got[0].body), "the body is sent again")
+	})
+	t.Run("then refused again", func(t *testing.T) {
+		g := NewWithT(t)
+		s := newServer(t)
+		handler, count := numbered("3600")
+		s.on("POST "+accountPath, handler)
+		s.on("GET /zones/z1", unauthorized)
+		_, err := management(t, s, options()).GetZone(context.Background(), "z1")
+		g.Expect(mustError(t, err).Class).To(Equal(keycard.Misconfigured))
+		g.Expect(count.Load()).To(BeEquivalentTo(2))
+		g.Expect(s.requests("/zones/z1")).To(HaveLen(2))
+	})
+	t.Run("and no replacement", func(t *testing.T) {
+		g := NewWithT(t)
+		s := newServer(t)
+		s.on("POST "+accountPath, inTurn(answer(200, tokenAnswer(managementToken, "3600")), answer(500, `{}`)))
+		s.on("GET /zones/z1", unauthorized)
+		_, err := management(t, s, options()).GetZone(context.Background(), "z1")
+		g.Expect(err).To(MatchError("getting a management API token: HTTP 500"))
+		g.Expect(keycard.ClassOf(err)).To(Equal(keycard.Transient))
+	})
+}
+
+func TestConcurrentRefusalsShareOneReplacement(t *testing.T) {
+	g := NewWithT(t)
+	s := newServer(t)
+	handler, count := numbered("3600")
+	s.on("POST "+accountPath, handler)
+	s.on("GET /zones/z1", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "Bearer management-token-1" {
+			answer(401, `{"message":"revoked"}`)(w, r)
+			return
+		}
+		answer(200, `{"id":"z1"}`)(w, r)
+	})
+	m := management(t, s, options())
+	var done sync.WaitGroup
+	errs := make(chan error, 16)
+	for range cap(errs) {
+		done.Go(func() {
+			_, err := m.GetZone(context.Background(), "z1")
+			errs <- err
+		})
+	}
+	done.Wait()
+	close(errs)
+	for err := range errs {
+		g.Expect(err).NotTo(HaveOccurred())
+	}
+	g.Expect(count.Load()).To(BeEquivalentTo(2), "a late refusal of the old token must not drop the new one")
+}
+
+func TestManagementConfigIsChecked(t *testing.T) {
+	pool := newPool(t, options())
+	for name, tc := range map[string]struct {
+		cfg     keycard.ManagementConfig
+		problem string
+	}{
+		"client id":     {keycard.ManagementConfig{BaseURL: "https://a", ClientSecret: redacted.New("x")}, "the client id is empty"},
+		"client secret": {keycard.ManagementConfig{BaseURL: "https://a", ClientID: "x"}, "the client secret is empty"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			_, err := pool.Management(tc.cfg)
+			g.Expect(err).To(MatchError("configuring the management API client: " + tc.problem))
+			g.Expect(keycard.ClassOf(err)).To(Equal(keycard.Misconfigured))
+		})
+	}
+}
+
+func TestPathsAreEscapedAndChecked(t *testing.T) {
+	g := NewWithT(t)
+	s := newAPI(t)
+	s.on("", answer(200, `{"id":"x"}`))
+	m := management(t, s, options())
+	ctx := context.Background()
+
+	_, err := m.GetProvider(ctx, "z/1?x#y", "../p 1%2F")
+	g.Expect(err).NotTo(HaveOccurred())
+	all := s.requests("")
+	g.Expect(all[len(all)-1].path).To(Equal("/zones/z%2F1%3Fx%23y/providers/..%2Fp%201%252F"))
+
+	before := len(s.requests(""))
+	for _, id := range []string{"", ".", ".."} {
+		_, err := m.GetZone(ctx, id)
+		g.Expect(mustError(t, err).Class).To(Equal(keycard.Misconfigured))
+		g.Expect(err).To(MatchError(ContainSubstring("an id in the request is empty or not an id")))
+		_, err = m.GetResource(ctx, "z1", id)
+		g.Expect(err).To(HaveOccurred())
+		g.Expect(m.DeleteProvider(ctx, "z1", id)).NotTo(Succeed(), "deleting everything by an empty id")
+		g.Expect(m.PutDependency(ctx, "z1", id, "r1")).NotTo(Succeed())
+	}
+	g.Expect(s.requests("")).To(HaveLen(before), "nothing was sent")
+}
+
+func TestBasePathIsKept(t *testing.T) {
+	g := NewWithT(t)
+	s := newServer(t)
+	s.on("POST /keycard/service-account-token", answer(200, tokenAnswer(managementToken, "60")))
+	s.on("GET /keycard/zones/z1", answer(200, `{"id":"z1"}`))
+	m, err := newPool(t, options()).Management(keycard.ManagementConfig{
+		BaseURL: s.URL + "/keycard/", ClientID: "a", ClientSecret: redacted.New(clientSecret),
+	})
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = m.GetZone(context.Background(), "z1")
+	g.Expect(err).NotTo(HaveOccurred())
+}
+
+func TestSpecialCharactersInBasicAuth(t *testing.T) {
+	tests := map[string]struct{ id, secret, want string }{
+		"plain":   {"app-1", "a.b_c~d", "app-1:a.b_c~d"},
+		"colon":   {"urn:app:1", "se:cret", "urn%3Aapp%3A1:se%3Acret"},
+		"plus":    {"a+b", "c+d=", "a%2Bb:c%2Bd%3D"},
+		"percent": {"100%", "%41", "100%25:%2541"},
+		"space":   {"my app", "pass word", "my+app:pass+word"},
+		"unicode": {"ünï", "pässwörd☃", "%C3%BCn%C3%AF:p%C3%A4ssw%C3%B6rd%E2%98%83"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			s := newZone(t)
+			s.on("POST "+tokenPath, answer(200, tokenAnswer(issuedToken, "60")))
+			r := exchangeRequest()
+			r.ClientAuth = keycard.ClientSecretBasic{ClientID: tc.id, ClientSecret: redacted.New(tc.secret)}
+			_, err := zoneClient(t, s, options()).Exchange(context.Background(), r)
+			g.Expect(err).NotTo(HaveOccurred())
+			header := s.requests(tokenPath)[0].header.Get("Authorization")
+			decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(header, "Basic "))
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(string(decoded)).To(Equal(tc.want))
+
+			id, secret, _ := strings.Cut(string(decoded), ":")
+			id, _ = url.QueryUnescape(id)
+			secret, _ = url.QueryUnescape(secret)
+			g.Expect([]string{id, secret}).To(Equal([]string{tc.id, tc.secret}), "a server that follows the RFC gets them back")
+		})
+	}
+}
