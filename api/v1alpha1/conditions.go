@@ -109,6 +109,9 @@ const (
 	ReasonTokenUnusable = "TokenUnusable"
 	// ReasonLifetimeTooShort: the token lives too short for a mounted Secret to follow.
 	ReasonLifetimeTooShort = "LifetimeTooShort"
+	// ReasonLifetimeUnknown: the zone announced no lifetime, or one that makes no sense. The message says
+	// which lifetime is assumed.
+	ReasonLifetimeUnknown = "LifetimeUnknown"
 	// ReasonConsentRequired: the person has not consented, or revoked her consent.
 	ReasonConsentRequired = "ConsentRequired"
 	// ReasonAccessDenied: the zone's access policies forbid it.

@@ -70,6 +70,10 @@ const (
 	ScopesAnnotation = "keycard.cloud/scopes"
 	// SiteURLAnnotation is the Atlassian site the token is used with.
 	SiteURLAnnotation = "keycard.cloud/site-url"
+	// LifetimeNoteAnnotation is what was odd about the lifetime that the zone announced.
+	LifetimeNoteAnnotation = "keycard.cloud/lifetime-note"
+	// SubjectVersionAnnotation is the version of the Secret with the subject's token that was exchanged.
+	SubjectVersionAnnotation = "keycard.cloud/subject-version"
 	// CloudIDAnnotation is Atlassian's id of that site.
 	CloudIDAnnotation = "keycard.cloud/cloud-id"
 )

@@ -142,3 +142,8 @@ func mix(x uint64) uint64 {
 	x *= 0x94d049bb133111eb
 	return x ^ x>>31
 }
+
+// Jittered is a period shortened by up to a tenth, differently for each seed and each time.
+func Jittered(period time.Duration, seed string, now time.Time) time.Duration {
+	return period - jitter(seed, now, period/10)
+}

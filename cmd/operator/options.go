@@ -1,0 +1,108 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/keycardai/keycard-operator/internal/atlassian"
+)
+
+// options are the operator's flags.
+type options struct {
+	kubeconfig string
+
+	metricsAddress string
+	probeAddress   string
+
+	leaderElect          bool
+	leaderElectNamespace string
+	leaseDuration        time.Duration
+	renewDeadline        time.Duration
+	retryPeriod          time.Duration
+
+	watchNamespaces []string
+	clusterID       string
+	concurrency     int
+	clientQPS       float32
+	clientBurst     int
+	shutdownTimeout time.Duration
+
+	requestTimeout        time.Duration
+	allowInsecureLoopback bool
+	atlassianURL          string
+}
+
+func defaultOptions() *options {
+	return &options{
+		metricsAddress:  "127.0.0.1:8080",
+		probeAddress:    ":8081",
+		leaderElect:     true,
+		leaseDuration:   15 * time.Second,
+		renewDeadline:   10 * time.Second,
+		retryPeriod:     2 * time.Second,
+		concurrency:     10,
+		clientQPS:       50,
+		clientBurst:     100,
+		shutdownTimeout: 25 * time.Second,
+		requestTimeout:  20 * time.Second,
+		atlassianURL:    atlassian.DefaultURL,
+	}
+}
+
+func (o *options) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "kubeconfig file; empty means $KUBECONFIG or the pod's own ServiceAccount")
+	f.StringVar(&o.metricsAddress, "metrics-bind-address", o.metricsAddress, "address of the Prometheus metrics, without authentication; 0 turns them off")
+	f.StringVar(&o.probeAddress, "health-probe-bind-address", o.probeAddress, "address of /healthz and /readyz; 0 turns them off")
+
+	f.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "work only while holding a Lease, so that several replicas can run")
+	f.StringVar(&o.leaderElectNamespace, "leader-election-namespace", o.leaderElectNamespace, "namespace of the Lease; empty means the pod's own")
+	f.DurationVar(&o.leaseDuration, "leader-election-lease-duration", o.leaseDuration, "how long a silent leader keeps the Lease")
+	f.DurationVar(&o.renewDeadline, "leader-election-renew-deadline", o.renewDeadline, "how long a leader tries to renew the Lease before it stops; less than the lease duration")
+	f.DurationVar(&o.retryPeriod, "leader-election-retry-period", o.retryPeriod, "pause between attempts to get or renew the Lease; less than the renew deadline")
+
+	f.StringSliceVar(&o.watchNamespaces, "watch-namespaces", o.watchNamespaces, "namespaces to work in, separated by commas; empty means all")
+	f.StringVar(&o.clusterID, "cluster-id", o.clusterID, "name of this cluster in the markers of objects in a zone; empty means the UID of namespace kube-system")
+	f.IntVar(&o.concurrency, "concurrency", o.concurrency, "how many objects of a kind are reconciled at once")
+	f.Float32Var(&o.clientQPS, "client-qps", o.clientQPS, "requests a second to the Kubernetes API, on average")
+	f.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "requests at once to the Kubernetes API")
+	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long writes in flight may take after SIGTERM; less than the pod's terminationGracePeriodSeconds")
+
+	f.DurationVar(&o.requestTimeout, "request-timeout", o.requestTimeout, "how long a request to a zone or to Atlassian may take")
+	f.BoolVar(&o.allowInsecureLoopback, "allow-insecure-loopback", o.allowInsecureLoopback, "allow http to zones on a loopback address, for development")
+	f.StringVar(&o.atlassianURL, "atlassian-url", o.atlassianURL, "Atlassian's API gateway; another one is for development")
+}
+
+// clusterIDPattern is what can stand in a marker without ambiguity.
+var clusterIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// validate names every flag whose value makes no sense.
+func (o *options) validate() error {
+	var errs []error
+	complain := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	complain(o.concurrency < 1, "--concurrency is %d; it has to be at least 1", o.concurrency)
+	complain(o.clientQPS <= 0, "--client-qps is %g; it has to be more than 0", o.clientQPS)
+	complain(o.clientBurst < 1, "--client-burst is %d; it has to be at least 1", o.clientBurst)
+	complain(o.requestTimeout <= 0, "--request-timeout is %s; it has to be more than 0", o.requestTimeout)
+	complain(o.shutdownTimeout <= 0, "--shutdown-timeout is %s; it has to be more than 0", o.shutdownTimeout)
+	complain(o.leaderElect && (o.retryPeriod <= 0 || o.retryPeriod >= o.renewDeadline || o.renewDeadline >= o.leaseDuration),
+		"--leader-election-retry-period %s, -renew-deadline %s and -lease-duration %s have to be in this order, each less than the next",
+		o.retryPeriod, o.renewDeadline, o.leaseDuration)
+	complain(o.clusterID != "" && !clusterIDPattern.MatchString(o.clusterID),
+		"--cluster-id %q has to be 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit", o.clusterID)
+	u, err := url.Parse(o.atlassianURL)
+	complain(err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && o.allowInsecureLoopback),
+		"--atlassian-url has to be an https URL; http needs --allow-insecure-loopback")
+	return errors.Join(errs...)
+}

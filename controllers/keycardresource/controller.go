@@ -1,0 +1,150 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package keycardresource reconciles KeycardResources: it registers an upstream's OAuth app as a provider
+// and the upstream's API as a resource in a Keycard zone, and removes them again where that is wanted.
+//
+// Objects in the zone are found by their identifier and owned by a marker in their description. Nothing
+// is created before it was looked for, so a crash at any moment leaves exactly one of each.
+package keycardresource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/catalog"
+	"github.com/keycardai/keycard-operator/internal/freshest"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/schedule"
+)
+
+// The finalizer is the only thing that is ever written to the object itself, and only for deletionPolicy
+// Delete: that takes patch on the resource.
+// +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconciler keeps KeycardResources. All fields have to be set.
+type Reconciler struct {
+	// Client reads from the cache and writes.
+	Client client.Client
+	// Live reads from the server: values of Secrets are never cached.
+	Live client.Reader
+	// Zones hands out clients of the management API.
+	Zones   *keycard.Pool
+	Catalog catalog.Catalog
+	// ClusterID tells this cluster's objects in a zone from those of another cluster.
+	ClusterID string
+	Recorder  events.EventRecorder
+	Clock     clock.PassiveClock
+
+	resources freshest.Objects[*v1alpha1.KeycardResource]
+	failures  failures
+}
+
+// Reconcile brings the zone and one resource's status up to date.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var cached v1alpha1.KeycardResource
+	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
+		r.failures.forget(req.NamespacedName)
+		r.resources.Forget(req.NamespacedName)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	s := newScope(r.resources.Newest(&cached), r.Clock.Now(), r.ClusterID)
+	if !s.before.DeletionTimestamp.IsZero() {
+		return r.finalize(ctx, s)
+	}
+	if s.before.Status.ObservedGeneration == 0 {
+		// Tools that wait for the object take one without a status for ready, so it gets one at once.
+		s.progressing()
+		if err := r.patchStatus(ctx, s); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	at, err := r.run(ctx, s)
+	var problem *outcome.Problem
+	if err != nil && !errors.As(err, &problem) {
+		return ctrl.Result{}, err
+	}
+	s.report(at, problem)
+	if err := r.patchStatus(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.announce(s)
+	return ctrl.Result{RequeueAfter: r.nextWake(s, problem)}, nil
+}
+
+// run takes the steps in order, and stops at the first that can't go on.
+func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
+	if s.suspended() {
+		return "", nil
+	}
+	steps := []struct {
+		at step
+		do func(context.Context, *scope) error
+	}{
+		{stepPlan, r.plan},
+		{stepCredentials, r.enterZone},
+		{stepCredentials, r.readOAuthApp},
+		{stepProvider, r.ensureFinalizer},
+		{stepProvider, r.ensureProvider},
+		{stepResource, r.ensureResource},
+	}
+	for _, st := range steps {
+		if err := st.do(ctx, s); err != nil {
+			return st.at, err
+		}
+	}
+	return "", nil
+}
+
+// checkEvery is how often a registered resource is compared with the zone, where people can change it.
+const checkEvery = 10 * time.Minute
+
+// nextWake is when to try again, or to compare with the zone again.
+func (r *Reconciler) nextWake(s *scope, problem *outcome.Problem) time.Duration {
+	switch {
+	case s.suspended():
+		return 0
+	case problem == nil:
+		r.failures.forget(s.key())
+		return schedule.Jittered(checkEvery, string(s.before.UID), s.now)
+	}
+	return problem.Retry(r.failures.count(s.key()), 0, string(s.before.UID))
+}
+
+// writeTimeout bounds a write to the cluster that is finished even when the operator is told to stop.
+const writeTimeout = 10 * time.Second
+
+// patchStatus writes the status if it changed. The write is conditional on the version that was read,
+// so that a former leader can't undo what its successor wrote.
+func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
+	if equality.Semantic.DeepEqual(s.before.Status, s.resource.Status) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
+	written := s.resource.DeepCopy()
+	if err := r.Client.Status().Patch(ctx, written, patch); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil // deleted meanwhile
+		}
+		return fmt.Errorf("writing status: %w", err)
+	}
+	r.resources.Wrote(written)
+	s.before, s.resource = written, written.DeepCopy()
+	return nil
+}

@@ -1,0 +1,94 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package keycardresource
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/credentials"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+)
+
+// plan looks the catalog entry up and settles on the scopes. It needs neither Secrets nor the zone.
+func (r *Reconciler) plan(_ context.Context, s *scope) error {
+	spec := s.resource.Spec
+	entry, ok := r.Catalog[spec.CatalogEntry]
+	if !ok {
+		return outcome.Block(v1alpha1.ReasonUnknownCatalogEntry,
+			"the catalog has no entry %q; it has %s", spec.CatalogEntry, strings.Join(r.Catalog.Names(), ", "))
+	}
+	var add, set []string
+	if spec.Scopes != nil {
+		add, set = toStrings(spec.Scopes.Add), toStrings(spec.Scopes.Set)
+	}
+	scopes, err := entry.Offer(add, set)
+	if err != nil {
+		return outcome.Block(v1alpha1.ReasonUnknownScope, "%v", err)
+	}
+	s.entry, s.scopes = entry, scopes
+	return nil
+}
+
+// enterZone reads the service account's Secret and asks the zone for its redirect URI, which is shown
+// even before the OAuth app's Secret exists: it is needed to make that app.
+func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
+	zone := &s.resource.Spec.Zone
+	account, err := credentials.ReadClient(ctx, r.Live, s.local(zone.ServiceAccountSecretRef.Name), "the credential of a Keycard service account")
+	if err != nil {
+		return err
+	}
+	s.serviceAccount = account
+	s.zone, err = r.Zones.Management(keycard.ManagementConfig{
+		BaseURL: zone.ManagementURL(), ClientID: account.ID, ClientSecret: account.Secret,
+	})
+	if err != nil {
+		return remoteProblem(err)
+	}
+	remote, err := s.zone.GetZone(ctx, zone.ID)
+	if keycard.IsNotFound(err) {
+		return outcome.NeedsPerson(v1alpha1.ReasonRequestRejected,
+			"the service account sees no zone %q; check spec.zone.id and the service account's permissions", zone.ID)
+	}
+	if err != nil {
+		return remoteProblem(err)
+	}
+	s.resource.Status.RedirectURI = remote.Protocols.OAuth2.RedirectURI
+	return nil
+}
+
+// readOAuthApp reads the upstream's client id and secret. While they are missing, the message walks the
+// person through making them.
+func (r *Reconciler) readOAuthApp(ctx context.Context, s *scope) error {
+	key := s.local(s.resource.Spec.OAuthAppSecretRef.Name)
+	app, err := credentials.ReadClient(ctx, r.Live, key, "the OAuth app's client id and secret")
+	var problem *outcome.Problem
+	if errors.As(err, &problem) && problem.Reason == v1alpha1.ReasonSecretNotFound {
+		return outcome.Wait(v1alpha1.ReasonSecretNotFound,
+			"Secret %s does not exist. Make an OAuth 2.0 app at %s (%s), give it the scopes %s, set its callback URL to %s, and create the Secret with the app's keys %s and %s",
+			key, s.entry.Provider.Name, s.entry.DocsURL, strings.Join(s.scopes, " "), s.resource.Status.RedirectURI,
+			v1alpha1.ClientIDKey, v1alpha1.ClientSecretKey)
+	}
+	s.app = app
+	return err
+}
+
+func toStrings(scopes []v1alpha1.Scope) []string {
+	out := make([]string, len(scopes))
+	for i, s := range scopes {
+		out[i] = string(s)
+	}
+	return out
+}
+
+// remoteProblem turns an error of the zone into a problem, and passes on what already is one.
+func remoteProblem(err error) error {
+	if p, ok := outcome.FromKeycard(err); ok {
+		return p
+	}
+	return err
+}

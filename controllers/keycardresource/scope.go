@@ -1,0 +1,115 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package keycardresource
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/catalog"
+	"github.com/keycardai/keycard-operator/internal/credentials"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+)
+
+// step names the condition that a problem belongs to.
+type step string
+
+const (
+	stepCredentials step = v1alpha1.ConditionCredentialsValid
+	stepProvider    step = v1alpha1.ConditionProviderRegistered
+	stepResource    step = v1alpha1.ConditionResourceRegistered
+	// stepPlan comes before all others; its problems are shown by ResourceRegistered.
+	stepPlan step = "plan"
+)
+
+// scope is what one reconcile knows of one resource.
+type scope struct {
+	// resource is a copy whose status the steps fill; before is the object as the server has it, and found
+	// its status when the reconcile began.
+	resource, before *v1alpha1.KeycardResource
+	found            v1alpha1.KeycardResourceStatus
+	now              time.Time
+	clusterID        string
+
+	// entry and scopes are what to install.
+	entry  catalog.Entry
+	scopes []string
+	// zone is the management client, serviceAccount its credential, app the upstream's OAuth app.
+	zone           *keycard.ManagementClient
+	serviceAccount credentials.Client
+	app            credentials.Client
+	// shared is true when the provider is somebody else's and used as it is.
+	shared bool
+}
+
+func newScope(resource *v1alpha1.KeycardResource, now time.Time, clusterID string) *scope {
+	return &scope{resource: resource.DeepCopy(), before: resource, found: resource.Status, now: now, clusterID: clusterID}
+}
+
+func (s *scope) key() client.ObjectKey { return client.ObjectKeyFromObject(s.before) }
+
+func (s *scope) zoneID() string { return s.resource.Spec.Zone.ID }
+
+func (s *scope) suspended() bool { return ptr.Deref(s.resource.Spec.Suspend, false) }
+
+func (s *scope) local(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: s.resource.Namespace, Name: name}
+}
+
+// marker is how the operator knows its own objects in the zone. It survives a lost status and an object
+// that is deleted and applied again, because it depends on names only.
+func (s *scope) marker() string {
+	return fmt.Sprintf("[keycard-operator %s/%s/%s]", s.clusterID, s.resource.Namespace, s.resource.Name)
+}
+
+// description is what people read in the console; it ends with the marker.
+func (s *scope) description() string {
+	return fmt.Sprintf("Managed by the Keycard operator for KeycardResource %s/%s; changes are put right. %s",
+		s.resource.Namespace, s.resource.Name, s.marker())
+}
+
+func (s *scope) owns(description string) bool { return strings.Contains(description, s.marker()) }
+
+// appHash fingerprints the OAuth app's credentials as they were sent to a provider. The zone gives no
+// secret back, so this is the only way to notice a change. It is keyed with the service account's
+// secret, which is nowhere in the status, so that the client secret can't be guessed from it.
+func (s *scope) appHash(providerID string) string {
+	mac := hmac.New(sha256.New, []byte(s.serviceAccount.Secret.Reveal()))
+	for _, part := range []string{"oauth-app/v1", providerID, s.app.ID, s.app.Secret.Reveal()} {
+		_, _ = fmt.Fprintf(mac, "%d:%s,", len(part), part)
+	}
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// failures counts failed reconciles in a row. The zero value is ready for use.
+type failures struct {
+	mu sync.Mutex
+	m  map[types.NamespacedName]int
+}
+
+func (f *failures) count(key types.NamespacedName) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.m == nil {
+		f.m = map[types.NamespacedName]int{}
+	}
+	f.m[key]++
+	return f.m[key]
+}
+
+func (f *failures) forget(key types.NamespacedName) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.m, key)
+}

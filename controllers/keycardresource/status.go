@@ -1,0 +1,134 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package keycardresource
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/conditions"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+)
+
+// order is the order in which the conditions become True.
+var order = []step{stepCredentials, stepProvider, stepResource}
+
+func (s *scope) conditions() conditions.Writer {
+	return conditions.Writer{List: &s.resource.Status.Conditions, Generation: s.resource.Generation}
+}
+
+// progressing is the first status an object gets, before anything remote is asked.
+func (s *scope) progressing() {
+	s.resource.Status.ObservedGeneration = s.resource.Generation
+	c := s.conditions()
+	c.Set(v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "installing into the zone")
+	c.Reconciling(v1alpha1.ReasonProgressing, "installing into the zone")
+}
+
+// deleting says why the objects in the zone are still there.
+func (s *scope) deleting(problem *outcome.Problem) {
+	c := s.conditions()
+	c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleting, "removing the objects from the zone: "+problem.Error())
+	c.Reconciling(v1alpha1.ReasonDeleting, "removing the objects from the zone")
+}
+
+// report turns what the reconcile found into conditions. A passing problem leaves alone what was True
+// for this generation: an outage of the zone does not undo a registration.
+func (s *scope) report(at step, problem *outcome.Problem) {
+	s.resource.Status.ObservedGeneration = s.resource.Generation
+	c := s.conditions()
+	if s.suspended() {
+		s.reportSuspended(c)
+		return
+	}
+	passing := problem != nil && (problem.Kind == outcome.Transient || problem.Kind == outcome.Throttled)
+	reached := at != stepPlan
+	if at == stepPlan {
+		at = stepResource
+	}
+	for _, st := range order {
+		switch {
+		case reached && st != at:
+			c.Set(string(st), metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
+		case s.wasTrue(st) && (passing || st != at):
+			reached = false
+		case st == at && passing:
+			reached = false
+			c.Set(string(st), metav1.ConditionUnknown, problem.Reason, problem.Message)
+		case st == at:
+			reached = false
+			c.Set(string(st), metav1.ConditionFalse, problem.Reason, problem.Message)
+		default:
+			c.Set(string(st), metav1.ConditionUnknown, v1alpha1.ReasonPending, "waits for an earlier condition")
+		}
+	}
+	s.reportReady(c, problem, passing)
+}
+
+func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem, passing bool) {
+	switch {
+	case problem == nil, passing && s.wasTrue(v1alpha1.ConditionReady):
+		c.Set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "installed in the zone")
+		c.Settled()
+	case problem.Stalls():
+		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, problem.Reason, problem.Message)
+		c.Stalled(problem.Reason, problem.Message)
+	default:
+		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, problem.Reason, problem.Message)
+		c.Reconciling(v1alpha1.ReasonProgressingWithRetry, problem.Error())
+	}
+}
+
+func (s *scope) reportSuspended(c conditions.Writer) {
+	status := metav1.ConditionFalse
+	if meta.IsStatusConditionTrue(s.found.Conditions, v1alpha1.ConditionReady) {
+		status = metav1.ConditionTrue
+	}
+	c.Set(v1alpha1.ConditionReady, status, v1alpha1.ReasonSuspended, "spec.suspend is true: the zone is not touched")
+	c.Settled()
+}
+
+// wasTrue tells whether the condition was True for this generation of the spec.
+func (s *scope) wasTrue(conditionType step) bool {
+	c := meta.FindStatusCondition(s.found.Conditions, string(conditionType))
+	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration == s.resource.Generation
+}
+
+func (s *scope) trueReason(st step) string {
+	switch {
+	case st == stepCredentials:
+		return v1alpha1.ReasonAccepted
+	case st == stepProvider && s.shared:
+		return v1alpha1.ReasonShared
+	}
+	return v1alpha1.ReasonRegistered
+}
+
+func (s *scope) trueMessage(st step) string {
+	switch {
+	case st == stepCredentials:
+		return "both Secrets are well-formed and the zone accepted the service account"
+	case st == stepProvider && s.shared:
+		return "the zone's provider was made by somebody else for the same OAuth app, and is used as it is"
+	case st == stepProvider:
+		return "the zone has the OAuth provider with this app"
+	}
+	return "the zone has the resource"
+}
+
+// announce records an event when the object became ready, or stopped being ready for another reason.
+func (r *Reconciler) announce(s *scope) {
+	before := meta.FindStatusCondition(s.found.Conditions, v1alpha1.ConditionReady)
+	now := meta.FindStatusCondition(s.resource.Status.Conditions, v1alpha1.ConditionReady)
+	if now == nil || before != nil && before.Status == now.Status && before.Reason == now.Reason {
+		return
+	}
+	kind := corev1.EventTypeWarning
+	if now.Status == metav1.ConditionTrue {
+		kind = corev1.EventTypeNormal
+	}
+	r.Recorder.Eventf(s.resource, nil, kind, now.Reason, "Install", "%s", now.Message)
+}

@@ -1,0 +1,113 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controllers wires the operator's controllers into a manager.
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers/keycardresource"
+	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
+	"github.com/keycardai/keycard-operator/internal/atlassian"
+	"github.com/keycardai/keycard-operator/internal/catalog"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+)
+
+// recorderName names the operator in events.
+const recorderName = "keycard-operator"
+
+// Options are what the controllers need to know besides the manager.
+type Options struct {
+	// Concurrency is how many objects of a kind are reconciled at once.
+	Concurrency int
+	// ClusterID tells this cluster's objects in a zone from those of another cluster; empty means the UID
+	// of namespace kube-system.
+	ClusterID string
+	// UserAgent is sent to zones.
+	UserAgent string
+	// RequestTimeout bounds one request to a zone or to Atlassian.
+	RequestTimeout time.Duration
+	// AllowInsecureLoopback admits http URLs of zones on a loopback address.
+	AllowInsecureLoopback bool
+	// AtlassianURL is Atlassian's API gateway.
+	AtlassianURL string
+}
+
+// Setup adds all controllers to the manager.
+func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	entries, err := catalog.Load()
+	if err != nil {
+		return fmt.Errorf("loading the catalog: %w", err)
+	}
+	if o.ClusterID == "" {
+		if o.ClusterID, err = clusterID(ctx, mgr.GetAPIReader()); err != nil {
+			return err
+		}
+	}
+	zones := keycard.NewPool(keycard.Options{
+		UserAgent: o.UserAgent, Timeout: o.RequestTimeout, AllowInsecureLoopback: o.AllowInsecureLoopback,
+	})
+	recorder := mgr.GetEventRecorder(recorderName)
+	resources := &keycardresource.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
+		ClusterID: o.ClusterID, Recorder: recorder, Clock: clock.RealClock{},
+	}
+	if err := resources.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
+		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)
+	}
+	bindings := &tokenbinding.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
+		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: clock.RealClock{},
+	}
+	if err := bindings.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
+		return fmt.Errorf("setting up the controller of ConfluenceTokenBindings: %w", err)
+	}
+	return nil
+}
+
+// clusterID is the UID of namespace kube-system, by which clusters are commonly known.
+func clusterID(ctx context.Context, live client.Reader) (string, error) {
+	var ns corev1.Namespace
+	if err := live.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, &ns); err != nil {
+		return "", fmt.Errorf("reading the UID of namespace kube-system (set --cluster-id where that is not allowed): %w", err)
+	}
+	return string(ns.UID), nil
+}
+
+// CacheOptions are the manager's cache options. Reads of what nothing watches fail instead of starting a
+// watch of every Secret in the cluster.
+func CacheOptions(namespaces []string) cache.Options {
+	o := cache.Options{
+		ReaderFailOnMissingInformer: true,
+		DefaultTransform:            slim,
+	}
+	for _, n := range namespaces {
+		if o.DefaultNamespaces == nil {
+			o.DefaultNamespaces = map[string]cache.Config{}
+		}
+		o.DefaultNamespaces[n] = cache.Config{}
+	}
+	return o
+}
+
+// slim drops from cached metadata what is never read of other people's objects: only the Secrets that the
+// operator writes are asked who changed them. It keeps a cluster with many Secrets cheap to watch.
+func slim(obj any) (any, error) {
+	m, ok := obj.(*metav1.PartialObjectMetadata)
+	if !ok || m.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {
+		return obj, nil
+	}
+	m.ManagedFields, m.Annotations = nil, nil
+	return m, nil
+}

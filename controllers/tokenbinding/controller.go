@@ -1,0 +1,195 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tokenbinding reconciles ConfluenceTokenBindings: it exchanges for a token when there is a
+// reason to, writes it into the Secret, and says in status what it did.
+//
+// What the schedule remembers is in the Secret's annotations, written together with the token. A
+// reconcile that finds nothing to do makes no remote call and no write.
+package tokenbinding
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/atlassian"
+	"github.com/keycardai/keycard-operator/internal/catalog"
+	"github.com/keycardai/keycard-operator/internal/freshest"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+)
+
+// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings/status,verbs=patch
+// Where OwnerReferencesPermissionEnforcement is on, blockOwnerDeletion needs this.
+// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings/finalizers,verbs=update
+// +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=get;list;watch
+// Inputs are read by name when they are needed; outputs are applied. RBAC can't tell the two apart.
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch
+// The labels of namespaces decide over allowedNamespaces with a selector.
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// writeTimeout bounds the writes that follow an exchange. They are finished even when the operator is
+// told to stop: a token that was issued and not stored is lost.
+const writeTimeout = 10 * time.Second
+
+// Reconciler keeps ConfluenceTokenBindings. All fields have to be set.
+type Reconciler struct {
+	// Client reads from the cache and writes.
+	Client client.Client
+	// Live reads from the server: values of Secrets are never cached.
+	Live client.Reader
+	// Zones hands out clients of zones' authorization servers.
+	Zones *keycard.Pool
+	// Atlassian asks which sites a token is good for.
+	Atlassian *atlassian.Client
+	Catalog   catalog.Catalog
+	Recorder  events.EventRecorder
+	Clock     clock.PassiveClock
+
+	bindings freshest.Objects[*v1alpha1.ConfluenceTokenBinding]
+	secrets  freshest.Objects[*metav1.PartialObjectMetadata]
+	attempts attempts
+}
+
+// Reconcile brings one binding's Secret and status up to date.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var cached v1alpha1.ConfluenceTokenBinding
+	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
+		r.attempts.forget(req.NamespacedName)
+		r.bindings.Forget(req.NamespacedName)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !cached.DeletionTimestamp.IsZero() {
+		// The Secret goes with its owner; there is nothing to undo.
+		return ctrl.Result{}, nil
+	}
+	s := newScope(r.bindings.Newest(&cached), r.Clock.Now())
+	if s.before.Status.ObservedGeneration == 0 {
+		// Tools that wait for the object take one without a status for ready, so it gets one at once.
+		s.progressing()
+		if err := r.patchStatus(ctx, s); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	at, err := r.run(ctx, s)
+	problem, err := r.remember(s, at, err)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	s.report(at, problem)
+	if err := r.patchStatus(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.announce(s)
+	return ctrl.Result{RequeueAfter: r.nextWake(s, problem)}, nil
+}
+
+// run takes the steps in order, and stops at the first that can't go on.
+func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
+	steps := []struct {
+		at step
+		do func(context.Context, *scope) error
+	}{
+		{stepSecret, r.loadSecret},
+		{stepResource, r.ensureResource},
+		{stepToken, r.ensureToken},
+		{stepSecret, r.ensureSecret},
+	}
+	for _, st := range steps {
+		if err := st.do(ctx, s); err != nil {
+			return st.at, err
+		}
+		if st.at == stepSecret && s.suspended() {
+			return stepToken, nil
+		}
+	}
+	return "", nil
+}
+
+// remember keeps a failed attempt for the next reconcile, so that no unrelated event cuts the backoff
+// short. It passes on errors that are not problems: those of the cluster, which controller-runtime retries.
+func (r *Reconciler) remember(s *scope, at step, err error) (*outcome.Problem, error) {
+	var p *outcome.Problem
+	switch {
+	case err != nil && !errors.As(err, &p):
+		return nil, err
+	case s.pausing:
+		return p, nil
+	case p == nil:
+		s.attempt = attempt{}
+		r.attempts.forget(s.key())
+		return nil, nil
+	}
+	next := attempt{failures: s.attempt.failures + 1, problem: p}
+	wait := p.Retry(next.failures, s.remaining(), s.uid())
+	if wait == 0 {
+		s.attempt = attempt{}
+		r.attempts.forget(s.key())
+		return p, nil
+	}
+	next.notBefore = s.now.Add(wait)
+	if at == stepSecret && p.Kind == outcome.Transient {
+		next.minted = s.minted
+	}
+	r.pause(s, next)
+	return p, nil
+}
+
+// pause makes the next attempt wait.
+func (r *Reconciler) pause(s *scope, next attempt) {
+	next.inputs = s.inputs
+	s.attempt, s.pausing = next, true
+	r.attempts.remember(s.key(), next)
+}
+
+// patchStatus writes the status if it changed. The write is conditional on the version that was read,
+// so that a former leader can't undo what its successor wrote.
+func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
+	if equality.Semantic.DeepEqual(s.before.Status, s.binding.Status) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
+	written := s.binding.DeepCopy()
+	if err := r.Client.Status().Patch(ctx, written, patch); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil // deleted meanwhile
+		}
+		return fmt.Errorf("writing status: %w", err)
+	}
+	r.bindings.Wrote(written)
+	s.before, s.binding = written, written.DeepCopy()
+	return nil
+}
+
+// nextWake is how long until something changes by time alone: the refresh, the next attempt, the moment
+// the token stops being ready, its expiry.
+func (r *Reconciler) nextWake(s *scope, problem *outcome.Problem) time.Duration {
+	var next time.Time
+	for _, t := range s.wakeTimes(problem) {
+		if t.After(s.now) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	if next.IsZero() {
+		return 0
+	}
+	return max(next.Sub(r.Clock.Now()), time.Millisecond)
+}
+
+func (s *scope) suspended() bool { return ptr.Deref(s.binding.Spec.Suspend, false) }

@@ -1,0 +1,81 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"time"
+
+	"github.com/keycardai/keycard-operator/internal/schedule"
+)
+
+// action is what a reconcile has to do about the token.
+type action int
+
+const (
+	// keep: the Secret is as it should be.
+	keep action = iota
+	// relayout: the token is good, its files are to be written anew.
+	relayout
+	// exchange: a token has to be exchanged for.
+	exchange
+)
+
+// facts is all that the decision depends on.
+type facts struct {
+	now time.Time
+	// uid spreads the refreshes of objects that were created together.
+	uid string
+	// held is the token in the Secret; nil when there is none that can be understood.
+	held *held
+	// wantExchange and wantLayout are the hashes of what the spec wants.
+	wantExchange, wantLayout string
+	// subjectVersion is the version of the Secret with the subject's token now; empty when there is none.
+	subjectVersion string
+	// intact is false when somebody else changed the Secret's data.
+	intact bool
+}
+
+// held is what the Secret's metadata says of the token in it.
+type held struct {
+	life                     schedule.Life
+	exchangeHash, layoutHash string
+	scopes                   []string
+	siteURL, cloudID         string
+	// subjectVersion is the version of the Secret whose token was exchanged; empty for other subjects.
+	subjectVersion string
+	// lifetimeNote is what was odd about the lifetime that the zone announced.
+	lifetimeNote string
+}
+
+// check is one reason to act. Checks run in order and the first that applies decides.
+type check struct {
+	why     string
+	then    action
+	applies func(facts) bool
+}
+
+// checks is the whole policy. A reconcile for which none applies makes no remote call and no write:
+// minting a credential is never a side effect of being reconciled.
+var checks = []check{
+	{"there is no token yet", exchange, func(f facts) bool { return f.held == nil }},
+	{"the spec asks for another token", exchange, func(f facts) bool { return f.held.exchangeHash != f.wantExchange }},
+	{"the subject's token was renewed", exchange, func(f facts) bool {
+		return f.subjectVersion != "" && f.held.subjectVersion != f.subjectVersion
+	}},
+	{"the Secret's data was changed by somebody else", exchange, func(f facts) bool { return !f.intact }},
+	{"the token is due for refresh", exchange, func(f facts) bool {
+		return !f.now.Before(schedule.RefreshAt(f.held.life, f.uid))
+	}},
+	{"the spec asks for another layout", relayout, func(f facts) bool { return f.held.layoutHash != f.wantLayout }},
+}
+
+// decide gives the action and why.
+func decide(f facts) (action, string) {
+	for _, c := range checks {
+		if c.applies(f) {
+			return c.then, c.why
+		}
+	}
+	return keep, ""
+}

@@ -1,0 +1,125 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+)
+
+// ensureResource finds the KeycardResource and checks that this namespace may use it, that it is
+// registered in the zone, and that it offers the scopes.
+func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
+	key := resourceKey(s.binding)
+	var resource v1alpha1.KeycardResource
+	err := r.Client.Get(ctx, key, &resource)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading KeycardResource %s: %w", key, err)
+	}
+	admitted := err == nil
+	if admitted {
+		if admitted, err = r.admits(ctx, &resource, s.binding.Namespace); err != nil {
+			return err
+		}
+	}
+	if !admitted {
+		return outcome.Wait(v1alpha1.ReasonResourceNotFound,
+			"KeycardResource %s does not exist or does not admit namespace %s; check spec.resourceRef, and allowedNamespaces of the KeycardResource",
+			key, s.binding.Namespace)
+	}
+	s.inputs = fmt.Sprintf("%s/%d/%s", resource.UID, resource.Generation, resource.Status.ResourceID)
+	entry, known := r.Catalog[resource.Spec.CatalogEntry]
+	// Once registered is enough: a later mistake in its spec, or an outage, does not stop the bindings.
+	if !known || resource.Status.ResourceID == "" {
+		return outcome.Wait(v1alpha1.ReasonResourceNotReady,
+			"KeycardResource %s is not registered in its zone yet; see its conditions", key)
+	}
+	if !resource.DeletionTimestamp.IsZero() {
+		return outcome.Wait(v1alpha1.ReasonResourceNotReady, "KeycardResource %s is being deleted", key)
+	}
+	scopes, err := requestedScopes(s.binding, &resource)
+	if err != nil {
+		return err
+	}
+	s.issuer, s.resource, s.scopes = resource.Spec.Zone.IssuerURL(), entry.Resource.Identifier, scopes
+	s.wantExchange = s.exchangeHash()
+	return nil
+}
+
+func resourceKey(b *v1alpha1.ConfluenceTokenBinding) client.ObjectKey {
+	ref := b.Spec.ResourceRef
+	key := client.ObjectKey{Namespace: b.Namespace, Name: ref.Name}
+	if ref.Namespace != "" {
+		key.Namespace = ref.Namespace
+	}
+	return key
+}
+
+// admits tells whether a binding in namespace may use the resource. Nothing is admitted by default but
+// the resource's own namespace.
+func (r *Reconciler) admits(ctx context.Context, resource *v1alpha1.KeycardResource, namespace string) (bool, error) {
+	allowed := resource.Spec.AllowedNamespaces
+	switch {
+	case namespace == resource.Namespace:
+		return true, nil
+	case allowed == nil:
+		return false, nil
+	case allowed.From == v1alpha1.NamespacesFromAll:
+		return true, nil
+	case allowed.From != v1alpha1.NamespacesFromSelector:
+		return false, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
+	if err != nil {
+		// The schema can't check a selector's operators and values; one that means nothing admits nobody.
+		return false, nil //nolint:nilerr // see above
+	}
+	ns := &metav1.PartialObjectMetadata{}
+	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
+		return false, fmt.Errorf("reading labels of namespace %s: %w", namespace, err)
+	}
+	return selector.Matches(labels.Set(ns.Labels)), nil
+}
+
+// requestedScopes is what the binding asks for, or all that the resource offers; sorted.
+func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.KeycardResource) ([]string, error) {
+	offered := toStrings(resource.Status.Scopes)
+	wanted := toStrings(b.Spec.Scopes)
+	if len(wanted) == 0 {
+		wanted = offered
+	}
+	var missing []string
+	for _, scope := range wanted {
+		if !slices.Contains(offered, scope) {
+			missing = append(missing, scope)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, outcome.Block(v1alpha1.ReasonScopeNotOffered,
+			"KeycardResource %s does not offer %s; it offers %s. Change spec.scopes here, or spec.scopes of the KeycardResource",
+			resource.Name, strings.Join(missing, ", "), strings.Join(offered, ", "))
+	}
+	slices.Sort(wanted)
+	return wanted, nil
+}
+
+func toStrings(scopes []v1alpha1.Scope) []string {
+	out := make([]string, len(scopes))
+	for i, s := range scopes {
+		out[i] = string(s)
+	}
+	return out
+}

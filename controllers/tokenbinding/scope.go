@@ -1,0 +1,122 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/tokenfile"
+)
+
+// step names the condition that a problem belongs to.
+type step string
+
+const (
+	stepResource step = v1alpha1.ConditionResourceReady
+	stepToken    step = v1alpha1.ConditionTokenIssued
+	stepSecret   step = v1alpha1.ConditionSecretSynced
+)
+
+// scope is what one reconcile knows of one binding.
+type scope struct {
+	// binding is a copy whose status the steps fill; before is the object as the server has it, and found
+	// its status when the reconcile began.
+	binding, before *v1alpha1.ConfluenceTokenBinding
+	found           v1alpha1.ConfluenceTokenBindingStatus
+	now             time.Time
+
+	// secret is the metadata of the output Secret; nil when there is none. held is the token in it.
+	secret *metav1.PartialObjectMetadata
+	held   *held
+
+	// issuer and resource say what to exchange for, and scopes with which scopes. They are set once the
+	// KeycardResource was found usable.
+	issuer, resource string
+	scopes           []string
+
+	formats []tokenfile.Format
+	// wantExchange and wantLayout are the hashes of what the spec wants; wantExchange is empty while the
+	// KeycardResource is not usable.
+	wantExchange, wantLayout string
+	// subjectVersion is the version of the Secret with the subject's token; empty when there is none.
+	subjectVersion string
+	// minted is a token that was exchanged for and is to be written, and lifetimeNote what was odd about
+	// the lifetime that the zone announced for it.
+	minted       *tokenfile.Token
+	lifetimeNote string
+	// attempt is what is remembered of the last failure with the same inputs; pausing is true until the
+	// next one is due.
+	attempt attempt
+	pausing bool
+	// inputs names the versions of all that an attempt depends on: when it changes, backoff starts anew.
+	inputs string
+}
+
+func newScope(b *v1alpha1.ConfluenceTokenBinding, now time.Time) *scope {
+	s := &scope{binding: b.DeepCopy(), before: b, found: b.Status, now: now}
+	for _, f := range b.Spec.Secret.Formats {
+		s.formats = append(s.formats, tokenfile.Format(f))
+	}
+	s.wantLayout = s.layoutHash()
+	return s
+}
+
+func (s *scope) key() client.ObjectKey { return client.ObjectKeyFromObject(s.binding) }
+
+func (s *scope) uid() string { return string(s.binding.UID) }
+
+// usable tells whether the Secret holds a token for this spec that has not expired. While the
+// KeycardResource is not usable, what the token was issued for is not disputed.
+func (s *scope) usable() bool {
+	return s.held != nil && !s.held.life.Expired(s.now) &&
+		(s.wantExchange == "" || s.held.exchangeHash == s.wantExchange)
+}
+
+// isIntact tells whether nobody else changed the Secret. Which keys were written for another layout is
+// not known, but some are always there.
+func (s *scope) isIntact() bool {
+	if s.held == nil {
+		return false
+	}
+	formats := s.formats
+	if s.held.layoutHash != s.wantLayout {
+		formats = nil
+	}
+	return intact(s.secret, formats)
+}
+
+// layoutVersion changes when the operator lays tokens out differently for the same spec.
+const layoutVersion = 1
+
+func (s *scope) layoutHash() string {
+	spec := s.binding.Spec.Secret
+	formats := slices.Sorted(slices.Values(spec.Formats))
+	return hash(layoutVersion, formats, maps.Clone(spec.Labels), maps.Clone(spec.Annotations))
+}
+
+// exchangeHash covers all that a token depends on. Labels, annotations and the layout are not among it.
+func (s *scope) exchangeHash() string {
+	spec := s.binding.Spec
+	return hash(s.issuer, s.resource, spec.Application, spec.Subject, s.scopes, spec.Site)
+}
+
+// hash fingerprints values by their JSON, which is the same for the same values: fields have an order,
+// and map keys are sorted.
+func hash(values ...any) string {
+	raw, err := json.Marshal(values)
+	if err != nil {
+		panic("tokenbinding: hashing plain API types: " + err.Error()) // no such type fails to encode
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:16])
+}

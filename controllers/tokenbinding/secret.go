@@ -1,0 +1,228 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/tokenfile"
+)
+
+// secretMeta is the metadata of a Secret, for reads and writes that never carry its values back.
+func secretMeta(namespace, name string) *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	m.Namespace, m.Name = namespace, name
+	return m
+}
+
+// loadSecret reads the output Secret's metadata and refuses one that is somebody else's. The cache is
+// asked first; what it does not have is asked of the server before anything is exchanged or written,
+// because a Secret that was made a moment ago would be overwritten or exchanged for twice.
+func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
+	m := secretMeta(s.binding.Namespace, s.binding.Spec.Secret.Name)
+	key := client.ObjectKeyFromObject(m)
+	err := r.Client.Get(ctx, key, m)
+	if err == nil {
+		m = r.secrets.Newest(m)
+	} else if apierrors.IsNotFound(err) {
+		err = r.Live.Get(ctx, key, m)
+	}
+	if apierrors.IsNotFound(err) {
+		r.secrets.Forget(key)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading metadata of Secret %s: %w", key, err)
+	}
+	if !metav1.IsControlledBy(m, s.binding) {
+		return outcome.Block(v1alpha1.ReasonSecretConflict, "Secret %s exists and %s; it is left alone: remove it, or bind to another name",
+			m.Name, ownerOf(m))
+	}
+	s.secret, s.held = m, heldIn(m)
+	return nil
+}
+
+func ownerOf(m *metav1.PartialObjectMetadata) string {
+	if owner := metav1.GetControllerOf(m); owner != nil {
+		return fmt.Sprintf("belongs to %s %s", owner.Kind, owner.Name)
+	}
+	return "was not made by this binding"
+}
+
+// heldIn reads from the Secret's annotations which token is in it; nil when they can't be understood.
+func heldIn(m *metav1.PartialObjectMetadata) *held {
+	a := m.Annotations
+	issued, err := time.Parse(time.RFC3339, a[v1alpha1.IssuedAtAnnotation])
+	if err != nil {
+		return nil
+	}
+	expires, err := time.Parse(time.RFC3339, a[v1alpha1.ExpiresAtAnnotation])
+	if err != nil || !expires.After(issued) {
+		return nil
+	}
+	return &held{
+		life:           schedule.Life{IssuedAt: issued, ExpiresAt: expires},
+		exchangeHash:   a[v1alpha1.ExchangeHashAnnotation],
+		layoutHash:     a[v1alpha1.LayoutHashAnnotation],
+		subjectVersion: a[v1alpha1.SubjectVersionAnnotation],
+		scopes:         strings.Fields(a[v1alpha1.ScopesAnnotation]),
+		siteURL:        a[v1alpha1.SiteURLAnnotation],
+		cloudID:        a[v1alpha1.CloudIDAnnotation],
+		lifetimeNote:   a[v1alpha1.LifetimeNoteAnnotation],
+	}
+}
+
+// bookkeeping lists the annotations that hold the schedule's memory.
+var bookkeeping = []string{
+	v1alpha1.IssuedAtAnnotation, v1alpha1.ExpiresAtAnnotation, v1alpha1.ExchangeHashAnnotation, v1alpha1.LayoutHashAnnotation,
+}
+
+// intact tells whether the Secret's data and bookkeeping are still as the operator wrote them. Whoever
+// changes or removes a field takes its ownership from us (server-side apply), so the answer is in the
+// metadata and no value has to be read.
+func intact(m *metav1.PartialObjectMetadata, formats []tokenfile.Format) bool {
+	i := slices.IndexFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == v1alpha1.FieldManager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+	})
+	if i < 0 || m.ManagedFields[i].FieldsV1 == nil {
+		return false
+	}
+	var owned struct {
+		Data     map[string]json.RawMessage `json:"f:data"`
+		Metadata struct {
+			Annotations map[string]json.RawMessage `json:"f:annotations"`
+		} `json:"f:metadata"`
+	}
+	if json.Unmarshal(m.ManagedFields[i].FieldsV1.Raw, &owned) != nil {
+		return false
+	}
+	lost := func(have map[string]json.RawMessage) func(string) bool {
+		return func(key string) bool { _, ok := have["f:"+key]; return !ok }
+	}
+	return !slices.ContainsFunc(tokenfile.Keys(formats), lost(owned.Data)) &&
+		!slices.ContainsFunc(bookkeeping, lost(owned.Metadata.Annotations))
+}
+
+// ensureSecret writes the token that was exchanged for, or the present one in another layout.
+func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
+	if s.minted != nil {
+		return r.writeSecret(ctx, s, *s.minted)
+	}
+	if act, _ := s.decide(); act == relayout {
+		return r.relayout(ctx, s)
+	}
+	return nil
+}
+
+// relayout writes the token that is in the Secret into it again, in the layout that is wanted now.
+func (r *Reconciler) relayout(ctx context.Context, s *scope) error {
+	var live corev1.Secret
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.secret), &live); err != nil {
+		return fmt.Errorf("reading Secret %s: %w", s.secret.Name, err)
+	}
+	token, err := tokenfile.Parse(live.Data)
+	if err != nil {
+		// The next reconcile sees the change in the metadata and exchanges.
+		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "Secret %s does not hold a token that can be laid out again: %v", live.Name, err)
+	}
+	return r.writeSecret(ctx, s, token)
+}
+
+// writeSecret applies the whole Secret in one request, so that all files change together. The request
+// goes by the metadata endpoint: the answer has no values, and its managedFields say what is ours.
+func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token tokenfile.Token) error {
+	data, err := tokenfile.Render(token, s.formats)
+	if err != nil {
+		return outcome.NeedsPerson(v1alpha1.ReasonTokenUnusable, "the zone issued a token that no client can send: %v", err)
+	}
+	body, err := json.Marshal(s.secretApply(token, data))
+	if err != nil {
+		return fmt.Errorf("encoding Secret %s: %w", s.binding.Spec.Secret.Name, err)
+	}
+	options := []client.PatchOption{client.FieldOwner(v1alpha1.FieldManager)}
+	if s.secret != nil {
+		// It is ours by its controller reference, so fields that somebody else took are taken back.
+		options = append(options, client.ForceOwnership)
+	} else if err := r.loadSecret(ctx, s); err != nil || s.secret != nil {
+		// An apply merges into a Secret that somebody made during the exchange; look again.
+		return cmp.Or(err, error(outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s was made a moment ago", s.binding.Spec.Secret.Name)))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	m := secretMeta(s.binding.Namespace, s.binding.Spec.Secret.Name)
+	if err := r.Client.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, body), options...); err != nil {
+		return writeProblem(m.Name, err)
+	}
+	r.secrets.Wrote(m)
+	s.secret, s.held = m, heldIn(m)
+	return nil
+}
+
+// secretApply is what the operator wants to own of the Secret. For a Secret that is there already, the
+// uid makes the server refuse the write when it was replaced by another of the same name meanwhile.
+func (s *scope) secretApply(token tokenfile.Token, data map[string][]byte) *corev1ac.SecretApplyConfiguration {
+	b, spec := s.binding, s.binding.Spec.Secret
+	labels := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	maps.Copy(labels, spec.Labels)
+	annotations := map[string]string{
+		v1alpha1.IssuedAtAnnotation:     token.IssuedAt.UTC().Format(time.RFC3339),
+		v1alpha1.ExpiresAtAnnotation:    token.ExpiresAt.UTC().Format(time.RFC3339),
+		v1alpha1.ExchangeHashAnnotation: s.wantExchange,
+		v1alpha1.LayoutHashAnnotation:   s.wantLayout,
+		v1alpha1.ScopesAnnotation:       strings.Join(token.Scopes, " "),
+		v1alpha1.SiteURLAnnotation:      token.SiteURL,
+		v1alpha1.CloudIDAnnotation:      token.CloudID,
+	}
+	if s.lifetimeNote != "" {
+		annotations[v1alpha1.LifetimeNoteAnnotation] = s.lifetimeNote
+	}
+	if s.subjectVersion != "" {
+		annotations[v1alpha1.SubjectVersionAnnotation] = s.subjectVersion
+	}
+	maps.Copy(annotations, spec.Annotations)
+	secret := corev1ac.Secret(spec.Name, b.Namespace).
+		WithType(corev1.SecretTypeOpaque).
+		WithLabels(labels).
+		WithAnnotations(annotations).
+		WithOwnerReferences(metav1ac.OwnerReference().
+			WithAPIVersion(v1alpha1.GroupVersion.String()).WithKind("ConfluenceTokenBinding").
+			WithName(b.Name).WithUID(b.UID).WithController(true).WithBlockOwnerDeletion(true)).
+		WithData(data)
+	if s.secret != nil {
+		secret.WithUID(s.secret.UID)
+	}
+	return secret
+}
+
+// writeProblem says what a refused write of the Secret means. The server's words name fields and
+// managers, never values.
+func writeProblem(name string, err error) error {
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsInvalid(err):
+		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else: %s", name, apierrors.ReasonForError(err))
+	case apierrors.IsForbidden(err):
+		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed,
+			"the cluster refused the write of Secret %s: %v; check quotas and the operator's permissions in this namespace", name, err)
+	}
+	return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "writing Secret %s: %s", name, apierrors.ReasonForError(err))
+}

@@ -1,0 +1,92 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+)
+
+// Field indexes over bindings: which Secrets they read or write, and which KeycardResource they use.
+const (
+	secretIndex   = "secrets"
+	resourceIndex = "resource"
+)
+
+// SetupWithManager registers the reconciler, its indexes and its watches.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
+	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, resourceIndex: indexResource} {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, field, extract); err != nil {
+			return fmt.Errorf("indexing bindings by %s: %w", field, err)
+		}
+	}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("confluencetokenbinding").
+		// Labels and annotations of a binding, and its own status, change nothing: GitOps tools write them
+		// all the time.
+		For(&v1alpha1.ConfluenceTokenBinding{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// Of Secrets the cache holds metadata only: inputs are read when they are needed.
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfSecret)).
+		Watches(&v1alpha1.KeycardResource{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfResource)).
+		WatchesMetadata(namespace, handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
+		Complete(r)
+}
+
+func indexSecrets(o client.Object) []string {
+	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
+	if !ok {
+		return nil
+	}
+	return append(inputSecrets(b), b.Spec.Secret.Name)
+}
+
+func indexResource(o client.Object) []string {
+	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
+	if !ok {
+		return nil
+	}
+	return []string{resourceKey(b).String()}
+}
+
+func (r *Reconciler) bindingsOfSecret(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.list(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{secretIndex: o.GetName()})
+}
+
+func (r *Reconciler) bindingsOfResource(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.list(ctx, client.MatchingFields{resourceIndex: client.ObjectKeyFromObject(o).String()})
+}
+
+func (r *Reconciler) bindingsOfNamespace(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.list(ctx, client.InNamespace(o.GetName()))
+}
+
+func (r *Reconciler) list(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
+	var bindings v1alpha1.ConfluenceTokenBindingList
+	if err := r.Client.List(ctx, &bindings, opts...); err != nil {
+		// The cache answers this; it fails only when the operator stops or an index is missing.
+		log.FromContext(ctx).Error(err, "listing bindings for an event")
+		return nil
+	}
+	requests := make([]reconcile.Request, len(bindings.Items))
+	for i := range bindings.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&bindings.Items[i])
+	}
+	return requests
+}

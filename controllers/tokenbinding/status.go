@@ -1,0 +1,179 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/conditions"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/schedule"
+)
+
+func (s *scope) conditions() conditions.Writer {
+	return conditions.Writer{List: &s.binding.Status.Conditions, Generation: s.binding.Generation}
+}
+
+// progressing is the first status an object gets, before anything remote is asked.
+func (s *scope) progressing() {
+	s.binding.Status.ObservedGeneration = s.binding.Generation
+	c := s.conditions()
+	c.Set(v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "waiting for the first token")
+	c.Reconciling(v1alpha1.ReasonProgressing, "waiting for the first token")
+}
+
+// report turns what the reconcile found into status. It depends on the scope alone, and its texts hold
+// neither times nor counts, so the same findings give the same status.
+func (s *scope) report(at step, problem *outcome.Problem) {
+	s.reportFacts()
+	c := s.conditions()
+	s.reportResource(c, at, problem)
+	s.reportToken(c, at, problem)
+	s.reportSecret(c, at, problem)
+	s.reportReady(c, problem)
+}
+
+func (s *scope) reportFacts() {
+	st := &s.binding.Status
+	st.ObservedGeneration = s.binding.Generation
+	st.IssuedAt, st.ExpiresAt, st.RefreshAt, st.Scopes, st.Site = nil, nil, nil, nil, nil
+	if s.held == nil {
+		return
+	}
+	st.IssuedAt = &metav1.Time{Time: s.held.life.IssuedAt}
+	st.ExpiresAt = &metav1.Time{Time: s.held.life.ExpiresAt}
+	if !s.suspended() {
+		st.RefreshAt = &metav1.Time{Time: schedule.RefreshAt(s.held.life, s.uid())}
+	}
+	for _, scope := range s.held.scopes {
+		st.Scopes = append(st.Scopes, v1alpha1.Scope(scope))
+	}
+	if s.held.cloudID != "" {
+		st.Site = &v1alpha1.SiteStatus{URL: s.held.siteURL, CloudID: s.held.cloudID}
+	}
+}
+
+func (s *scope) reportResource(c conditions.Writer, at step, problem *outcome.Problem) {
+	switch {
+	case at == stepResource && problem != nil:
+		c.Set(v1alpha1.ConditionResourceReady, metav1.ConditionFalse, problem.Reason, problem.Message)
+	case s.wantExchange != "":
+		c.Set(v1alpha1.ConditionResourceReady, metav1.ConditionTrue, v1alpha1.ReasonResourceRegistered, "the KeycardResource is registered and admits this namespace")
+	default:
+		s.pend(c, v1alpha1.ConditionResourceReady)
+	}
+}
+
+func (s *scope) reportToken(c conditions.Writer, at step, problem *outcome.Problem) {
+	set := func(status metav1.ConditionStatus, reason, message string) {
+		c.Set(v1alpha1.ConditionTokenIssued, status, reason, message)
+	}
+	switch usable := s.usable(); {
+	case usable && problem != nil:
+		set(metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing, "the token is good, the next one fails: "+problem.Error())
+	case usable && schedule.TooShortToMount(s.held.life):
+		set(metav1.ConditionTrue, v1alpha1.ReasonLifetimeTooShort, fmt.Sprintf(
+			"the zone issues tokens that live %s; files mounted from a Secret may follow up to %s late, so pods can see an expired one. Ask for tokens that live %s or longer",
+			s.held.life.Lifetime(), schedule.MountPropagation, 2*schedule.MountPropagation))
+	case usable && s.held.lifetimeNote != "":
+		set(metav1.ConditionTrue, v1alpha1.ReasonLifetimeUnknown, s.held.lifetimeNote)
+	case usable:
+		set(metav1.ConditionTrue, v1alpha1.ReasonIssued, "the zone issued a token for this spec")
+	case at == stepToken && problem != nil:
+		set(metav1.ConditionFalse, problem.Reason, problem.Message)
+	case s.held != nil && s.held.life.Expired(s.now):
+		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token in the Secret has expired")
+	default:
+		s.pend(c, v1alpha1.ConditionTokenIssued)
+	}
+}
+
+func (s *scope) reportSecret(c conditions.Writer, at step, problem *outcome.Problem) {
+	switch {
+	case at == stepSecret && problem != nil:
+		c.Set(v1alpha1.ConditionSecretSynced, metav1.ConditionFalse, problem.Reason, problem.Message)
+	case s.usable():
+		c.Set(v1alpha1.ConditionSecretSynced, metav1.ConditionTrue, v1alpha1.ReasonSynced, "the Secret holds the token")
+	default:
+		s.pend(c, v1alpha1.ConditionSecretSynced)
+	}
+}
+
+// reportReady sums up. Ready means that the token in the Secret works now, so a refresh that fails early
+// does not touch it; it falls when too little of the token's life is left for a mounted file to follow.
+func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem) {
+	set := func(status metav1.ConditionStatus, reason, message string) {
+		c.Set(v1alpha1.ConditionReady, status, reason, message)
+	}
+	expired := s.held != nil && s.held.life.Expired(s.now)
+	switch {
+	case s.suspended():
+		status := metav1.ConditionFalse
+		if s.usable() {
+			status = metav1.ConditionTrue
+		}
+		set(status, v1alpha1.ReasonSuspended, "spec.suspend is true: the token is not refreshed")
+		c.Settled()
+	case problem == nil:
+		set(metav1.ConditionTrue, v1alpha1.ReasonReady, "the Secret holds a token that works")
+		c.Settled()
+	case s.usable() && s.now.Before(schedule.FloorAt(s.held.life)):
+		set(metav1.ConditionTrue, v1alpha1.ReasonReady, "the Secret holds a token that works")
+		c.Settled()
+	case s.usable():
+		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpiring, "the token is about to expire and the next one fails: "+problem.Error())
+		s.reportMover(c, problem)
+	case expired && !problem.Stalls():
+		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token has expired and the next one fails: "+problem.Error())
+		s.reportMover(c, problem)
+	default:
+		set(metav1.ConditionFalse, problem.Reason, problem.Message)
+		s.reportMover(c, problem)
+	}
+}
+
+// reportMover says who moves next: a person (Stalled), or the operator (Reconciling).
+func (s *scope) reportMover(c conditions.Writer, problem *outcome.Problem) {
+	if problem.Stalls() {
+		c.Stalled(problem.Reason, problem.Message)
+		return
+	}
+	c.Reconciling(v1alpha1.ReasonProgressingWithRetry, problem.Error())
+}
+
+func (s *scope) pend(c conditions.Writer, conditionType string) {
+	c.Set(conditionType, metav1.ConditionUnknown, v1alpha1.ReasonPending, "waits for an earlier condition")
+}
+
+// remaining is what is left of a token that works; 0 when there is none.
+func (s *scope) remaining() time.Duration {
+	if !s.usable() {
+		return 0
+	}
+	return s.held.life.Remaining(s.now)
+}
+
+// wakeTimes are the moments at which something changes by time alone.
+func (s *scope) wakeTimes(problem *outcome.Problem) []time.Time {
+	var times []time.Time
+	if s.held != nil {
+		times = append(times, s.held.life.ExpiresAt)
+	}
+	switch {
+	case s.suspended():
+		return times
+	case s.pausing:
+		times = append(times, s.attempt.notBefore)
+	case problem == nil && s.held != nil:
+		times = append(times, schedule.RefreshAt(s.held.life, s.uid()))
+	}
+	if problem != nil && s.held != nil {
+		times = append(times, schedule.FloorAt(s.held.life))
+	}
+	return times
+}

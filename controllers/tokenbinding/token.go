@@ -1,0 +1,251 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/atlassian"
+	"github.com/keycardai/keycard-operator/internal/credentials"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/tokenfile"
+)
+
+// ensureToken decides whether a token is to be exchanged for, and does it.
+func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
+	if err := r.loadInputs(ctx, s); err != nil {
+		return err
+	}
+	act, why := s.decide()
+	if act != exchange {
+		return nil
+	}
+	if last, ok := r.attempts.last(s.key(), s.inputs); ok {
+		s.attempt, s.pausing = last, s.now.Before(last.notBefore)
+	}
+	if s.pausing {
+		return s.attempt.pausedBy()
+	}
+	if m := s.attempt.minted; m != nil && m.ExpiresAt.After(s.now) {
+		s.minted = m
+		return nil
+	}
+	log.FromContext(ctx).Info("exchanging for a token", "why", why)
+	return r.mint(ctx, s)
+}
+
+func (s *scope) decide() (action, string) {
+	return decide(facts{
+		now: s.now, uid: s.uid(), held: s.held, intact: s.isIntact(),
+		wantExchange: s.wantExchange, wantLayout: s.wantLayout, subjectVersion: s.subjectVersion,
+	})
+}
+
+// mint exchanges for a token and finds its site.
+func (r *Reconciler) mint(ctx context.Context, s *scope) error {
+	token, err := r.exchange(ctx, s)
+	if err != nil {
+		return remoteProblem(err)
+	}
+	if err := checkScopes(token.Scopes, s.scopes); err != nil {
+		return err
+	}
+	life := schedule.NewLife(token.ObservedAt, token.ExpiresIn)
+	if s.wouldNotAdvance(life) {
+		r.pause(s, attempt{notBefore: s.now.Add(schedule.UnchangedRetryAfter(s.remaining()))})
+		return nil
+	}
+	site, err := r.site(ctx, s, token)
+	if err != nil {
+		return err
+	}
+	s.minted = &tokenfile.Token{
+		AccessToken: token.AccessToken, IssuedAt: life.IssuedAt, ExpiresAt: life.ExpiresAt,
+		Scopes: token.Scopes, Resource: s.resource,
+		SiteURL: site.URL, CloudID: site.CloudID, BaseURL: r.Atlassian.ConfluenceURL(site.CloudID),
+	}
+	s.lifetimeNote = ""
+	if token.LifetimeNote != "" {
+		s.lifetimeNote = fmt.Sprintf("%s; the token is taken to live %s", token.LifetimeNote, life.Lifetime())
+	}
+	return nil
+}
+
+// wouldNotAdvance tells whether the zone handed out a token that lives no longer than the present one:
+// it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody.
+func (s *scope) wouldNotAdvance(life schedule.Life) bool {
+	return s.usable() && s.subjectVersion == s.held.subjectVersion && s.isIntact() &&
+		!life.ExpiresAt.After(s.held.life.ExpiresAt.Add(schedule.MinInterval))
+}
+
+// exchange asks the zone for a token for the binding's subject.
+func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, error) {
+	zone, err := r.Zones.Zone(s.issuer)
+	if err != nil {
+		return keycard.Token{}, err
+	}
+	auth, err := r.clientAuth(ctx, s)
+	if err != nil {
+		return keycard.Token{}, err
+	}
+	subject := s.binding.Spec.Subject
+	request := keycard.ExchangeRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes}
+	switch {
+	case subject.User != "":
+		request.SubjectTokenType = keycard.TokenTypeSubstituteUser
+		request.SubjectToken, err = keycard.ImpersonationToken(subject.User)
+	case subject.AccessTokenSecretRef != nil:
+		ref := subject.AccessTokenSecretRef
+		request.SubjectToken, err = credentials.ReadKey(ctx, r.Live, s.local(ref.Name), ref.Key, "the subject's access token")
+	case subject.Application != nil:
+		return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
+	default:
+		err = outcome.Block(v1alpha1.ReasonSubjectUnsupported,
+			"spec.subject.refreshTokenSecretRef is not served by this version of the operator; use user, accessTokenSecretRef or application")
+	}
+	if err != nil {
+		return keycard.Token{}, err
+	}
+	return zone.Exchange(ctx, request)
+}
+
+func (r *Reconciler) clientAuth(ctx context.Context, s *scope) (keycard.ClientAuth, error) {
+	ref := s.binding.Spec.Application.ClientSecretRef
+	if ref == nil {
+		return nil, outcome.Block(v1alpha1.ReasonSubjectUnsupported,
+			"spec.application.serviceAccountName is not served by this version of the operator; use clientSecretRef")
+	}
+	app, err := credentials.ReadClient(ctx, r.Live, s.local(ref.Name), "the Keycard application's credential")
+	if err != nil {
+		return nil, err
+	}
+	return keycard.ClientSecretBasic{ClientID: app.ID, ClientSecret: app.Secret}, nil
+}
+
+// site finds the Atlassian site. It does not change from token to token, so a refresh does not ask again.
+func (r *Reconciler) site(ctx context.Context, s *scope, token keycard.Token) (atlassian.Site, error) {
+	if s.held != nil && s.held.exchangeHash == s.wantExchange && s.held.cloudID != "" {
+		return atlassian.Site{URL: s.held.siteURL, CloudID: s.held.cloudID}, nil
+	}
+	sites, err := r.Atlassian.Sites(ctx, token.AccessToken)
+	if err != nil {
+		return atlassian.Site{}, atlassianProblem(err)
+	}
+	wanted := ""
+	if s.binding.Spec.Site != nil {
+		wanted = s.binding.Spec.Site.URL
+	}
+	site, err := atlassian.Choose(sites, wanted)
+	return site, siteProblem(err)
+}
+
+func siteProblem(err error) error {
+	var (
+		none          atlassian.NoSiteError
+		notAccessible atlassian.NotAccessibleError
+		ambiguous     atlassian.AmbiguousError
+	)
+	switch {
+	case errors.As(err, &none):
+		return outcome.NeedsPerson(v1alpha1.ReasonNoAccessibleSites,
+			"%v; the person has to pick at least one site in Atlassian's consent screen: revoke the grant and consent again", err)
+	case errors.As(err, &notAccessible):
+		return outcome.NeedsPerson(v1alpha1.ReasonSiteNotAccessible,
+			"%v; correct spec.site.url, or consent again and pick that site", err)
+	case errors.As(err, &ambiguous):
+		return outcome.NeedsPerson(v1alpha1.ReasonSiteAmbiguous, "%v; name one of them in spec.site.url", err)
+	}
+	return err
+}
+
+func checkScopes(granted, requested []string) error {
+	var missing []string
+	for _, scope := range requested {
+		if !slices.Contains(granted, scope) {
+			missing = append(missing, scope)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return outcome.NeedsPerson(v1alpha1.ReasonScopeReduced,
+		"the zone granted a token without %s; the person has to consent to it, and the zone's policies have to permit it. Or leave it out of spec.scopes",
+		strings.Join(missing, ", "))
+}
+
+// loadInputs notes the versions of the Secrets the exchange depends on, from their cached metadata.
+func (r *Reconciler) loadInputs(ctx context.Context, s *scope) error {
+	subject := s.binding.Spec.Subject.AccessTokenSecretRef
+	s.inputs = fmt.Sprintf("%s|%s/%d", s.inputs, s.binding.UID, s.binding.Generation)
+	for _, name := range inputSecrets(s.binding) {
+		m := secretMeta(s.binding.Namespace, name)
+		err := r.Client.Get(ctx, client.ObjectKeyFromObject(m), m)
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("reading metadata of Secret %s: %w", name, err)
+		}
+		version := string(m.UID) + "/" + m.ResourceVersion
+		s.inputs += "|" + version
+		if err == nil && subject != nil && subject.Name == name {
+			s.subjectVersion = version
+		}
+	}
+	return nil
+}
+
+// inputSecrets lists the Secrets that the spec refers to.
+func inputSecrets(b *v1alpha1.ConfluenceTokenBinding) []string {
+	var names []string
+	if ref := b.Spec.Application.ClientSecretRef; ref != nil {
+		names = append(names, ref.Name)
+	}
+	for _, ref := range []*v1alpha1.SecretKeyReference{b.Spec.Subject.AccessTokenSecretRef, b.Spec.Subject.RefreshTokenSecretRef} {
+		if ref != nil {
+			names = append(names, ref.Name)
+		}
+	}
+	return names
+}
+
+func (s *scope) local(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: s.binding.Namespace, Name: name}
+}
+
+// remoteProblem turns an error of the zone into a problem, and passes on what already is one.
+func remoteProblem(err error) error {
+	if p, ok := outcome.FromKeycard(err); ok {
+		return p
+	}
+	return err
+}
+
+// atlassianProblem turns an error of Atlassian's API into a problem. The token is fresh from the zone, so
+// a refusal is about the grant behind it.
+func atlassianProblem(err error) error {
+	remote, ok := keycard.AsError(err)
+	if !ok {
+		return err
+	}
+	switch remote.Class {
+	case keycard.Transient:
+		return outcome.Passing(v1alpha1.ReasonAtlassianUnreachable, "%v; it is retried", remote)
+	case keycard.Throttled:
+		return &outcome.Problem{
+			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: remote.RetryAfter,
+			Message: fmt.Sprintf("%v; it is retried after the pause Atlassian asked for", remote),
+		}
+	}
+	return outcome.NeedsPerson(v1alpha1.ReasonTokenUnusable,
+		"Atlassian refuses the token that the zone issued: %v; the person has to revoke the grant and consent again", remote)
+}

@@ -1,0 +1,97 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package credentials reads what users put into Secrets: client ids, client secrets and tokens. Values
+// are read from the server each time and kept no longer than a reconcile. Problems name the Secret and
+// the key, never a value.
+package credentials
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/redacted"
+)
+
+// Client is an OAuth client's id and secret.
+type Client struct {
+	ID     string
+	Secret redacted.String
+}
+
+// ReadClient reads a client id and secret from the keys client_id and client_secret. what says what they
+// are of, for the message: "the Atlassian OAuth app". The error is an *outcome.Problem, or one of the cluster.
+func ReadClient(ctx context.Context, live client.Reader, key types.NamespacedName, what string) (Client, error) {
+	secret, err := read(ctx, live, key, what, v1alpha1.ClientIDKey+" and "+v1alpha1.ClientSecretKey)
+	if err != nil {
+		return Client{}, err
+	}
+	id, err := value(secret, v1alpha1.ClientIDKey)
+	if err != nil {
+		return Client{}, err
+	}
+	password, err := value(secret, v1alpha1.ClientSecretKey)
+	if err != nil {
+		return Client{}, err
+	}
+	return Client{ID: id.Reveal(), Secret: password}, nil
+}
+
+// ReadKey reads one key of a Secret. what says what it is, for the message.
+func ReadKey(ctx context.Context, live client.Reader, key types.NamespacedName, dataKey, what string) (redacted.String, error) {
+	secret, err := read(ctx, live, key, what, dataKey)
+	if err != nil {
+		return redacted.String{}, err
+	}
+	return value(secret, dataKey)
+}
+
+func read(ctx context.Context, live client.Reader, key types.NamespacedName, what, keys string) (*corev1.Secret, error) {
+	var secret corev1.Secret
+	err := live.Get(ctx, key, &secret)
+	if apierrors.IsNotFound(err) {
+		return nil, outcome.Wait(v1alpha1.ReasonSecretNotFound,
+			"Secret %s with %s does not exist; create it with the keys %s", key, what, keys)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	return &secret, nil
+}
+
+// maxValue bounds a credential, in bytes; the longest real ones are tokens of a few KiB.
+const maxValue = 64 << 10
+
+func value(secret *corev1.Secret, key string) (redacted.String, error) {
+	raw, ok := secret.Data[key]
+	text := string(raw)
+	var problem string
+	switch {
+	case !ok:
+		problem = "is missing; add it"
+	case text == "":
+		problem = "is empty; set it"
+	case len(text) > maxValue:
+		problem = "is longer than 64 KiB; it holds something else"
+	case !utf8.ValidString(text):
+		problem = "is not text; set it anew, encoded once only"
+	case strings.TrimSpace(text) != text:
+		problem = "begins or ends with a space or a newline; set it without (printf %s does not add one, echo does)"
+	case strings.ContainsFunc(text, unicode.IsControl):
+		problem = "has a control character, such as a newline, in it; set it anew"
+	default:
+		return redacted.New(text), nil
+	}
+	return redacted.String{}, outcome.Block(v1alpha1.ReasonSecretInvalid,
+		"key %s of Secret %s/%s %s", key, secret.Namespace, secret.Name, problem)
+}

@@ -1,0 +1,145 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package outcome is the one place where what went wrong is turned into what happens next: which
+// reason and message a condition shows, who has to move, and when to try again.
+package outcome
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/schedule"
+)
+
+// Kind says who moves next.
+type Kind int
+
+// The kinds.
+const (
+	// Waiting is for something in the cluster that a watch will report. It is not retried.
+	Waiting Kind = iota + 1
+	// Blocked is for something that a person has to mend in the cluster. A watch reports it, so it is not
+	// retried either.
+	Blocked
+	// Person is for something that a person has to mend outside of the cluster. It is retried slowly,
+	// because no watch sees the outside.
+	Person
+	// Transient passes by itself. It is retried with backoff.
+	Transient
+	// Throttled passes after the pause that the server asked for.
+	Throttled
+)
+
+// Problem is why a step could not go on. Its texts are stable: the same problem reads the same each
+// time, so that status is not written again.
+type Problem struct {
+	Kind Kind
+	// Reason is one of the Reason constants of the API.
+	Reason string
+	// Message says what is wrong and what to do about it.
+	Message string
+	// RetryAfter is the pause a throttling server asked for.
+	RetryAfter time.Duration
+}
+
+// Error makes a Problem an error, so that steps return it as one.
+func (p *Problem) Error() string { return p.Reason + ": " + p.Message }
+
+// Stalls tells whether nothing moves until a person does something.
+func (p *Problem) Stalls() bool { return p.Kind == Blocked || p.Kind == Person }
+
+// Retry is how long to wait before the next attempt after the given number of failures in a row, while
+// remaining is left of a token that works; 0 means that a watch will report instead.
+func (p *Problem) Retry(failures int, remaining time.Duration, seed string) time.Duration {
+	switch p.Kind {
+	case Person:
+		return schedule.SlowRetryAfter(failures, seed)
+	case Throttled:
+		return max(p.RetryAfter, schedule.RetryAfter(failures, 0, seed))
+	case Transient:
+		return schedule.RetryAfter(failures, remaining, seed)
+	}
+	return 0
+}
+
+// Wait is a Problem that a watch will report the end of.
+func Wait(reason, format string, args ...any) *Problem {
+	return &Problem{Kind: Waiting, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// Block is a Problem that a person has to mend in the cluster.
+func Block(reason, format string, args ...any) *Problem {
+	return &Problem{Kind: Blocked, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// NeedsPerson is a Problem that a person has to mend outside of the cluster.
+func NeedsPerson(reason, format string, args ...any) *Problem {
+	return &Problem{Kind: Person, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// Passing is a Problem that passes by itself.
+func Passing(reason, format string, args ...any) *Problem {
+	return &Problem{Kind: Transient, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// remedies is what to do about a refusal, by its reason.
+var remedies = map[string]string{
+	v1alpha1.ReasonClientRejected:     "check the client id and client secret, and that the credential still exists in the zone",
+	v1alpha1.ReasonConsentRequired:    "the person has to consent to the resource once",
+	v1alpha1.ReasonAccessDenied:       "ask the zone's administrator to permit it: the application needs the resource as a dependency, and an access policy that allows the user",
+	v1alpha1.ReasonRequestRejected:    "check the zone, the user and the resource that the spec names",
+	v1alpha1.ReasonZoneUnreachable:    "it is retried; check the zone's URLs and the network if it lasts",
+	v1alpha1.ReasonThrottled:          "it is retried after the pause the server asked for",
+	v1alpha1.ReasonTokenUnusable:      "this is a fault of the zone or of its provider; ask the zone's administrator",
+	v1alpha1.ReasonEndpointNotAllowed: "use an https URL, or start the operator with --allow-insecure-loopback for a zone on this machine",
+}
+
+// FromKeycard turns an error of the Keycard client into a Problem. ok is false when err is not one.
+func FromKeycard(err error) (*Problem, bool) {
+	var remote *keycard.Error
+	if !errors.As(err, &remote) {
+		return nil, false
+	}
+	reason := reasonOf(remote)
+	p := &Problem{Kind: kindOf(remote.Class), Reason: reason, RetryAfter: remote.RetryAfter}
+	p.Message = fmt.Sprintf("%s; %s", remote.Error(), remedies[reason])
+	return p, true
+}
+
+func kindOf(c keycard.Class) Kind {
+	switch c {
+	case keycard.Transient:
+		return Transient
+	case keycard.Throttled:
+		return Throttled
+	default:
+		return Person
+	}
+}
+
+func reasonOf(e *keycard.Error) string {
+	switch e.Class {
+	case keycard.Transient:
+		return v1alpha1.ReasonZoneUnreachable
+	case keycard.Throttled:
+		return v1alpha1.ReasonThrottled
+	case keycard.NeedsConsent:
+		return v1alpha1.ReasonConsentRequired
+	case keycard.Denied:
+		return v1alpha1.ReasonAccessDenied
+	}
+	switch {
+	case errors.Is(e, keycard.ErrEndpointNotAllowed):
+		return v1alpha1.ReasonEndpointNotAllowed
+	case errors.Is(e, keycard.ErrTokenUnusable):
+		return v1alpha1.ReasonTokenUnusable
+	case e.Code == "invalid_client" || e.Status == http.StatusUnauthorized:
+		return v1alpha1.ReasonClientRejected
+	}
+	return v1alpha1.ReasonRequestRejected
+}
