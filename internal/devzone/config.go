@@ -4,6 +4,7 @@
 package devzone
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -26,6 +27,10 @@ const systemPort = "127.0.0.1:0"
 
 // defaultLifetime is the life of every kind of token unless configured.
 const defaultLifetime = time.Hour
+
+// ErrInvalidConfig is wrapped by what Start returns when the Config, its seed,
+// its issuer or its upstream map is wrong, and not the machine it runs on.
+var ErrInvalidConfig = errors.New("invalid configuration")
 
 // RefreshMode says what an upstream refresh does to the access token before it.
 type RefreshMode string

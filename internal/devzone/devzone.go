@@ -56,7 +56,7 @@ type Running struct {
 func Start(ctx context.Context, c Config) (*Running, error) {
 	c, err := c.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("configuring the zone server: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
 	l, err := listen(c)
 	if err != nil {
@@ -65,7 +65,7 @@ func Start(ctx context.Context, c Config) (*Running, error) {
 	r, err := assemble(c, l)
 	if err != nil {
 		l.close()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
 	ctx, r.cancel = context.WithCancel(ctx)
 	for i, server := range r.servers {
