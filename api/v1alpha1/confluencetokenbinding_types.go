@@ -174,19 +174,26 @@ type OutputSecret struct {
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k).hasValue())",message="each label's key must be a qualified name, for example example.com/team"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 63 && !format.labelValue().validate(self[k]).hasValue())",message="each label's value must be at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.labelValue().validate(self[k]).hasValue())",message="each label's value must be at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
 	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k == 'app.kubernetes.io/managed-by' || k == 'app.kubernetes.io/instance' || k.matches('^([a-z0-9.-]+[.])?(keycard[.]cloud|kubernetes[.]io|k8s[.]io|argoproj[.]io|fluxcd[.]io|helm[.]sh)/') && !k.startsWith('app.kubernetes.io/'))",message="uses a reserved prefix: keys of keycard.cloud, kubernetes.io, k8s.io, argoproj.io, fluxcd.io and helm.sh, and app.kubernetes.io/managed-by and /instance, belong to others"
-	Labels map[string]string `json:"labels,omitempty"`
+	Labels map[string]LabelValue `json:"labels,omitempty"`
 
 	// annotations to put on the Secret. Nothing is copied from this object's own annotations.
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k).hasValue())",message="each annotation's key must be a qualified name, for example example.com/team"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 1024)",message="each annotation's value must be at most 1024 characters"
 	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.matches('^([a-z0-9.-]+[.])?(keycard[.]cloud|kubernetes[.]io|k8s[.]io|fluxcd[.]io|helm[.]sh)/') || k == 'argocd.argoproj.io/tracking-id')",message="uses a reserved prefix: keys of keycard.cloud, kubernetes.io, k8s.io, fluxcd.io and helm.sh, and argocd.argoproj.io/tracking-id, belong to others"
-	Annotations map[string]string `json:"annotations,omitempty"`
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 }
+
+// LabelValue is the value of a label.
+// +kubebuilder:validation:MaxLength=63
+type LabelValue string
+
+// AnnotationValue is the value of an annotation.
+// +kubebuilder:validation:MaxLength=1024
+type AnnotationValue string
 
 // Format is a form in which a client reads the token.
 // +kubebuilder:validation:Enum=Header;Curl;Env;Properties

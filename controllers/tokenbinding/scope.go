@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"maps"
 	"slices"
 	"time"
 
@@ -101,7 +100,7 @@ const layoutVersion = 1
 func (s *scope) layoutHash() string {
 	spec := s.binding.Spec.Secret
 	formats := slices.Sorted(slices.Values(spec.Formats))
-	return hash(layoutVersion, formats, maps.Clone(spec.Labels), maps.Clone(spec.Annotations))
+	return hash(layoutVersion, formats, spec.Labels, spec.Annotations)
 }
 
 // exchangeHash covers all that a token depends on. Labels, annotations and the layout are not among it.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -183,7 +182,9 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token tokenfile.
 func (s *scope) secretApply(token tokenfile.Token, data map[string][]byte) *corev1ac.SecretApplyConfiguration {
 	b, spec := s.binding, s.binding.Spec.Secret
 	labels := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
-	maps.Copy(labels, spec.Labels)
+	for k, v := range spec.Labels {
+		labels[k] = string(v)
+	}
 	annotations := map[string]string{
 		v1alpha1.IssuedAtAnnotation:     token.IssuedAt.UTC().Format(time.RFC3339),
 		v1alpha1.ExpiresAtAnnotation:    token.ExpiresAt.UTC().Format(time.RFC3339),
@@ -199,7 +200,9 @@ func (s *scope) secretApply(token tokenfile.Token, data map[string][]byte) *core
 	if s.subjectVersion != "" {
 		annotations[v1alpha1.SubjectVersionAnnotation] = s.subjectVersion
 	}
-	maps.Copy(annotations, spec.Annotations)
+	for k, v := range spec.Annotations {
+		annotations[k] = string(v)
+	}
 	secret := corev1ac.Secret(spec.Name, b.Namespace).
 		WithType(corev1.SecretTypeOpaque).
 		WithLabels(labels).

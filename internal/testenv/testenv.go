@@ -1,0 +1,235 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package testenv starts a real Kubernetes control plane for tests and for the demo: etcd and
+// kube-apiserver, and where wanted kube-controller-manager, built by `make kubernetes`.
+package testenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// binaries are what a control plane is made of, and kubectl.
+var binaries = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
+
+// stopTimeout is how long a process may take to end.
+const stopTimeout = 20 * time.Second
+
+// Options say what to start.
+type Options struct {
+	// ControllerManager starts kube-controller-manager too: garbage collection and the deletion of
+	// namespaces need it.
+	ControllerManager bool
+	// CRDs installs the operator's CRDs from config/crd/bases.
+	CRDs bool
+	// Log is where the processes write, a folder; empty means nowhere.
+	Log string
+}
+
+// ControlPlane is a running control plane.
+type ControlPlane struct {
+	// Config is the administrator's.
+	Config *rest.Config
+	// Dir holds kubeconfig files; it goes with the control plane.
+	Dir string
+
+	assets  string
+	env     *envtest.Environment
+	manager *process
+	logs    []*os.File
+}
+
+// Start starts a control plane on loopback ports that the system chooses. What was started is stopped
+// again when an error is returned.
+func Start(o Options) (*ControlPlane, error) {
+	assets, err := Assets()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "keycard-control-plane-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for kubeconfig files: %w", err)
+	}
+	c := &ControlPlane{Dir: dir, assets: assets}
+	if err := c.start(o); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	return c, nil
+}
+
+func (c *ControlPlane) start(o Options) error {
+	c.env = &envtest.Environment{
+		BinaryAssetsDirectory:   c.assets,
+		ControlPlaneStopTimeout: stopTimeout,
+	}
+	if o.CRDs {
+		root, err := moduleRoot()
+		if err != nil {
+			return err
+		}
+		c.env.CRDDirectoryPaths = []string{filepath.Join(root, "config", "crd", "bases")}
+		c.env.ErrorIfCRDPathMissing = true
+	}
+	if o.Log != "" {
+		if err := c.logTo(o.Log); err != nil {
+			return err
+		}
+	}
+	cfg, err := c.env.Start()
+	if err != nil {
+		return fmt.Errorf("starting etcd and kube-apiserver: %w", err)
+	}
+	c.Config = cfg
+	if o.ControllerManager {
+		return c.startControllerManager(o.Log)
+	}
+	return nil
+}
+
+func (c *ControlPlane) logTo(dir string) error {
+	api, err := c.logFile(dir, "kube-apiserver.log")
+	if err != nil {
+		return err
+	}
+	etcd, err := c.logFile(dir, "etcd.log")
+	if err != nil {
+		return err
+	}
+	c.env.ControlPlane.GetAPIServer().Out, c.env.ControlPlane.GetAPIServer().Err = api, api
+	c.env.ControlPlane.Etcd = &envtest.Etcd{Out: etcd, Err: etcd}
+	return nil
+}
+
+func (c *ControlPlane) logFile(dir, name string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) // #nosec G304 -- the caller's own folder
+	if err != nil {
+		return nil, fmt.Errorf("opening a log: %w", err)
+	}
+	c.logs = append(c.logs, f)
+	return f, nil
+}
+
+// startControllerManager starts it with its own identity, and waits until it answers.
+func (c *ControlPlane) startControllerManager(logDir string) error {
+	user, err := c.env.AddUser(envtest.User{Name: "system:kube-controller-manager", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		return fmt.Errorf("adding a user for kube-controller-manager: %w", err)
+	}
+	kubeconfig, err := c.WriteKubeconfig("kube-controller-manager", user.Config())
+	if err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	p := &process{
+		name: "kube-controller-manager",
+		path: filepath.Join(c.assets, "kube-controller-manager"),
+		args: []string{
+			"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
+			"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--cert-dir=" + c.Dir,
+			"--leader-elect=false", "--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller",
+			"--concurrent-gc-syncs=5", "--kube-api-qps=100", "--kube-api-burst=200",
+		},
+		ready: fmt.Sprintf("https://127.0.0.1:%d/healthz", port),
+	}
+	if logDir != "" {
+		if p.log, err = c.logFile(logDir, "kube-controller-manager.log"); err != nil {
+			return err
+		}
+	}
+	c.manager = p
+	return p.start()
+}
+
+// Stop ends every process that was started and removes their files. It may be called twice.
+func (c *ControlPlane) Stop() error {
+	var errs []error
+	if c.manager != nil {
+		errs = append(errs, c.manager.stop())
+		c.manager = nil
+	}
+	if c.env != nil {
+		errs = append(errs, c.env.Stop())
+		c.env = nil
+	}
+	for _, f := range c.logs {
+		errs = append(errs, f.Close())
+	}
+	c.logs = nil
+	return errors.Join(append(errs, os.RemoveAll(c.Dir))...)
+}
+
+// Kubectl runs kubectl as the administrator and gives what it printed, errors included.
+func (c *ControlPlane) Kubectl(ctx context.Context, args ...string) (string, error) {
+	kubeconfig, err := c.WriteKubeconfig("admin", c.Config)
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(c.assets, "kubectl"), append([]string{"--kubeconfig", kubeconfig}, args...)...) // #nosec G204 -- a test's own arguments
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("running kubectl %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+// KubectlPath is where kubectl is.
+func (c *ControlPlane) KubectlPath() string { return filepath.Join(c.assets, "kubectl") }
+
+// ServiceAccount gives the configuration of a ServiceAccount: with its token and its permissions, and
+// nothing of the administrator's.
+func (c *ControlPlane) ServiceAccount(ctx context.Context, namespace, name string, lifetime time.Duration) (*rest.Config, error) {
+	clients, err := kubernetes.NewForConfig(c.Config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(lifetime.Seconds()))}}
+	token, err := clients.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("requesting a token for ServiceAccount %s/%s: %w", namespace, name, err)
+	}
+	cfg := rest.AnonymousClientConfig(c.Config)
+	cfg.BearerToken = token.Status.Token
+	return cfg, nil
+}
+
+// WriteKubeconfig writes a kubeconfig file and gives its path.
+func (c *ControlPlane) WriteKubeconfig(name string, cfg *rest.Config) (string, error) {
+	config := clientcmdapi.NewConfig()
+	config.Clusters["local"] = &clientcmdapi.Cluster{Server: server(cfg.Host), CertificateAuthorityData: cfg.CAData}
+	config.AuthInfos[name] = &clientcmdapi.AuthInfo{
+		ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData, Token: cfg.BearerToken,
+	}
+	config.Contexts["local"] = &clientcmdapi.Context{Cluster: "local", AuthInfo: name}
+	config.CurrentContext = "local"
+	path := filepath.Join(c.Dir, name+".kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		return "", fmt.Errorf("writing %s: %w", path, err)
+	}
+	return path, nil
+}
+
+func server(host string) string {
+	if strings.Contains(host, "://") {
+		return host
+	}
+	return "https://" + host
+}
