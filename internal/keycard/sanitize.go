@@ -85,29 +85,43 @@ func leaks(text string, secrets []redacted.String) bool {
 }
 
 // looksLikeToken tells random text from identifiers and words: the names of applications, policies and
-// scopes are the useful part of a description.
+// scopes are the useful part of a description. Names are words between hyphens; random text mixes
+// letters and digits, or goes on for longer than any word.
 func looksLikeToken(run string) bool {
-	var upper, lower, digits int
-	for _, r := range run {
-		switch {
-		case r >= 'A' && r <= 'Z':
-			upper++
-		case r >= 'a' && r <= 'z':
-			lower++
-		case r >= '0' && r <= '9':
-			digits++
-		}
-	}
+	s := shapeOf(run)
 	switch n := len(run); {
 	case strings.HasPrefix(run, "eyJ"), n >= 64:
 		return true
 	case n >= 32:
-		return digits >= 5 || upper >= 5 && lower >= 5
+		return s.digits >= 5 || s.longest >= 24 || s.upper >= 5 && s.lower >= 5
 	case n >= 20:
-		return upper > 0 && lower > 0 && digits > 0
+		return s.upper > 0 && s.lower > 0 && s.digits > 0
 	default:
 		return false
 	}
+}
+
+// shape counts the letters and digits of a text, and its longest stretch of them.
+type shape struct{ upper, lower, digits, longest int }
+
+func shapeOf(text string) shape {
+	var s shape
+	stretch := 0
+	for _, r := range text {
+		stretch++
+		switch {
+		case r >= 'A' && r <= 'Z':
+			s.upper++
+		case r >= 'a' && r <= 'z':
+			s.lower++
+		case r >= '0' && r <= '9':
+			s.digits++
+		default:
+			stretch = 0
+		}
+		s.longest = max(s.longest, stretch)
+	}
+	return s
 }
 
 func cut(text string, limit int) string {
