@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -212,4 +213,28 @@ func TestImpersonationEndToEnd(t *testing.T) {
 	g.Expect(sites.Raw).To(ContainSubstring("https://acme.atlassian.net"))
 	pages := z.atlassianGet("/ex/confluence/11111111-2222-4333-8444-555555555555/wiki/api/v2/pages", token)
 	g.Expect(pages.Body["results"]).To(HaveLen(25), pages.Raw)
+}
+
+func jsonDecode(r io.Reader, v any) error { return json.NewDecoder(r).Decode(v) }
+
+func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
+
+// lockedBuffer is a log that several goroutines write to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -83,11 +84,14 @@ func (b *Broker) endpointsOf(ctx context.Context, p store.Provider) (endpoints, 
 		return e, nil
 	}
 	const step = "reading its metadata"
-	target := strings.TrimSuffix(o.Issuer, "/") + "/.well-known/oauth-authorization-server"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
+	target, err := url.Parse(strings.TrimSuffix(o.Issuer, "/") + "/.well-known/oauth-authorization-server")
+	if err != nil || target.Host == "" {
 		return e, &UpstreamError{Provider: p.Identifier, Step: step,
 			Detail: "its issuer is no URL, so authorization_endpoint and token_endpoint must be set"}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return e, fmt.Errorf("making a metadata request: %w", err)
 	}
 	body, err := b.send(req, p, step)
 	if err != nil {

@@ -98,7 +98,9 @@ func (k *keyring) verify(zoneID, issuer, token string, now time.Time) (claims, e
 	if err := parsed.Claims(key.Public(), &c); err != nil {
 		return c, fmt.Errorf("the signature is not the zone's")
 	}
-	if err := c.ValidateWithLeeway(jwt.Expected{Issuer: issuer, Time: now}, 0); err != nil {
+	err = c.ValidateWithLeeway(jwt.Expected{Issuer: issuer, Time: now}, 0)
+	// RFC 7519, section 4.1.4: not on the second of exp either.
+	if err != nil || !now.Before(c.Expiry.Time()) {
 		return c, fmt.Errorf("it has expired or is of another issuer")
 	}
 	return c, nil
