@@ -1,0 +1,333 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/devzone/broker"
+)
+
+// The main job: two objects, and a Secret whose token reads Confluence pages.
+func TestTokenReadsPages(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	w.absent(binding, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled)
+	secret := w.output(binding)
+
+	if !metav1.IsControlledBy(secret, binding) || secret.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue {
+		t.Errorf("the Secret is not marked as the binding's: %v %v", secret.OwnerReferences, secret.Labels)
+	}
+	if titles := w.pages(secret); len(titles) == 0 {
+		t.Error("the token lists no pages")
+	}
+	if got := string(secret.Data["base_url"]); got != w.zone.AtlassianURL+"/ex/confluence/"+binding.Status.Site.CloudID {
+		t.Errorf("base_url is %s", got)
+	}
+	if binding.Status.Site.URL != site {
+		t.Errorf("site is %s", binding.Status.Site.URL)
+	}
+	if left := binding.Status.ExpiresAt.Sub(w.clock.Now()); left != time.Hour {
+		t.Errorf("expires in %s", left)
+	}
+}
+
+// pages lists the titles that the token in a Secret can read.
+func (w *world) pages(secret *corev1.Secret) []string {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, string(secret.Data["base_url"])+"/wiki/api/v2/pages?limit=250", nil)
+	must(w.t, err)
+	req.Header.Set("Authorization", "Bearer "+string(secret.Data["token"]))
+	resp, err := http.DefaultClient.Do(req)
+	must(w.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	var list struct {
+		Results []struct {
+			Title string `json:"title"`
+		} `json:"results"`
+	}
+	if resp.StatusCode != http.StatusOK {
+		w.t.Fatalf("listing pages: HTTP %d", resp.StatusCode)
+	}
+	must(w.t, json.NewDecoder(resp.Body).Decode(&list))
+	var titles []string
+	for _, r := range list.Results {
+		titles = append(titles, r.Title)
+	}
+	return titles
+}
+
+// A rotation is one exchange, one apply of the Secret and one patch of the status: no more, no less.
+func TestRotationTakesTwoWrites(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	for cycle := range 3 {
+		before := w.output(binding)
+		w.clock.SetTime(binding.Status.RefreshAt.Time)
+		w.requests.take()
+		w.writes.take()
+		w.events.take()
+
+		w.reconcileBinding(binding)
+
+		writes := w.writes.take()
+		want := []string{
+			"PATCH /api/v1/namespaces/" + w.ns + "/secrets/reports-token",
+			"PATCH /apis/keycard.cloud/v1alpha1/namespaces/" + w.ns + "/confluencetokenbindings/reports/status",
+		}
+		if !slices.Equal(writes, want) {
+			t.Errorf("cycle %d wrote %v, want %v", cycle, writes, want)
+		}
+		if n := w.requests.count(exchanges); n != 1 {
+			t.Errorf("cycle %d made %d exchanges", cycle, n)
+		}
+		if e := w.events.take(); len(e) > 0 {
+			t.Errorf("cycle %d recorded events %v", cycle, e)
+		}
+		after := w.output(binding)
+		if string(before.Data["token"]) == string(after.Data["token"]) {
+			t.Errorf("cycle %d left the token", cycle)
+		}
+		w.pages(after)
+	}
+}
+
+// A reconcile that finds nothing to do asks and writes nothing, whatever made it run.
+func TestIdleReconcilesDoNothing(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	tests := map[string]func(){
+		"nothing happened": func() {},
+		"restart":          w.connect,
+		"labels and annotations of the binding": func() {
+			binding.Labels = map[string]string{"app.kubernetes.io/instance": "argo"}
+			binding.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "x"}
+			must(t, w.k8s.Update(w.ctx, binding))
+		},
+		"labels of the Secret": func() {
+			s := w.output(binding)
+			s.Labels["somebody"] = "else"
+			must(t, w.k8s.Update(w.ctx, s))
+		},
+		"half an hour": func() { w.clock.SetTime(binding.Status.RefreshAt.Add(-time.Second)) },
+	}
+	for name, change := range tests {
+		t.Run(name, func(t *testing.T) {
+			change()
+			w.requests.take()
+			w.writes.take()
+			w.reconcileBinding(binding)
+			if r := w.requests.take(); len(r) > 0 {
+				t.Errorf("asked the zone: %v", r)
+			}
+			if r := w.writes.take(); len(r) > 0 {
+				t.Errorf("wrote: %v", r)
+			}
+			w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		})
+	}
+}
+
+// Another layout is written from the same token; another spec takes another token.
+func TestSpecChanges(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	before := w.output(binding)
+
+	binding.Spec.Secret.Formats = []v1alpha1.Format{v1alpha1.FormatHeader, v1alpha1.FormatEnv}
+	binding.Spec.Secret.Labels = map[string]v1alpha1.LabelValue{"example.com/team": "reports"}
+	must(t, w.k8s.Update(w.ctx, binding))
+	w.requests.take()
+	w.reconcileBinding(binding)
+	if r := w.requests.take(); len(r) > 0 {
+		t.Errorf("a change of the layout asked the zone: %v", r)
+	}
+	after := w.output(binding)
+	token := string(after.Data["token"])
+	if token != string(before.Data["token"]) || string(after.Data["authorization"]) != "Bearer "+token || after.Labels["example.com/team"] != "reports" {
+		t.Errorf("the layout was not changed: %v %v", keys(after), after.Labels)
+	}
+
+	binding.Spec.Secret.Formats = nil
+	binding.Spec.Secret.Labels = nil
+	must(t, w.k8s.Update(w.ctx, binding))
+	w.reconcileBinding(binding)
+	if after = w.output(binding); after.Data["authorization"] != nil || after.Labels["example.com/team"] != "" {
+		t.Errorf("the layout was not changed back: %v %v", keys(after), after.Labels)
+	}
+
+	binding.Spec.Scopes = []v1alpha1.Scope{"write:confluence-content"}
+	must(t, w.k8s.Update(w.ctx, binding))
+	w.reconcileBinding(binding)
+	if n := w.requests.count(exchanges); n != 1 {
+		t.Errorf("other scopes made %d exchanges", n)
+	}
+	if after = w.output(binding); string(after.Data["token"]) == token {
+		t.Error("other scopes left the token")
+	}
+}
+
+func keys(s *corev1.Secret) []string {
+	var out []string
+	for k := range s.Data {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Somebody else's Secret is left alone, and nothing is exchanged for it.
+func TestForeignSecretIsRefused(t *testing.T) {
+	w := newWorld(t)
+	resource, binding := w.install(), w.binding("reports")
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "reports-token"}, Data: map[string][]byte{"token": []byte("theirs")}}
+	for _, o := range []client.Object{foreign, resource, binding} {
+		must(t, w.k8s.Create(w.ctx, o))
+	}
+	w.reconcileResource(resource)
+	for range 3 {
+		result := w.reconcileBinding(binding)
+		if result.RequeueAfter != 0 {
+			t.Errorf("tries again after %s, though a watch reports the end of it", result.RequeueAfter)
+		}
+	}
+	message := w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	w.expect(binding, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	if !strings.Contains(message, "reports-token") {
+		t.Errorf("the message does not name the Secret: %s", message)
+	}
+	if n := w.requests.count(exchanges); n != 0 {
+		t.Errorf("%d exchanges were wasted", n)
+	}
+	if s := w.output(binding); string(s.Data["token"]) != "theirs" || len(s.OwnerReferences) > 0 {
+		t.Errorf("the foreign Secret was changed: %v", s)
+	}
+	must(t, w.k8s.Delete(w.ctx, foreign))
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.absent(binding, v1alpha1.ConditionStalled)
+}
+
+// Of two bindings with one Secret, the second says that it belongs to the first.
+func TestTwoBindingsOneSecret(t *testing.T) {
+	w := newWorld(t)
+	_, first := w.ready()
+	second := w.binding("second")
+	second.Spec.Secret.Name = first.Spec.Secret.Name
+	must(t, w.k8s.Create(w.ctx, second))
+	w.reconcileBinding(second)
+	message := w.expect(second, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	if !strings.Contains(message, "ConfluenceTokenBinding reports") {
+		t.Errorf("the message does not name the owner: %s", message)
+	}
+}
+
+// A Secret that somebody deleted or changed is repaired.
+func TestTamperingIsRepaired(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	tests := map[string]func(*corev1.Secret){
+		"the token is overwritten": func(s *corev1.Secret) {
+			s.Data["token"] = []byte("tampered")
+			must(t, w.k8s.Update(w.ctx, s))
+		},
+		"a key is removed": func(s *corev1.Secret) {
+			delete(s.Data, "token.json")
+			must(t, w.k8s.Update(w.ctx, s))
+		},
+		"the expiry is moved": func(s *corev1.Secret) {
+			s.Annotations[v1alpha1.ExpiresAtAnnotation] = "2099-01-01T00:00:00Z"
+			must(t, w.k8s.Update(w.ctx, s))
+		},
+		"the bookkeeping is removed": func(s *corev1.Secret) {
+			s.Annotations = nil
+			must(t, w.k8s.Update(w.ctx, s))
+		},
+		"it is deleted": func(s *corev1.Secret) { must(t, w.k8s.Delete(w.ctx, s)) },
+	}
+	for name, tamper := range tests {
+		t.Run(name, func(t *testing.T) {
+			w.requests.take()
+			tamper(w.output(binding))
+			w.reconcileBinding(binding)
+			if n := w.requests.count(exchanges); n != 1 {
+				t.Errorf("%d exchanges", n)
+			}
+			w.pages(w.output(binding))
+			w.writes.take()
+			w.reconcileBinding(binding)
+			if r := w.writes.take(); len(r) > 0 {
+				t.Errorf("repaired again: %v", r)
+			}
+		})
+	}
+}
+
+// A write of the status that is lost costs no exchange: what the schedule remembers is in the Secret.
+func TestLostStatusIsDerivedFromTheSecret(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	want := binding.Status.DeepCopy()
+	binding.Status = v1alpha1.ConfluenceTokenBindingStatus{}
+	must(t, w.k8s.Status().Update(w.ctx, binding))
+	w.connect()
+	w.requests.take()
+	w.reconcileBinding(binding)
+	if r := w.requests.take(); len(r) > 0 {
+		t.Errorf("asked the zone: %v", r)
+	}
+	if !binding.Status.ExpiresAt.Equal(want.ExpiresAt) || !binding.Status.RefreshAt.Equal(want.RefreshAt) || *binding.Status.Site != *want.Site {
+		t.Errorf("status is %+v, was %+v", binding.Status, want)
+	}
+}
+
+// The zone's unknown habits: a cached upstream token, an upstream refresh that ends the token before it,
+// and no expires_in.
+func TestZoneHabits(t *testing.T) {
+	tests := map[string]struct {
+		change func(*devzone.Config)
+		issued string // reason of TokenIssued
+	}{
+		"refreshes at every exchange": {func(*devzone.Config) {}, v1alpha1.ReasonIssued},
+		"hands out a cached token":    {func(c *devzone.Config) { c.UpstreamTokens = broker.Cached }, v1alpha1.ReasonIssued},
+		"ends the previous token":     {func(c *devzone.Config) { c.AtlassianRefresh = devzone.Invalidate }, v1alpha1.ReasonIssued},
+		"announces no lifetime":       {func(c *devzone.Config) { c.OmitExpiresIn = true }, v1alpha1.ReasonLifetimeUnknown},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, tc.change)
+			_, binding := w.ready()
+			w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, tc.issued)
+			end := w.clock.Now().Add(3 * time.Hour)
+			for w.clock.Now().Before(end) {
+				result := w.reconcileBinding(binding)
+				w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+				w.pages(w.output(binding))
+				if result.RequeueAfter < 10*time.Second {
+					t.Fatalf("comes back after %s", result.RequeueAfter)
+				}
+				w.clock.Step(result.RequeueAfter)
+			}
+			// An hour's token in three hours: about five exchanges; five minutes' (the assumed life): about 75.
+			most := 30
+			if tc.issued == v1alpha1.ReasonLifetimeUnknown {
+				most = 110
+			}
+			if n := w.requests.count(exchanges); n > most {
+				t.Errorf("%d exchanges in three hours", n)
+			}
+		})
+	}
+}
