@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 const (
@@ -33,10 +34,18 @@ func exchangeObject[T object](ctx context.Context, m *ManagementClient, r reques
 	if err := m.send(ctx, r, &out); err != nil {
 		return none, err
 	}
-	if out.objectID() == "" {
-		return none, &Error{Op: r.op, Class: Transient, Description: "answered an object without an id"}
+	if err := checkIDs(r.op, out); err != nil {
+		return none, err
 	}
 	return out, nil
+}
+
+// checkIDs refuses an object without an id: it is not what was asked for, and could not be asked for again.
+func checkIDs[T object](op string, objects ...T) error {
+	if slices.ContainsFunc(objects, func(o T) bool { return o.objectID() == "" }) {
+		return &Error{Op: op, Class: Transient, Description: "answered an object without an id"}
+	}
+	return nil
 }
 
 // remove deletes one object. An object that is gone already counts as deleted.
@@ -74,14 +83,10 @@ func listAll[T object](ctx context.Context, m *ManagementClient, op string, quer
 		if p.Items == nil {
 			return nil, &Error{Op: op, Class: Transient, Description: "answered a list without items"}
 		}
-		for _, item := range *p.Items {
-			if keep(item) {
-				kept = append(kept, item)
-			}
-		}
+		kept = append(kept, slices.DeleteFunc(*p.Items, func(item T) bool { return !keep(item) })...)
 		after := p.Pagination.AfterCursor
 		if after == "" {
-			return kept, nil
+			return kept, checkIDs(op, kept...)
 		}
 		if seen[after] {
 			return nil, &Error{Op: op, Class: Transient, Description: "answered pages in a circle: a cursor came twice"}

@@ -57,6 +57,8 @@ func TestFindProviderFollowsPagesAndFilters(t *testing.T) {
 		"a circle of three":            {pages: map[string]string{"": pageOf("a", ""), "a": pageOf("b", ""), "b": pageOf("a", "")}, err: "answered pages in a circle: a cursor came twice", class: keycard.Transient},
 		"an object instead of a list":  {pages: map[string]string{"": `{"message":"hello"}`}, err: "answered a list without items", class: keycard.Transient},
 		"items that are null":          {pages: map[string]string{"": `{"items":null}`}, err: "answered a list without items", class: keycard.Transient},
+		"a match without an id":        {pages: map[string]string{"": pageOf("", providerJSON("", wanted))}, err: "answered an object without an id", class: keycard.Transient},
+		"others without an id":         {pages: map[string]string{"": pageOf("", providerJSON("", "x")+","+providerJSON("p1", wanted))}, found: "p1"},
 		"a broken second page":         {pages: map[string]string{"": pageOf("c1", providerJSON("p1", wanted)), "c1": `{"items":[`}, err: "HTTP 200: answered malformed JSON", class: keycard.Transient},
 		"a second page without a body": {pages: map[string]string{"": pageOf("c1", providerJSON("p1", wanted))}, err: "HTTP 200: answered an empty body instead of JSON", class: keycard.Transient},
 	}
