@@ -73,7 +73,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 		if err := r.patchStatus(ctx, s); err != nil {
 			return ctrl.Result{}, err
 		}
-		wait := problem.Retry(r.failures.count(s.key()), giveUpLasting, string(s.before.UID))
+		wait := problem.Retry(r.failures.count(s.key()), 0, string(s.before.UID))
 		return ctrl.Result{RequeueAfter: min(max(wait, time.Second), giveUpLasting)}, nil
 	default:
 		r.Recorder.Eventf(s.before, nil, corev1.EventTypeWarning, v1alpha1.EventOrphaned, "Delete",

@@ -11,6 +11,9 @@ import (
 	"os"
 	"testing"
 
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/keycardai/keycard-operator/internal/testenv"
 )
 
@@ -22,6 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 func runSuite(m *testing.M) int {
+	ctrl.SetLogger(logr.Discard()) // tests look at logs of their own
 	var err error
 	cluster, err = testenv.Start(testenv.Options{CRDs: true, ControllerManager: true})
 	if err != nil {

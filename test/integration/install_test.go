@@ -1,0 +1,434 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/redacted"
+)
+
+const (
+	providerIdentifier = "https://auth.atlassian.com"
+	resourceIdentifier = "https://api.atlassian.com/ex/confluence"
+)
+
+// admin is a client of the zone's management API for what tests do behind the operator's back.
+func (w *world) admin() *keycard.ManagementClient {
+	w.t.Helper()
+	pool := keycard.NewPool(keycard.Options{AllowInsecureLoopback: true, Now: w.clock.Now})
+	admin, err := pool.Management(keycard.ManagementConfig{BaseURL: w.zone.APIURL, ClientID: "operator", ClientSecret: redacted.New(operatorSecret)})
+	must(w.t, err)
+	return admin
+}
+
+// remoteWrites picks the mutating requests to the management API.
+func remoteWrites(seen []string) []string {
+	return slices.DeleteFunc(slices.Clone(seen), func(s string) bool {
+		return !strings.HasPrefix(s, "api ") || strings.HasPrefix(s, "api GET") || strings.Contains(s, "service-account-token")
+	})
+}
+
+// objects counts the Atlassian providers and Confluence resources in the zone, whatever their number.
+func (w *world) objects() (providers, resources int) {
+	w.t.Helper()
+	_, found, err := w.admin().FindProvider(w.ctx, w.zone.ZoneID, providerIdentifier)
+	must(w.t, err)
+	if found {
+		providers = 1
+	}
+	_, found, err = w.admin().FindResource(w.ctx, w.zone.ZoneID, resourceIdentifier)
+	must(w.t, err)
+	if found {
+		resources = 1
+	}
+	return providers, resources
+}
+
+// An install without its OAuth app's Secret says how to make that app, and completes when the Secret is there.
+func TestInstallBeforeItsSecret(t *testing.T) {
+	w := newWorld(t)
+	resource := w.install()
+	resource.Spec.OAuthAppSecretRef.Name = "later"
+	must(t, w.k8s.Create(w.ctx, resource))
+	result := w.reconcileResource(resource)
+	message := w.expect(resource, v1alpha1.ConditionCredentialsValid, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	for _, part := range []string{w.ns + "/later", resource.Status.RedirectURI, "client_id", "client_secret", "read:confluence-content.all", "Atlassian"} {
+		if part == "" || !strings.Contains(message, part) {
+			t.Errorf("the message does not say %q: %s", part, message)
+		}
+	}
+	w.absent(resource, v1alpha1.ConditionStalled)
+	w.expect(resource, v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonProgressingWithRetry)
+	if result.RequeueAfter != 0 {
+		t.Errorf("tries again after %s, though a watch reports the Secret", result.RequeueAfter)
+	}
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote to the zone: %v", r)
+	}
+	w.secret("later", "atlassian-app", atlassianSecret)
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.absent(resource, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled)
+}
+
+// An install is written once: neither time nor a restart writes it again.
+func TestInstallIsIdempotent(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	if r := remoteWrites(w.requests.take()); len(r) != 2 {
+		t.Errorf("the install wrote %v", r)
+	}
+	w.writes.take()
+	for range 3 {
+		result := w.reconcileResource(resource)
+		if result.RequeueAfter < 9*time.Minute || result.RequeueAfter > 10*time.Minute {
+			t.Errorf("compares again after %s", result.RequeueAfter)
+		}
+		w.connect()
+	}
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote to the zone: %v", r)
+	}
+	if r := w.writes.take(); len(r) > 0 {
+		t.Errorf("wrote to the cluster: %v", r)
+	}
+	remote, _, err := w.admin().FindResource(w.ctx, w.zone.ZoneID, resourceIdentifier)
+	must(t, err)
+	if !slices.Contains(remote.Scopes, "offline_access") || slices.Contains(resource.Status.Scopes, "offline_access") {
+		t.Errorf("the zone has scopes %v, status has %v", remote.Scopes, resource.Status.Scopes)
+	}
+}
+
+// A changed client secret reaches the zone with one write; the hash in status gives nothing away.
+func TestRotatedOAuthApp(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	hash := resource.Status.OAuthAppHash
+	var s corev1.Secret
+	must(t, w.k8s.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: "oauth-app"}, &s))
+	s.Data[v1alpha1.ClientSecretKey] = []byte("rotated-secret")
+	must(t, w.k8s.Update(w.ctx, &s))
+	w.requests.take()
+	w.reconcileResource(resource)
+	w.reconcileResource(resource)
+	r := remoteWrites(w.requests.take())
+	if len(r) != 1 || !strings.HasPrefix(r[0], "api PATCH") || !strings.Contains(r[0], "/providers/") {
+		t.Errorf("the rotation wrote %v", r)
+	}
+	if resource.Status.OAuthAppHash == hash || strings.Contains(resource.Status.OAuthAppHash, "rotated") {
+		t.Errorf("hash %s, was %s", resource.Status.OAuthAppHash, hash)
+	}
+}
+
+// What people change in the console is put right.
+func TestDriftIsPutRight(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	admin := w.admin()
+	_, err := admin.PatchResource(w.ctx, w.zone.ZoneID, resource.Status.ResourceID, keycard.ResourcePatch{
+		Name: keycard.Set("changed"), Scopes: keycard.Set([]string{"search:confluence"}),
+	})
+	must(t, err)
+	_, err = admin.PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{ClientID: keycard.Set("another")})
+	must(t, err)
+	w.reconcileResource(resource)
+	remote, err := admin.GetResource(w.ctx, w.zone.ZoneID, resource.Status.ResourceID)
+	must(t, err)
+	provider, err := admin.GetProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID)
+	must(t, err)
+	if remote.Name != "Confluence Cloud" || len(remote.Scopes) != 3 || provider.ClientID != "atlassian-app" {
+		t.Errorf("left %q %v %q", remote.Name, remote.Scopes, provider.ClientID)
+	}
+}
+
+// What the operator did not create is not taken over: the provider is shared when it has the same app,
+// the resource only when it is told to.
+func TestObjectsOfOthers(t *testing.T) {
+	w := newWorld(t)
+	admin := w.admin()
+	foreign, err := admin.CreateProvider(w.ctx, w.zone.ZoneID, keycard.ProviderCreate{
+		Identifier: providerIdentifier, Name: "Made by hand", ClientID: "somebody-elses-app", ClientSecret: redacted.New("theirs"),
+		OAuth2: keycard.ProviderOAuth2{TokenEndpoint: "https://auth.atlassian.com/oauth/token", AuthorizationEndpoint: "https://auth.atlassian.com/authorize"},
+	})
+	must(t, err)
+	resource := w.install()
+	must(t, w.k8s.Create(w.ctx, resource))
+	w.requests.take()
+
+	w.reconcileResource(resource)
+	message := w.expect(resource, v1alpha1.ConditionProviderRegistered, metav1.ConditionFalse, v1alpha1.ReasonProviderConflict)
+	w.expect(resource, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonProviderConflict)
+	if !strings.Contains(message, "somebody-elses-app") || !strings.Contains(message, "atlassian-app") {
+		t.Errorf("the message does not name both apps: %s", message)
+	}
+
+	_, err = admin.PatchProvider(w.ctx, w.zone.ZoneID, foreign.ID, keycard.ProviderPatch{ClientID: keycard.Set("atlassian-app"), ClientSecret: keycard.Set(redacted.New(atlassianSecret))})
+	must(t, err)
+	mine, err := admin.CreateResource(w.ctx, w.zone.ZoneID, keycard.ResourceCreate{Identifier: resourceIdentifier, Name: "Made by hand", CredentialProviderID: foreign.ID})
+	must(t, err)
+	w.requests.take()
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionProviderRegistered, metav1.ConditionTrue, v1alpha1.ReasonShared)
+	w.expect(resource, v1alpha1.ConditionResourceRegistered, metav1.ConditionFalse, v1alpha1.ReasonIdentifierInUse)
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote to objects of others: %v", r)
+	}
+
+	resource.Spec.AdoptionPolicy = v1alpha1.AdoptionAdopt
+	must(t, w.k8s.Update(w.ctx, resource))
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if resource.Status.ResourceID != mine.ID {
+		t.Errorf("resource %s was made, %s was there", resource.Status.ResourceID, mine.ID)
+	}
+	provider, err := admin.GetProvider(w.ctx, w.zone.ZoneID, foreign.ID)
+	must(t, err)
+	if provider.Name != "Made by hand" {
+		t.Errorf("the shared provider was changed: %q", provider.Name)
+	}
+}
+
+// The finalizer is on the object before anything is in the zone; deletion takes away what was created.
+func TestFinalizerComesFirst(t *testing.T) {
+	w := newWorld(t)
+	resource := w.install()
+	resource.Spec.DeletionPolicy = v1alpha1.DeletionDelete
+	must(t, w.k8s.Create(w.ctx, resource))
+	undo := w.requests.answer("api POST /zones", func(rw http.ResponseWriter, _ *http.Request) {
+		var live v1alpha1.KeycardResource
+		must(t, w.k8s.Get(context.WithoutCancel(w.ctx), client.ObjectKeyFromObject(resource), &live))
+		if !slices.Contains(live.Finalizers, v1alpha1.Finalizer) {
+			t.Error("a create reached the zone before the finalizer was on the object")
+		}
+		rw.WriteHeader(http.StatusServiceUnavailable)
+	})
+	w.reconcileResource(resource)
+	undo()
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if p, r := w.objects(); p != 1 || r != 1 {
+		t.Fatalf("the zone has %d providers and %d resources", p, r)
+	}
+	must(t, w.k8s.Delete(w.ctx, resource))
+	w.reconcileResource(resource)
+	if p, r := w.objects(); p != 0 || r != 0 {
+		t.Errorf("the zone still has %d providers and %d resources", p, r)
+	}
+	if err := w.k8s.Get(w.ctx, client.ObjectKeyFromObject(resource), resource); !apierrors.IsNotFound(err) {
+		t.Errorf("the object is still there: %v", err)
+	}
+}
+
+// Retain takes no finalizer and leaves the zone as it is; a provider that others use stays in any case.
+func TestDeletionLeavesWhatIsInUse(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	if len(resource.Finalizers) > 0 {
+		t.Errorf("Retain has finalizers %v", resource.Finalizers)
+	}
+	must(t, w.k8s.Delete(w.ctx, resource))
+	w.reconcileResource(resource)
+	if p, r := w.objects(); p != 1 || r != 1 {
+		t.Fatalf("the zone has %d providers and %d resources", p, r)
+	}
+
+	// Applied again, it knows its objects by their marker.
+	again := w.install()
+	again.Spec.DeletionPolicy = v1alpha1.DeletionDelete
+	must(t, w.k8s.Create(w.ctx, again))
+	w.reconcileResource(again)
+	w.expect(again, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	_, err := w.admin().CreateResource(w.ctx, w.zone.ZoneID, keycard.ResourceCreate{
+		Identifier: "https://api.atlassian.com/ex/jira", Name: "Jira", CredentialProviderID: again.Status.ProviderID,
+	})
+	must(t, err)
+	must(t, w.k8s.Delete(w.ctx, again))
+	w.reconcileResource(again)
+	if p, r := w.objects(); p != 1 || r != 0 {
+		t.Errorf("the zone has %d providers and %d resources, want the provider that Jira uses", p, r)
+	}
+}
+
+// A deletion that can't reach the zone gives up in bounded time, and says what it leaves behind.
+func TestDeletionNeverWedges(t *testing.T) {
+	tests := map[string]struct {
+		breakIt func(*world)
+		waits   time.Duration
+	}{
+		"the credentials are gone": {func(w *world) {
+			must(w.t, w.k8s.Delete(w.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "service-account"}}))
+		}, 30 * time.Second},
+		"the zone is gone": {func(w *world) { must(w.t, w.zone.Close()) }, 5 * time.Minute},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			resource := w.install()
+			resource.Spec.DeletionPolicy = v1alpha1.DeletionDelete
+			must(t, w.k8s.Create(w.ctx, resource))
+			w.reconcileResource(resource)
+			w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			tc.breakIt(w)
+			must(t, w.k8s.Delete(w.ctx, resource))
+			must(t, w.k8s.Get(w.ctx, client.ObjectKeyFromObject(resource), resource))
+			deadline := resource.DeletionTimestamp.Add(tc.waits)
+			w.clock.SetTime(resource.DeletionTimestamp.Time)
+			w.events.take()
+			steps := 0
+			for ; w.clock.Now().Before(deadline); steps++ {
+				result := w.reconcileResource(resource)
+				w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleting)
+				if result.RequeueAfter < time.Second {
+					t.Fatalf("comes back after %s", result.RequeueAfter)
+				}
+				w.clock.Step(result.RequeueAfter)
+			}
+			w.reconcileResource(resource)
+			if err := w.k8s.Get(w.ctx, client.ObjectKeyFromObject(resource), resource); !apierrors.IsNotFound(err) {
+				t.Errorf("the object is still there after %s: %v", tc.waits, err)
+			}
+			recorded := strings.Join(w.events.take(), "\n")
+			if !strings.Contains(recorded, v1alpha1.EventOrphaned) || !strings.Contains(recorded, resource.Status.ResourceID) {
+				t.Errorf("no event names the orphans: %s", recorded)
+			}
+			if steps > 40 {
+				t.Errorf("%d attempts", steps)
+			}
+		})
+	}
+}
+
+// A crash between a create at the zone and the write of the status leaves one object of each kind: the
+// next process finds them by identifier and knows them by their marker.
+func TestLostStatusWriteMakesNoDuplicate(t *testing.T) {
+	w := newWorld(t)
+	resource := w.install()
+	must(t, w.k8s.Create(w.ctx, resource))
+	crashed := errors.New("crashed")
+	base, err := client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme(t)})
+	must(t, err)
+	w.resources.Client = interceptor.NewClient(base, interceptor.Funcs{
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			if r, ok := o.(*v1alpha1.KeycardResource); ok && r.Status.ResourceID != "" {
+				return crashed
+			}
+			return c.SubResource(sub).Patch(ctx, o, p, opts...)
+		},
+	})
+	_, err = w.resources.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(resource)})
+	if !errors.Is(err, crashed) {
+		t.Fatalf("the status was written: %v", err)
+	}
+	w.requests.take()
+	w.connect()
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	for _, r := range remoteWrites(w.requests.take()) {
+		if strings.HasPrefix(r, "api POST") {
+			t.Errorf("created again: %s", r)
+		}
+	}
+}
+
+// Another namespace may use an install only where it admits that namespace.
+func TestCrossNamespaceUse(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	other := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "other-"}}
+	must(t, w.k8s.Create(w.ctx, other))
+	binding := w.binding("stranger")
+	binding.Namespace = other.Name
+	binding.Spec.ResourceRef.Namespace = w.ns
+	must(t, w.k8s.Create(w.ctx, binding))
+	must(t, w.k8s.Create(w.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: other.Name, Name: "reports-app"},
+		Data:       map[string][]byte{v1alpha1.ClientIDKey: []byte("reports"), v1alpha1.ClientSecretKey: []byte(reportsSecret)},
+	}))
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"confluence": "true"}}
+	steps := []struct {
+		name    string
+		allowed *v1alpha1.AllowedNamespaces
+		label   bool
+		admits  bool
+	}{
+		{"absent", nil, false, false},
+		{"same", &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromSame}, false, false},
+		{"selector, other labels", &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromSelector, Selector: selector}, false, false},
+		{"selector, its labels", &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromSelector, Selector: selector}, true, true},
+		{"all", &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromAll}, false, true},
+	}
+	var refusals []string
+	for _, step := range steps {
+		resource.Spec.AllowedNamespaces = step.allowed
+		must(t, w.k8s.Update(w.ctx, resource))
+		other.Labels = map[string]string{}
+		if step.label {
+			other.Labels["confluence"] = "true"
+		}
+		must(t, w.k8s.Update(w.ctx, other))
+		w.requests.take()
+		w.reconcileBinding(binding)
+		if step.admits {
+			w.expect(binding, v1alpha1.ConditionResourceReady, metav1.ConditionTrue, v1alpha1.ReasonResourceRegistered)
+			continue
+		}
+		refusals = append(refusals, w.expect(binding, v1alpha1.ConditionResourceReady, metav1.ConditionFalse, v1alpha1.ReasonResourceNotFound))
+		if n := w.requests.count(exchanges); n > 0 {
+			t.Errorf("%s: %d exchanges", step.name, n)
+		}
+	}
+	// A resource that is not there reads the same.
+	must(t, w.k8s.Delete(w.ctx, resource))
+	missing := w.binding("missing")
+	missing.Namespace, missing.Spec.ResourceRef.Namespace = other.Name, w.ns
+	must(t, w.k8s.Create(w.ctx, missing))
+	w.reconcileBinding(missing)
+	refusals = append(refusals, w.expect(missing, v1alpha1.ConditionResourceReady, metav1.ConditionFalse, v1alpha1.ReasonResourceNotFound))
+	slices.Sort(refusals)
+	if len(slices.Compact(refusals)) != 1 {
+		t.Errorf("a stranger can tell refusals apart: %q", refusals)
+	}
+}
+
+// A suspended object is left alone.
+func TestSuspend(t *testing.T) {
+	w := newWorld(t)
+	resource, binding := w.ready()
+	yes := true
+	resource.Spec.Suspend, binding.Spec.Suspend = &yes, &yes
+	must(t, w.k8s.Update(w.ctx, resource))
+	must(t, w.k8s.Update(w.ctx, binding))
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	w.requests.take()
+	w.reconcileResource(resource)
+	w.reconcileBinding(binding)
+	if r := w.requests.take(); len(r) > 0 {
+		t.Errorf("asked the zone: %v", r)
+	}
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSuspended)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSuspended)
+	w.clock.SetTime(binding.Status.ExpiresAt.Time)
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+	binding.Spec.Suspend = nil
+	must(t, w.k8s.Update(w.ctx, binding))
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
