@@ -119,9 +119,12 @@ func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem) {
 		}
 		set(status, v1alpha1.ReasonSuspended, "spec.suspend is true: the token is not refreshed")
 		c.Settled()
-	case problem == nil:
+	case problem == nil && s.usable():
 		set(metav1.ConditionTrue, v1alpha1.ReasonReady, "the Secret holds a token that works")
 		c.Settled()
+	case problem == nil:
+		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token has expired and the zone has issued no newer one; it is asked again")
+		c.Reconciling(v1alpha1.ReasonProgressingWithRetry, "the zone has issued no newer token")
 	case s.usable() && s.now.Before(schedule.FloorAt(s.held.life)):
 		set(metav1.ConditionTrue, v1alpha1.ReasonReady, "the Secret holds a token that works")
 		c.Settled()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -83,11 +84,14 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// sameExpiry is how far two expiries of one token may differ, which are known in whole seconds only.
+const sameExpiry = 2 * time.Second
+
 // wouldNotAdvance tells whether the zone handed out a token that lives no longer than the present one:
 // it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody.
 func (s *scope) wouldNotAdvance(life schedule.Life) bool {
 	return s.usable() && s.subjectVersion == s.held.subjectVersion && s.isIntact() &&
-		!life.ExpiresAt.After(s.held.life.ExpiresAt.Add(schedule.MinInterval))
+		!life.ExpiresAt.After(s.held.life.ExpiresAt.Add(sameExpiry))
 }
 
 // exchange asks the zone for a token for the binding's subject.

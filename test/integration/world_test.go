@@ -8,7 +8,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -268,6 +270,8 @@ type recorder struct {
 	mu    sync.Mutex
 	seen  []string
 	fault func(what string, w http.ResponseWriter, r *http.Request) bool
+	// after runs when a request was served and its answer is not yet sent.
+	after func(what string)
 }
 
 // middleware records requests as "surface METHOD /path grant".
@@ -277,12 +281,21 @@ func (rec *recorder) middleware(surface string) func(http.Handler) http.Handler 
 			what := surface + " " + r.Method + " " + r.URL.Path
 			rec.mu.Lock()
 			rec.seen = append(rec.seen, what)
-			fault := rec.fault
+			fault, after := rec.fault, rec.after
 			rec.mu.Unlock()
 			if fault != nil && fault(what, w, r) {
 				return
 			}
-			next.ServeHTTP(w, r)
+			if after == nil {
+				next.ServeHTTP(w, r)
+				return
+			}
+			held := httptest.NewRecorder()
+			next.ServeHTTP(held, r)
+			after(what)
+			maps.Copy(w.Header(), held.Header())
+			w.WriteHeader(held.Code)
+			_, _ = w.Write(held.Body.Bytes())
 		})
 	}
 }
