@@ -4,6 +4,7 @@
 package devzone
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -97,41 +98,18 @@ type Config struct {
 	ZoneMiddleware, APIMiddleware, AtlassianMiddleware func(http.Handler) http.Handler
 }
 
-// withDefaults returns a complete copy, or what is wrong.
-func (c Config) withDefaults() (Config, error) {
+// withDefaults returns a copy with the defaults filled in.
+func (c Config) withDefaults() Config {
+	c.ZoneAddress = cmp.Or(c.ZoneAddress, systemPort)
+	c.APIAddress = cmp.Or(c.APIAddress, systemPort)
+	c.AtlassianAddress = cmp.Or(c.AtlassianAddress, systemPort)
+	c.ZoneTokenLifetime = cmp.Or(c.ZoneTokenLifetime, defaultLifetime)
+	c.UpstreamTokenLifetime = cmp.Or(c.UpstreamTokenLifetime, defaultLifetime)
+	c.MinRemaining = cmp.Or(c.MinRemaining, min(5*time.Minute, c.UpstreamTokenLifetime/5))
+	c.UpstreamTokens = cmp.Or(c.UpstreamTokens, broker.Refresh)
+	c.AtlassianRefresh = cmp.Or(c.AtlassianRefresh, Overlap)
 	if c.Seed == nil {
 		c.Seed = seed.Default()
-	}
-	if err := c.Seed.Validate(); err != nil {
-		return c, err
-	}
-	for _, address := range []*string{&c.ZoneAddress, &c.APIAddress, &c.AtlassianAddress} {
-		if *address == "" {
-			*address = systemPort
-		}
-	}
-	for _, lifetime := range []*time.Duration{&c.ZoneTokenLifetime, &c.UpstreamTokenLifetime} {
-		if *lifetime == 0 {
-			*lifetime = defaultLifetime
-		}
-		if *lifetime < time.Second {
-			return c, fmt.Errorf("token lifetime %s is too short: it must be at least 1s", *lifetime)
-		}
-	}
-	if c.MinRemaining == 0 {
-		c.MinRemaining = min(5*time.Minute, c.UpstreamTokenLifetime/5)
-	}
-	if c.UpstreamTokens == "" {
-		c.UpstreamTokens = broker.Refresh
-	}
-	if !slices.Contains(broker.Modes, c.UpstreamTokens) {
-		return c, fmt.Errorf("upstream tokens %q is not one of %v", c.UpstreamTokens, broker.Modes)
-	}
-	if c.AtlassianRefresh == "" {
-		c.AtlassianRefresh = Overlap
-	}
-	if !slices.Contains(RefreshModes, c.AtlassianRefresh) {
-		return c, fmt.Errorf("atlassian refresh %q is not one of %v", c.AtlassianRefresh, RefreshModes)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -139,5 +117,21 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	return c, nil
+	return c
+}
+
+// validate reports what is wrong with a complete configuration.
+func (c Config) validate() error {
+	for _, lifetime := range []time.Duration{c.ZoneTokenLifetime, c.UpstreamTokenLifetime} {
+		if lifetime < time.Second {
+			return fmt.Errorf("token lifetime %s is too short: it must be at least 1s", lifetime)
+		}
+	}
+	if !slices.Contains(broker.Modes, c.UpstreamTokens) {
+		return fmt.Errorf("upstream tokens %q is not one of %v", c.UpstreamTokens, broker.Modes)
+	}
+	if !slices.Contains(RefreshModes, c.AtlassianRefresh) {
+		return fmt.Errorf("atlassian refresh %q is not one of %v", c.AtlassianRefresh, RefreshModes)
+	}
+	return c.Seed.Validate()
 }

@@ -6,7 +6,9 @@ package devzone
 import (
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -22,12 +24,41 @@ func surface(name string, handler http.Handler, middleware func(http.Handler) ht
 		_, _ = io.WriteString(w, "ok\n")
 	})
 	mux.Handle("/", logged(logger, handler))
-	return &http.Server{
+	unused := &unusedConnections{conns: map[net.Conn]bool{}}
+	server := &http.Server{
 		Handler:           mux,
+		ConnState:         unused.track,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	server.RegisterOnShutdown(unused.close)
+	return server
+}
+
+// unusedConnections are those that a client has opened in advance and sent
+// nothing on. http.Server.Shutdown would wait five seconds for each.
+type unusedConnections struct {
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+func (u *unusedConnections) track(c net.Conn, s http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if s == http.StateNew {
+		u.conns[c] = true
+		return
+	}
+	delete(u.conns, c)
+}
+
+func (u *unusedConnections) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for c := range u.conns {
+		_ = c.Close()
 	}
 }
 

@@ -3,11 +3,7 @@
 
 package atlassian
 
-import (
-	"fmt"
-	"net/url"
-	"slices"
-)
+import "slices"
 
 // Data is what the stand-in knows: apps of the developer console, people, and
 // the content of their sites.
@@ -80,94 +76,9 @@ type RateLimit struct {
 	Seconds int `json:"seconds"`
 }
 
-// Validate reports the first inconsistency, naming the field.
-func (d Data) Validate() error {
-	emails := map[string]bool{}
-	for i, u := range d.Users {
-		if u.Email == "" || u.AccountID == "" {
-			return fmt.Errorf("users[%d]: email and accountId are required", i)
-		}
-		if emails[u.Email] {
-			return fmt.Errorf("users[%d].email: %q is there twice", i, u.Email)
-		}
-		emails[u.Email] = true
-	}
-	clients := map[string]bool{}
-	for i, a := range d.Apps {
-		if err := a.validate(); err != nil {
-			return fmt.Errorf("apps[%d].%w", i, err)
-		}
-		if clients[a.ClientID] {
-			return fmt.Errorf("apps[%d].client_id: %q is there twice", i, a.ClientID)
-		}
-		clients[a.ClientID] = true
-	}
-	ids, urls := map[string]bool{}, map[string]bool{}
-	for i, s := range d.Sites {
-		if err := s.validate(emails); err != nil {
-			return fmt.Errorf("sites[%d].%w", i, err)
-		}
-		if ids[s.CloudID] || urls[s.URL] {
-			return fmt.Errorf("sites[%d]: its cloudId or url is there twice", i)
-		}
-		ids[s.CloudID], urls[s.URL] = true, true
-	}
-	if l := d.RateLimit; l != nil && (l.Requests < 1 || l.Seconds < 1) {
-		return fmt.Errorf("rateLimit: requests and seconds must be at least 1")
-	}
-	return nil
-}
-
-func (a App) validate() error {
-	if a.ClientID == "" || a.ClientSecret == "" {
-		return fmt.Errorf("client_id: client_id and client_secret are required")
-	}
-	if u, err := url.Parse(a.Callback); err != nil || u.Scheme == "" || u.Host == "" {
-		return fmt.Errorf("callback: must be an absolute URL")
-	}
-	return nil
-}
-
-func (s Site) validate(emails map[string]bool) error {
-	if s.CloudID == "" {
-		return fmt.Errorf("cloudId: is required")
-	}
-	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "https" || u.Host == "" || u.Path != "" {
-		return fmt.Errorf("url: must be an https URL without a path")
-	}
-	for _, m := range s.Members {
-		if !emails[m] {
-			return fmt.Errorf("members: no user has the email %q", m)
-		}
-	}
-	seen := map[string]bool{}
-	for i, sp := range s.Spaces {
-		if !isNumber(sp.ID) || sp.Key == "" || seen["space "+sp.ID] || seen["key "+sp.Key] {
-			return fmt.Errorf("spaces[%d]: needs an id of digits and a key, both unique in the site", i)
-		}
-		seen["space "+sp.ID], seen["key "+sp.Key] = true, true
-		for j, p := range sp.Pages {
-			if !isNumber(p.ID) || p.Title == "" || seen[p.ID] {
-				return fmt.Errorf("spaces[%d].pages[%d]: needs a title and an id of digits, unique in the site", i, j)
-			}
-			seen[p.ID] = true
-		}
-	}
-	return nil
-}
-
 // HasSite tells whether there is a site with the URL that the account may use.
 func (d Data) HasSite(siteURL, email string) bool {
 	return slices.ContainsFunc(d.Sites, func(s Site) bool {
 		return s.URL == siteURL && slices.Contains(s.Members, email)
 	})
-}
-
-func isNumber(s string) bool {
-	for _, r := range s {
-		if r < '0' || r > '9' {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -58,22 +58,8 @@ type item struct {
 // block, cursor, which is another name for after.
 func parsePage(q url.Values, legacy bool) (pageRequest, error) {
 	p := pageRequest{limit: defaultLimit}
-	after := q.Get("after")
-	if cursor := q.Get("cursor"); legacy && cursor != "" {
-		if after != "" {
-			return p, badRequest("after and cursor must not be used together")
-		}
-		after = cursor
-	}
-	if after != "" && q.Get("before") != "" {
-		return p, badRequest("after and before must not be used together")
-	}
-	var ok bool
-	if p.after, ok = parseCursor(after); !ok {
-		return p, badRequest("after: not a cursor of this list")
-	}
-	if p.before, ok = parseCursor(q.Get("before")); !ok {
-		return p, badRequest("before: not a cursor of this list")
+	if err := p.parseCursors(q, legacy); err != nil {
+		return p, err
 	}
 	if q.Has("limit") {
 		n, err := strconv.Atoi(q.Get("limit"))
@@ -92,6 +78,27 @@ func parsePage(q url.Values, legacy bool) (pageRequest, error) {
 		}
 	}
 	return p, nil
+}
+
+func (p *pageRequest) parseCursors(q url.Values, legacy bool) error {
+	after, before := q.Get("after"), q.Get("before")
+	if cursor := q.Get("cursor"); legacy && cursor != "" {
+		if after != "" {
+			return badRequest("after and cursor must not be used together")
+		}
+		after = cursor
+	}
+	if after != "" && before != "" {
+		return badRequest("after and before must not be used together")
+	}
+	var ok bool
+	if p.after, ok = parseCursor(after); !ok {
+		return badRequest("after: not a cursor of this list")
+	}
+	if p.before, ok = parseCursor(before); !ok {
+		return badRequest("before: not a cursor of this list")
+	}
+	return nil
 }
 
 // pageOf cuts the page out of all items, which are in order.
