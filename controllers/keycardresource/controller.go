@@ -62,7 +62,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.resources.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	s := newScope(r.resources.Newest(&cached), r.Clock.Now(), r.ClusterID)
+	s := newScope(r.resources.Newest(req.NamespacedName, &cached), r.Clock.Now(), r.ClusterID)
 	if !s.before.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, s)
 	}
@@ -144,7 +144,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
 		}
 		return fmt.Errorf("writing status: %w", err)
 	}
-	r.resources.Wrote(written)
+	r.resources.Wrote(s.key(), written)
 	s.before, s.resource = written, written.DeepCopy()
 	return nil
 }

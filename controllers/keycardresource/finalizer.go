@@ -49,7 +49,7 @@ func (r *Reconciler) patchFinalizer(ctx context.Context, s *scope, wanted bool) 
 	if err := r.Client.Patch(ctx, changed, patch, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
 		return fmt.Errorf("writing the finalizer: %w", err)
 	}
-	r.resources.Wrote(changed)
+	r.resources.Wrote(s.key(), changed)
 	status := s.resource.Status
 	s.before, s.resource = changed, changed.DeepCopy()
 	s.resource.Status = status

@@ -22,6 +22,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
@@ -71,13 +72,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
 		r.attempts.forget(req.NamespacedName)
 		r.bindings.Forget(req.NamespacedName)
+		r.secrets.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !cached.DeletionTimestamp.IsZero() {
 		// The Secret goes with its owner; there is nothing to undo.
 		return ctrl.Result{}, nil
 	}
-	s := newScope(r.bindings.Newest(&cached), r.Clock.Now())
+	s := newScope(r.bindings.Newest(req.NamespacedName, &cached), r.Clock.Now())
 	if s.before.Status.ObservedGeneration == 0 {
 		// Tools that wait for the object take one without a status for ready, so it gets one at once.
 		s.progressing()
@@ -86,7 +88,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 	}
 	at, err := r.run(ctx, s)
-	problem, err := r.remember(s, at, err)
+	problem, err := r.remember(ctx, s, at, err)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -122,7 +124,7 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 
 // remember keeps a failed attempt for the next reconcile, so that no unrelated event cuts the backoff
 // short. It passes on errors that are not problems: those of the cluster, which controller-runtime retries.
-func (r *Reconciler) remember(s *scope, at step, err error) (*outcome.Problem, error) {
+func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error) (*outcome.Problem, error) {
 	var p *outcome.Problem
 	switch {
 	case err != nil && !errors.As(err, &p):
@@ -142,6 +144,7 @@ func (r *Reconciler) remember(s *scope, at step, err error) (*outcome.Problem, e
 		return p, nil
 	}
 	next.notBefore = s.now.Add(wait)
+	log.FromContext(ctx).Info("the attempt failed", "reason", p.Reason, "message", p.Message, "failures", next.failures, "retryAfter", wait)
 	if at == stepSecret && p.Kind == outcome.Transient {
 		next.minted = s.minted
 	}
@@ -172,7 +175,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
 		}
 		return fmt.Errorf("writing status: %w", err)
 	}
-	r.bindings.Wrote(written)
+	r.bindings.Wrote(s.key(), written)
 	s.before, s.binding = written, written.DeepCopy()
 	return nil
 }

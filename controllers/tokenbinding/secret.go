@@ -19,6 +19,7 @@ import (
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/outcome"
@@ -42,12 +43,12 @@ func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
 	key := client.ObjectKeyFromObject(m)
 	err := r.Client.Get(ctx, key, m)
 	if err == nil {
-		m = r.secrets.Newest(m)
+		m = r.secrets.Newest(s.key(), m)
 	} else if apierrors.IsNotFound(err) {
 		err = r.Live.Get(ctx, key, m)
 	}
 	if apierrors.IsNotFound(err) {
-		r.secrets.Forget(key)
+		r.secrets.Forget(s.key())
 		return nil
 	}
 	if err != nil {
@@ -172,8 +173,9 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token tokenfile.
 	if err := r.Client.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, body), options...); err != nil {
 		return writeProblem(m.Name, err)
 	}
-	r.secrets.Wrote(m)
+	r.secrets.Wrote(s.key(), m)
 	s.secret, s.held = m, heldIn(m)
+	log.FromContext(ctx).Info("wrote the token", "secret", m.Name, "expiresAt", token.ExpiresAt)
 	return nil
 }
 

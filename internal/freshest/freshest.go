@@ -14,28 +14,28 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Objects remembers what this process wrote last, by object. The zero value is ready for use.
+// Objects remembers what this process wrote last, by the name of the object that is reconciled: its own, or
+// the one it is written for. The zero value is ready for use.
 type Objects[T client.Object] struct {
 	mu      sync.Mutex
 	written map[types.NamespacedName]T
 }
 
 // Wrote remembers obj as the server answered it. The caller does not change it afterwards.
-func (o *Objects[T]) Wrote(obj T) {
+func (o *Objects[T]) Wrote(key types.NamespacedName, obj T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.written == nil {
 		o.written = map[types.NamespacedName]T{}
 	}
-	o.written[client.ObjectKeyFromObject(obj)] = obj
+	o.written[key] = obj
 }
 
 // Newest gives the newer of what the cache has and what was written, and forgets the latter once the
 // cache has caught up. An object that was deleted and made again is another one: the cache is right.
-func (o *Objects[T]) Newest(cached T) T {
+func (o *Objects[T]) Newest(key types.NamespacedName, cached T) T {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	key := client.ObjectKeyFromObject(cached)
 	w, ok := o.written[key]
 	if !ok {
 		return cached
@@ -46,15 +46,6 @@ func (o *Objects[T]) Newest(cached T) T {
 		return cached
 	}
 	return w
-}
-
-// Pending tells whether something was written that no read of the cache has shown yet. Where the cache
-// has no such object at all, this means that it was made or deleted a moment ago, and only the server knows.
-func (o *Objects[T]) Pending(key types.NamespacedName) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	_, ok := o.written[key]
-	return ok
 }
 
 // Forget drops what was written, after the object is gone.

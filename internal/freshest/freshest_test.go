@@ -23,7 +23,7 @@ func TestNewest(t *testing.T) {
 	tests := map[string]struct {
 		wrote, cached *metav1.PartialObjectMetadata
 		want          string // resource version
-		pending       bool   // afterwards
+		remembered    bool   // afterwards
 	}{
 		"nothing was written":              {nil, object("a", "5"), "5", false},
 		"the cache lags behind":            {object("a", "10"), object("a", "9"), "10", true},
@@ -37,17 +37,18 @@ func TestNewest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var o freshest.Objects[*metav1.PartialObjectMetadata]
 			if tc.wrote != nil {
-				o.Wrote(tc.wrote)
+				o.Wrote(key, tc.wrote)
 			}
-			if got := o.Newest(tc.cached).ResourceVersion; got != tc.want {
+			if got := o.Newest(key, tc.cached).ResourceVersion; got != tc.want {
 				t.Errorf("newest is %s, want %s", got, tc.want)
 			}
-			if got := o.Pending(key); got != tc.pending {
-				t.Errorf("pending %v, want %v", got, tc.pending)
+			// What the cache has caught up with is forgotten: an older read is believed again.
+			if got := o.Newest(key, object("a", "1")).ResourceVersion; (got != "1") != tc.remembered {
+				t.Errorf("remembers %v, want %v", got != "1", tc.remembered)
 			}
 			o.Forget(key)
-			if o.Pending(key) {
-				t.Error("pending after it was forgotten")
+			if got := o.Newest(key, object("a", "1")).ResourceVersion; got != "1" {
+				t.Error("remembers what it was told to forget")
 			}
 		})
 	}

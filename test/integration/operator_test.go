@@ -16,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -203,6 +204,31 @@ func TestWatchesConverge(t *testing.T) {
 	// The last apply may have come before its status.
 	w.untilReady(binding)
 	w.pages(w.output(binding))
+}
+
+// A deletion that the whole operator sees takes the objects out of the zone, and the Secret goes with its
+// binding.
+func TestDeletionWithWatches(t *testing.T) {
+	w := newWorld(t, realTime)
+	w.startOperator()
+	resource, binding := w.install(), w.binding("reports")
+	resource.Spec.DeletionPolicy = v1alpha1.DeletionDelete
+	must(t, w.k8s.Create(w.ctx, resource))
+	must(t, w.k8s.Create(w.ctx, binding))
+	w.untilReady(binding)
+	secret := w.output(binding)
+	for _, o := range []client.Object{binding, resource} {
+		must(t, w.k8s.Delete(w.ctx, o))
+	}
+	for _, o := range []client.Object{resource, binding, secret} {
+		w.eventually(fmt.Sprintf("%T is gone", o), func(ctx context.Context) (bool, error) {
+			err := w.k8s.Get(ctx, client.ObjectKeyFromObject(o), o)
+			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+		})
+	}
+	if p, r := w.objects(); p != 0 || r != 0 {
+		t.Errorf("the zone still has %d providers and %d resources", p, r)
+	}
 }
 
 // Rotations of a short token, with the real clock and caches: no token is exchanged for twice, and each
