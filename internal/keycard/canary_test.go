@@ -83,52 +83,56 @@ func echoServer(t *testing.T, s *server, status int, contentType string) {
 	})
 }
 
+var workload = keycard.JWTBearerAssertion{Assertion: redacted.New(workloadJWT)}
+
+var managementCalls = map[string]func(*keycard.ManagementClient) error{
+	"GetZone": func(m *keycard.ManagementClient) error { _, err := m.GetZone(context.Background(), "z1"); return err },
+	"FindProvider": func(m *keycard.ManagementClient) error {
+		_, _, err := m.FindProvider(context.Background(), "z1", "https://auth.atlassian.com")
+		return err
+	},
+	"CreateProvider": func(m *keycard.ManagementClient) error {
+		_, err := m.CreateProvider(context.Background(), "z1", keycard.ProviderCreate{Identifier: "i", Name: "n", ClientSecret: redacted.New(upstreamSecret)})
+		return err
+	},
+	"PatchProvider": func(m *keycard.ManagementClient) error {
+		_, err := m.PatchProvider(context.Background(), "z1", "p1", keycard.ProviderPatch{ClientSecret: keycard.Set(redacted.New(upstreamSecret))})
+		return err
+	},
+	"DeleteResource": func(m *keycard.ManagementClient) error { return m.DeleteResource(context.Background(), "z1", "r1") },
+}
+
+var zoneCalls = map[string]func(*keycard.ZoneClient) error{
+	"Exchange": func(z *keycard.ZoneClient) error { _, err := exchange(z); return err },
+	"Exchange with workload identity": func(z *keycard.ZoneClient) error {
+		r := exchangeRequest()
+		r.ClientAuth = workload
+		_, err := z.Exchange(context.Background(), r)
+		return err
+	},
+	"ClientCredentials": func(z *keycard.ZoneClient) error {
+		_, err := z.ClientCredentials(context.Background(), keycard.ClientCredentialsRequest{ClientAuth: workload, Resource: "r"})
+		return err
+	},
+	"Refresh": func(z *keycard.ZoneClient) error {
+		_, err := z.Refresh(context.Background(), keycard.RefreshRequest{ClientAuth: exchangeRequest().ClientAuth, RefreshToken: redacted.New(refreshTokenSent), Resource: "r"})
+		return err
+	},
+}
+
+// checkError looks for secrets in an error and in everything that it wraps.
+func checkError(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("the call succeeded")
+	}
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		expectNoCanary(t, e)
+	}
+	expectNoCanary(t, *mustError(t, err))
+}
+
 func TestNoSecretInAnyError(t *testing.T) {
-	ctx := context.Background()
-	workload := keycard.JWTBearerAssertion{Assertion: redacted.New(workloadJWT)}
-	managementCalls := map[string]func(*keycard.ManagementClient) error{
-		"GetZone": func(m *keycard.ManagementClient) error { _, err := m.GetZone(ctx, "z1"); return err },
-		"FindProvider": func(m *keycard.ManagementClient) error {
-			_, _, err := m.FindProvider(ctx, "z1", "https://auth.atlassian.com")
-			return err
-		},
-		"CreateProvider": func(m *keycard.ManagementClient) error {
-			_, err := m.CreateProvider(ctx, "z1", keycard.ProviderCreate{Identifier: "i", Name: "n", ClientSecret: redacted.New(upstreamSecret)})
-			return err
-		},
-		"PatchProvider": func(m *keycard.ManagementClient) error {
-			_, err := m.PatchProvider(ctx, "z1", "p1", keycard.ProviderPatch{ClientSecret: keycard.Set(redacted.New(upstreamSecret))})
-			return err
-		},
-		"DeleteResource": func(m *keycard.ManagementClient) error { return m.DeleteResource(ctx, "z1", "r1") },
-	}
-	zoneCalls := map[string]func(*keycard.ZoneClient) error{
-		"Exchange": func(z *keycard.ZoneClient) error { _, err := exchange(z); return err },
-		"Exchange with workload identity": func(z *keycard.ZoneClient) error {
-			r := exchangeRequest()
-			r.ClientAuth = workload
-			_, err := z.Exchange(ctx, r)
-			return err
-		},
-		"ClientCredentials": func(z *keycard.ZoneClient) error {
-			_, err := z.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: workload, Resource: "r"})
-			return err
-		},
-		"Refresh": func(z *keycard.ZoneClient) error {
-			_, err := z.Refresh(ctx, keycard.RefreshRequest{ClientAuth: exchangeRequest().ClientAuth, RefreshToken: redacted.New(refreshTokenSent), Resource: "r"})
-			return err
-		},
-	}
-	check := func(t *testing.T, err error) {
-		t.Helper()
-		if err == nil {
-			t.Fatal("the call succeeded")
-		}
-		for e := err; e != nil; e = errors.Unwrap(e) {
-			expectNoCanary(t, e)
-		}
-		expectNoCanary(t, *mustError(t, err))
-	}
 	for _, status := range []int{302, 400, 401, 403, 404, 409, 429, 500} {
 		for _, contentType := range []string{"application/json", "text/html"} {
 			for name, do := range managementCalls {
@@ -137,7 +141,7 @@ func TestNoSecretInAnyError(t *testing.T) {
 					echoServer(t, s, status, contentType)
 					m := management(t, s, options())
 					if err := do(m); name != "DeleteResource" || status != 404 {
-						check(t, err)
+						checkError(t, err)
 					}
 				})
 			}
@@ -146,21 +150,25 @@ func TestNoSecretInAnyError(t *testing.T) {
 					s := newZone(t)
 					echoServer(t, s, status, contentType)
 					z := zoneClient(t, s, options())
-					check(t, do(z))
+					checkError(t, do(z))
 				})
 			}
 		}
 	}
+}
+
+func TestNoSecretInOtherErrors(t *testing.T) {
+	ctx := context.Background()
 	t.Run("service account", func(t *testing.T) {
 		s := newServer(t)
 		echoServer(t, s, 401, "application/json")
-		check(t, management(t, s, options()).CheckCredentials(ctx))
+		checkError(t, management(t, s, options()).CheckCredentials(ctx))
 	})
 	t.Run("discovery", func(t *testing.T) {
 		s := newServer(t)
 		s.on("GET "+discoveryPath, answer(200, `{"issuer":"https://`+strings.Repeat("aB3", 15)+`.example"}`))
 		_, err := zoneClient(t, s, options()).Metadata(ctx)
-		check(t, err)
+		checkError(t, err)
 		NewWithT(t).Expect(err).To(MatchError(ContainSubstring("[redacted]")))
 	})
 	t.Run("a broken answer with a token in it", func(t *testing.T) {
@@ -173,7 +181,7 @@ func TestNoSecretInAnyError(t *testing.T) {
 			s := newZone(t)
 			s.on("POST "+tokenPath, answer(200, body))
 			_, err := exchange(zoneClient(t, s, options()))
-			check(t, err)
+			checkError(t, err)
 		}
 	})
 }
@@ -204,4 +212,18 @@ func TestNoSecretInAnyValue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { expectNoCanary(t, value) })
 	}
+}
+
+// TestEncodedFormsOfASecret uses a secret that is too short and plain to look like one.
+func TestEncodedFormsOfASecret(t *testing.T) {
+	g := NewWithT(t)
+	s := newZone(t)
+	s.on("POST "+tokenPath, func(w http.ResponseWriter, r *http.Request) {
+		decoded, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(r.Header.Get("Authorization"), "Basic "))
+		answer(400, `{"error":"invalid_client","error_description":"got `+r.Header.Get("Authorization")+` which is `+string(decoded)+`"}`)(w, r)
+	})
+	request := exchangeRequest()
+	request.ClientAuth = keycard.ClientSecretBasic{ClientID: "a", ClientSecret: redacted.New("pass+word")}
+	_, err := zoneClient(t, s, options()).Exchange(context.Background(), request)
+	g.Expect(err).To(MatchError("exchanging the token: invalid_client: got Basic [redacted] which is a:[redacted]"))
 }

@@ -69,18 +69,6 @@ func TestExchangeRequest(t *testing.T) {
 				"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 			},
 		},
-		"public client": {
-			request: keycard.ExchangeRequest{
-				ClientAuth: keycard.PublicClient{ClientID: "pub"}, SubjectToken: redacted.New(subjectToken), Resource: resource,
-			},
-			form: url.Values{
-				"grant_type":         {"urn:ietf:params:oauth:grant-type:token-exchange"},
-				"subject_token":      {subjectToken},
-				"subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"},
-				"resource":           {resource},
-				"client_id":          {"pub"},
-			},
-		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -100,6 +88,21 @@ func TestExchangeRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPublicClient(t *testing.T) {
+	g := NewWithT(t)
+	s := newZone(t)
+	s.on("POST "+tokenPath, answer(200, tokenAnswer(issuedToken, "60")))
+	_, err := zoneClient(t, s, options()).Refresh(context.Background(), keycard.RefreshRequest{
+		ClientAuth: keycard.PublicClient{ClientID: "pub"}, RefreshToken: redacted.New(refreshTokenSent), Resource: "r",
+	})
+	g.Expect(err).NotTo(HaveOccurred())
+	sent := s.requests(tokenPath)[0]
+	g.Expect(sent.form(t)).To(Equal(url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {refreshTokenSent}, "resource": {"r"}, "client_id": {"pub"},
+	}))
+	g.Expect(sent.header).NotTo(HaveKey("Authorization"))
 }
 
 func TestExchangeResult(t *testing.T) {

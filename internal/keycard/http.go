@@ -66,7 +66,7 @@ func (t *transport) do(ctx context.Context, c call) (answer, error) {
 		return answer{}, connectionError(ctx, c.op, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := readBody(resp)
+	body, err := readBody(resp.Body)
 	a := answer{status: resp.StatusCode, header: resp.Header, body: body}
 	switch {
 	case a.status >= 300 && a.status < 400:
@@ -91,11 +91,8 @@ func (t *transport) doJSON(ctx context.Context, c call, out any) error {
 	return nil
 }
 
-func readBody(resp *http.Response) ([]byte, error) {
-	if resp.ContentLength > maxBody {
-		return nil, errBodyTooLarge
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+func readBody(from io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(from, maxBody+1))
 	if err != nil {
 		return nil, err
 	}

@@ -20,85 +20,101 @@ import (
 
 const openIDPath = "/.well-known/openid-configuration"
 
+// documents are metadata documents, given the issuer, and what is wrong with them.
+var documents = map[string]struct {
+	document  func(issuer string) string
+	problem   string
+	endpoints bool // ErrEndpointNotAllowed
+}{
+	"good": {document: metadataOf},
+	"issuer with a slash": {document: func(i string) string {
+		return `{"issuer":"` + i + `/","token_endpoint":"` + i + `/t"}`
+	}},
+	"unknown members": {document: func(i string) string {
+		return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","scopes_supported":[],"x":{}}`
+	}},
+	"authorization on another host": {document: func(i string) string {
+		return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","authorization_endpoint":"https://login.example.com/authorize"}`
+	}},
+	"another issuer": {
+		document: func(i string) string { return `{"issuer":"https://evil.example","token_endpoint":"` + i + `/t"}` },
+		problem:  `the metadata is for the issuer "https://evil.example", not for this one`,
+	},
+	"issuer with a path": {
+		document: func(i string) string { return `{"issuer":"` + i + `/other","token_endpoint":"` + i + `/t"}` },
+		problem:  `/other", not for this one`,
+	},
+	"no issuer": {
+		document: func(i string) string { return `{"token_endpoint":"` + i + `/t"}` },
+		problem:  `the metadata is for the issuer "", not for this one`,
+	},
+	"no token endpoint": {
+		document: func(i string) string { return `{"issuer":"` + i + `"}` },
+		problem:  "the metadata has no token_endpoint",
+	},
+	"token endpoint on another host": {
+		document:  func(i string) string { return `{"issuer":"` + i + `","token_endpoint":"https://evil.example/t"}` },
+		problem:   "the metadata's token_endpoint is not on the issuer's host 127.0.0.1",
+		endpoints: true,
+	},
+	"token endpoint on another port": {
+		document: func(i string) string {
+			return `{"issuer":"` + i + `","token_endpoint":"http://127.0.0.1:1/t"}`
+		},
+		problem:   "the metadata's token_endpoint is not on the issuer's host 127.0.0.1",
+		endpoints: true,
+	},
+	"token endpoint with another scheme": {
+		document: func(i string) string {
+			return `{"issuer":"` + i + `","token_endpoint":"` + strings.Replace(i, "http:", "https:", 1) + `/t"}`
+		},
+		problem:   "the metadata's token_endpoint is not on the issuer's host 127.0.0.1",
+		endpoints: true,
+	},
+	"token endpoint with a user": {
+		document: func(i string) string {
+			return `{"issuer":"` + i + `","token_endpoint":"` + strings.Replace(i, "://", "://u:p@", 1) + `/t"}`
+		},
+		problem:   "the metadata's token_endpoint is not on the issuer's host",
+		endpoints: true,
+	},
+	"token endpoint with a fragment": {
+		document: func(i string) string {
+			return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t#x"}`
+		},
+		problem:   "the metadata's token_endpoint is not on the issuer's host",
+		endpoints: true,
+	},
+	"authorization without a host": {
+		document: func(i string) string {
+			return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","authorization_endpoint":"https:/authorize"}`
+		},
+		problem:   "the metadata's authorization_endpoint is not an https URL",
+		endpoints: true,
+	},
+	"relative token endpoint": {
+		document:  func(i string) string { return `{"issuer":"` + i + `","token_endpoint":"/t"}` },
+		problem:   "the metadata's token_endpoint is not on the issuer's host",
+		endpoints: true,
+	},
+	"authorization over http": {
+		document: func(i string) string {
+			return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","authorization_endpoint":"http://login.example.com/a"}`
+		},
+		problem:   "the metadata's authorization_endpoint is not an https URL",
+		endpoints: true,
+	},
+	"authorization as a script": {
+		document: func(i string) string {
+			return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","authorization_endpoint":"javascript:alert(1)"}`
+		},
+		problem:   "the metadata's authorization_endpoint is not an https URL",
+		endpoints: true,
+	},
+}
+
 func TestDiscovery(t *testing.T) {
-	tests := map[string]struct {
-		document  func(issuer string) string
-		problem   string
-		endpoints bool // ErrEndpointNotAllowed
-	}{
-		"good": {document: metadataOf},
-		"issuer with a slash": {document: func(i string) string {
-			return `{"issuer":"` + i + `/","token_endpoint":"` + i + `/t"}`
-		}},
-		"unknown members": {document: func(i string) string {
-			return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","scopes_supported":[],"x":{}}`
-		}},
-		"authorization on another host": {document: func(i string) string {
-			return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","authorization_endpoint":"https://login.example.com/authorize"}`
-		}},
-		"another issuer": {
-			document: func(i string) string { return `{"issuer":"https://evil.example","token_endpoint":"` + i + `/t"}` },
-			problem:  `the metadata is for the issuer "https://evil.example", not for this one`,
-		},
-		"issuer with a path": {
-			document: func(i string) string { return `{"issuer":"` + i + `/other","token_endpoint":"` + i + `/t"}` },
-			problem:  `/other", not for this one`,
-		},
-		"no issuer": {
-			document: func(i string) string { return `{"token_endpoint":"` + i + `/t"}` },
-			problem:  `the metadata is for the issuer "", not for this one`,
-		},
-		"no token endpoint": {
-			document: func(i string) string { return `{"issuer":"` + i + `"}` },
-			problem:  "the metadata has no token_endpoint",
-		},
-		"token endpoint on another host": {
-			document:  func(i string) string { return `{"issuer":"` + i + `","token_endpoint":"https://evil.example/t"}` },
-			problem:   "the metadata's token_endpoint is not on the issuer's host 127.0.0.1",
-			endpoints: true,
-		},
-		"token endpoint on another port": {
-			document: func(i string) string {
-				return `{"issuer":"` + i + `","token_endpoint":"http://127.0.0.1:1/t"}`
-			},
-			problem:   "the metadata's token_endpoint is not on the issuer's host 127.0.0.1",
-			endpoints: true,
-		},
-		"token endpoint with another scheme": {
-			document: func(i string) string {
-				return `{"issuer":"` + i + `","token_endpoint":"` + strings.Replace(i, "http:", "https:", 1) + `/t"}`
-			},
-			problem:   "the metadata's token_endpoint is not on the issuer's host 127.0.0.1",
-			endpoints: true,
-		},
-		"token endpoint with a user": {
-			document: func(i string) string {
-				return `{"issuer":"` + i + `","token_endpoint":"` + strings.Replace(i, "://", "://u:p@", 1) + `/t"}`
-			},
-			problem:   "the metadata's token_endpoint is not on the issuer's host",
-			endpoints: true,
-		},
-		"relative token endpoint": {
-			document:  func(i string) string { return `{"issuer":"` + i + `","token_endpoint":"/t"}` },
-			problem:   "the metadata's token_endpoint is not on the issuer's host",
-			endpoints: true,
-		},
-		"authorization over http": {
-			document: func(i string) string {
-				return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","authorization_endpoint":"http://login.example.com/a"}`
-			},
-			problem:   "the metadata's authorization_endpoint is not an https URL",
-			endpoints: true,
-		},
-		"authorization as a script": {
-			document: func(i string) string {
-				return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","authorization_endpoint":"javascript:alert(1)"}`
-			},
-			problem:   "the metadata's authorization_endpoint is not an https URL",
-			endpoints: true,
-		},
-	}
-	for name, tc := range tests {
+	for name, tc := range documents {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			s := newServer(t)

@@ -6,7 +6,6 @@ package keycard
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -164,13 +163,12 @@ type tokenCall struct {
 	secrets       []redacted.String
 }
 
-// requestToken posts the form and validates the answer.
+// requestToken adds the credential to the form, posts it and validates the answer.
 func (t *transport) requestToken(ctx context.Context, tc tokenCall) (Token, error) {
-	form := maps.Clone(tc.form)
 	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-	tc.auth.apply(header, form)
+	tc.auth.apply(header, tc.form)
 	c := call{
-		op: tc.op, method: http.MethodPost, url: tc.url, header: header, body: []byte(form.Encode()),
+		op: tc.op, method: http.MethodPost, url: tc.url, header: header, body: []byte(tc.form.Encode()),
 		secrets: append(tc.auth.secrets(), tc.secrets...),
 	}
 	observedAt := t.options.Now()
