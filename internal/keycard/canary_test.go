@@ -223,7 +223,7 @@ func TestEncodedFormsOfASecret(t *testing.T) {
 		answer(400, `{"error":"invalid_client","error_description":"got `+r.Header.Get("Authorization")+` which is `+string(decoded)+`"}`)(w, r)
 	})
 	request := exchangeRequest()
-	request.ClientAuth = keycard.ClientSecretBasic{ClientID: "a", ClientSecret: redacted.New("pass+word")}
+	request.ClientAuth = keycard.ClientSecretBasic{ClientID: "a", ClientSecret: redacted.New("pw+x+y")}
 	_, err := zoneClient(t, s, options()).Exchange(context.Background(), request)
 	g.Expect(err).To(MatchError("exchanging the token: invalid_client: got Basic [redacted] which is a:[redacted]"))
 }

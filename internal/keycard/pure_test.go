@@ -105,6 +105,7 @@ func TestCleanDescription(t *testing.T) {
 		"opaque token":     {"token " + opaque + " expired", "token [redacted] expired"},
 		"hexadecimal":      {"key 9f86d081884c7d659a2feaa0c55ad015 unknown", "key [redacted] unknown"},
 		"base64":           {"key dGhpcyBpcyBhIHNlY3JldCB0aGF0IGlzIGxvbmc= unknown", "key [redacted] unknown"},
+		"few digits":       {"key coapdjchicou4bm3vgyxrdozqn5ivtwgmobvkiyf unknown", "key [redacted] unknown"},
 		"very long word":   {strings.Repeat("a", 64), "[redacted]"},
 		"request id":       {"oops (request id: req_01HX) try later", "oops (request id [id]) try later"},
 		"requestId member": {`oops "requestId":"abc"`, `oops "requestId [id]"`},
