@@ -14,7 +14,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
-// Grant types and token types (RFC 8693 section 3, and Keycard's own for impersonation).
+// Token type identifiers (RFC 8693 section 3, and Keycard's own for impersonation).
 const (
 	grantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
 
