@@ -4,6 +4,7 @@
 package devzone_test
 
 import (
+	"context"
 	"net/http"
 	"sync"
 	"testing"
@@ -63,9 +64,16 @@ func TestRevocationDuringARefresh(t *testing.T) {
 func TestCallerThatGivesUpDoesNotLoseTheRefreshToken(t *testing.T) {
 	g := NewWithT(t)
 	var u upstream
-	z := start(t, devzone.Config{RefreshLeeway: -1, AtlassianMiddleware: u.middleware})
+	requests := make(chan context.Context, 8)
+	z := start(t, devzone.Config{RefreshLeeway: -1, AtlassianMiddleware: u.middleware, ZoneMiddleware: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests <- r.Context()
+			next.ServeHTTP(w, r)
+		})
+	}})
 	z.install(nil)
 	g.Expect(z.impersonate("alice@example.com").Status).To(Equal(200))
+	<-requests
 	gate := make(chan struct{})
 	u.gate.Store(&gate)
 
@@ -73,7 +81,8 @@ func TestCallerThatGivesUpDoesNotLoseTheRefreshToken(t *testing.T) {
 	req := z.request("POST", z.ZoneURL+"/oauth/2/token", form.Encode())
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.SetBasicAuth("reports", "dev-only-reports-password")
-	ctx, cancel := contextWithCancel(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	gone := make(chan error, 1)
 	go func() {
 		resp, err := http.DefaultTransport.RoundTrip(req.WithContext(ctx))
@@ -85,6 +94,7 @@ func TestCallerThatGivesUpDoesNotLoseTheRefreshToken(t *testing.T) {
 	g.Eventually(u.refreshes.Load).Should(Equal(int64(1)))
 	cancel()
 	g.Expect(<-gone).To(HaveOccurred())
+	<-(<-requests).Done()
 	close(gate)
 	u.gate.Store(nil)
 	g.Expect(z.impersonate("alice@example.com").Status).To(Equal(200))

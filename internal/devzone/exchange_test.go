@@ -37,6 +37,8 @@ func TestClientCredentials(t *testing.T) {
 		HaveKeyWithValue("sub_profile", "app"), HaveKeyWithValue("scope", "read"), HaveKey("jti"),
 		HaveKeyWithValue("iat", now), HaveKeyWithValue("exp", now+120)))
 
+	g.Expect(ask("https://own.example.com", "unknown").Body).To(HaveKeyWithValue("scope", ""), "nothing of what was asked for")
+
 	plain := ask("https://own.example.com/deep/er?x=1", "")
 	g.Expect(plain.Body).To(And(HaveKeyWithValue("expires_in", BeNumerically("==", 3600)), Not(HaveKey("scope"))))
 	g.Expect(z.claims(plain.Body["access_token"].(string))).To(And(Not(HaveKey("scope")),
@@ -70,6 +72,8 @@ func TestDelegation(t *testing.T) {
 	z.install(nil)
 	mine := z.own("https://mine.example.com", true, nil)
 	z.own("https://other.example.com", false, nil)
+	theirs := z.must("POST", "/applications", kinds["/applications"])["id"]
+	z.own("https://theirs.example.com", false, map[string]any{"application_id": theirs})
 	reached := z.own("https://reached.example.com", false, nil)
 	app := z.must("GET", "/applications?identifier=reports", nil)["items"].([]any)[0].(map[string]any)["id"].(string)
 	z.must("PUT", "/applications/"+app+"/dependencies/"+reached+"?when_accessing="+mine, nil)
@@ -84,6 +88,7 @@ func TestDelegation(t *testing.T) {
 	g.Expect(z.claims(user)).To(And(HaveKeyWithValue("sub", "alice@example.com"), HaveKeyWithValue("sub_profile", "user"),
 		HaveKeyWithValue("client_id", "reports"), Not(HaveKey("act")), Not(HaveKey("keycard_app_id"))))
 	foreign := issue("https://other.example.com")
+	notMine := issue("https://theirs.example.com")
 	own := z.exchange(url.Values{"grant_type": {clientCredentials}, "resource": {"https://mine.example.com"}}).Body["access_token"].(string)
 	tampered := user[:len(user)-6] + "AAAAAA"
 
@@ -108,6 +113,7 @@ func TestDelegation(t *testing.T) {
 		"jwt type":                {token: user, more: []string{"subject_token_type", jwtType}, status: 200},
 		"with actor":              {token: user, more: []string{"resource", "https://mine.example.com", "actor_token", own, "actor_token_type", accessToken}, status: 200},
 		"not the owner":           {token: foreign, status: 400, code: "invalid_grant", want: "Client is not allowed to exchange token for this resource"},
+		"another owner":           {token: notMine, status: 400, code: "invalid_grant", want: "Client is not allowed to exchange token for this resource"},
 		"application's own token": {token: own, status: 400, code: "invalid_grant", want: "not issued for a user"},
 		"bad signature":           {token: tampered, status: 400, code: "invalid_grant", want: "signature"},
 		"no token":                {token: "", status: 400, code: "invalid_request", want: "subject_token is required"},

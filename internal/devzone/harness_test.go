@@ -196,10 +196,6 @@ func (z *zone) atlassianGet(path, token string) reply {
 
 func jsonDecode(r io.Reader, v any) error { return json.NewDecoder(r).Decode(v) }
 
-func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
-	return context.WithCancel(t.Context())
-}
-
 // lockedBuffer is a log that several goroutines write to.
 type lockedBuffer struct {
 	mu sync.Mutex

@@ -73,6 +73,24 @@ func TestServiceAccountToken(t *testing.T) {
 	}
 }
 
+func TestServiceAccountSecretWithOddCharacters(t *testing.T) {
+	const secret = "a+b%20c d/é:"
+	s := seed.Default()
+	s.ServiceAccounts[0].ClientSecret = secret
+	r, err := devzone.Start(t.Context(), devzone.Config{Seed: s})
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	defer r.Close()
+	z := &zone{Running: r, t: t}
+	for name, sent := range map[string]string{"as it is": secret, "form-urlencoded": url.QueryEscape(secret)} {
+		t.Run(name, func(t *testing.T) {
+			req := z.request("POST", z.APIURL+"/service-account-token", "grant_type=client_credentials")
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			req.SetBasicAuth("operator", sent)
+			NewWithT(t).Expect(z.do(req).Status).To(Equal(200))
+		})
+	}
+}
+
 func TestManagementAuthentication(t *testing.T) {
 	c := newClock()
 	s := seed.Default()

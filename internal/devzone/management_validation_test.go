@@ -109,6 +109,7 @@ func TestSpecificValidation(t *testing.T) {
 		"lifetime range":         {"/resources", field("credential_lifetime_seconds", 59), "credential_lifetime_seconds: must be 60 to 86400"},
 		"lifetime type":          {"/resources", field("credential_lifetime_seconds", 90.5), "credential_lifetime_seconds: must be a whole number, got a number"},
 		"consent":                {"/applications", field("consent", "explicit"), "consent: must be one of implicit, required"},
+		"dependencies":           {"/applications", field("dependencies", "x"), "dependencies: must be an array, got a string"},
 		"redirect uris":          {"/applications", oauth2("redirect_uris", "x"), "protocols.oauth2.redirect_uris: must be an array of strings, got a string"},
 		"credential type":        {"/application-credentials", credential("type", "secret"), "type: must be one of token, password, public-key, url, public"},
 		"credential no type":     {"/application-credentials", credential(), "type: is required"},

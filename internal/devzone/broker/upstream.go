@@ -58,7 +58,8 @@ func (e *UpstreamError) Error() string {
 
 // Temporary tells whether the same request may work later.
 func (e *UpstreamError) Temporary() bool {
-	return e.Status == 0 && e.Detail == "" || e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError
+	unreachable := e.Status == 0 && e.Detail == ""
+	return unreachable || e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError
 }
 
 // tokens is a provider's answer.

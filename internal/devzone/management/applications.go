@@ -4,6 +4,7 @@
 package management
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 
@@ -71,27 +72,30 @@ func (s *server) applicationView(tx *store.Tx, a store.Application) applicationV
 	}
 }
 
-func readApplication(_ *store.Tx, o object, a *store.Application, creating bool) error {
+func readApplication(_ *store.Tx, o object, a *store.Application, creating bool) {
 	o.text("identifier", creating, &a.Identifier, isIdentifier)
 	o.text("name", creating, &a.Name, isName)
 	o.nullableText("description", &a.Description, isDescription)
+	// Both are accepted and without effect.
+	get[[]json.RawMessage](o, "dependencies", "an array")
+	get[[]string](o, "traits", "an array of strings")
 	o.text("consent", false, &a.Consent, isOneOf("implicit", "required"))
 	readMetadata(o, &a.Metadata)
 	protocols := o.object("protocols")
 	if !protocols.set {
-		return nil
+		return
 	}
 	if protocols.null {
 		a.Protocols = nil
-		return nil
+		return
 	}
 	oauth2 := protocols.value.object("oauth2")
 	if !oauth2.set {
-		return nil
+		return
 	}
 	if oauth2.null {
 		a.Protocols = nil
-		return nil
+		return
 	}
 	var next store.ApplicationOAuth2
 	if a.Protocols != nil && a.Protocols.OAuth2 != nil {
@@ -100,7 +104,6 @@ func readApplication(_ *store.Tx, o object, a *store.Application, creating bool)
 	oauth2.value.list("redirect_uris", &next.RedirectURIs, isNotEmpty)
 	oauth2.value.list("post_logout_redirect_uris", &next.PostLogoutRedirectURIs, isNotEmpty)
 	a.Protocols = &store.ApplicationProtocols{OAuth2: &next}
-	return nil
 }
 
 // ownedResources lists the resources that the application provides.

@@ -40,23 +40,23 @@ func FuzzObjects(f *testing.F) {
 		}
 		_ = st.Do(func(tx *store.Tx) error {
 			var p store.Provider
-			if accepted(t, data, func(o object) error { return readProvider(tx, o, &p, true) }) {
+			if accepted(t, data, func(o object) { readProvider(tx, o, &p, true) }) {
 				checkNames(t, p.Identifier, p.Name)
 			}
 			var r store.Resource
-			if accepted(t, data, func(o object) error { return readResource(tx, o, &r, true) }) {
+			if accepted(t, data, func(o object) { readResource(tx, o, &r, true) }) {
 				checkNames(t, r.Identifier, r.Name)
 			}
 			var a store.Application
-			if accepted(t, data, func(o object) error { return readApplication(tx, o, &a, true) }) {
+			if accepted(t, data, func(o object) { readApplication(tx, o, &a, true) }) {
 				checkNames(t, a.Identifier, a.Name)
 			}
 			var z store.Zone
-			if accepted(t, data, func(o object) error { return readZone(tx, o, &z, true) }) {
+			if accepted(t, data, func(o object) { readZone(tx, o, &z, true) }) {
 				checkNames(t, "-", z.Name)
 			}
 			var c store.Credential
-			if accepted(t, data, func(o object) error { return readCredential(tx, o, &c, true) }) {
+			if accepted(t, data, func(o object) { readCredential(tx, o, &c, true) }) {
 				t.Fatal("accepted a credential of an application that does not exist")
 			}
 			return nil
@@ -64,14 +64,12 @@ func FuzzObjects(f *testing.F) {
 	})
 }
 
-func accepted(t *testing.T, data []byte, read func(object) error) bool {
+func accepted(t *testing.T, data []byte, read func(object)) bool {
 	o, err := parseObject(data)
 	if err != nil {
 		t.Fatalf("parsing differs between calls: %v", err)
 	}
-	if err := read(o); err != nil {
-		t.Fatalf("an error that is not a problem of a field: %v", err)
-	}
+	read(o)
 	if err := o.err(); err != nil {
 		checkRefusal(t, err)
 		return false

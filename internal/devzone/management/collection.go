@@ -32,9 +32,8 @@ type collection[T any, P store.Row[T]] struct {
 	table  func(tx *store.Tx) *store.Table[T, P]
 	meta   func(T) store.Meta
 	view   func(tx *store.Tx, row T) any
-	// read applies a body to a row. It reports bad values to the object and
-	// returns an error only for what makes the row impossible.
-	read   func(tx *store.Tx, o object, row *T, creating bool) error
+	// read applies a body to a row and reports bad values to the object.
+	read   func(tx *store.Tx, o object, row *T, creating bool)
 	create func(tx *store.Tx, row T) (T, error)
 	remove func(tx *store.Tx, row T) error
 	// frozen says that a row may not be changed.
@@ -72,7 +71,8 @@ func (c collection[T, P]) post(r *http.Request) (any, error) {
 	var out any
 	err = c.server.Store.Do(func(tx *store.Tx) error {
 		row := c.empty(r.PathValue("zone"))
-		if err := c.apply(tx, o, &row, true); err != nil {
+		c.read(tx, o, &row, true)
+		if err := o.err(); err != nil {
 			return err
 		}
 		row, err := c.create(tx, row)
@@ -114,7 +114,8 @@ func (c collection[T, P]) patch(r *http.Request) (any, error) {
 		if c.frozen(row) {
 			return forbidden("the object belongs to the platform and cannot be changed")
 		}
-		if err := c.apply(tx, o, &row, false); err != nil {
+		c.read(tx, o, &row, false)
+		if err := o.err(); err != nil {
 			return err
 		}
 		row, err = c.table(tx).Replace(row)
@@ -139,13 +140,6 @@ func (c collection[T, P]) delete(r *http.Request) (any, error) {
 		}
 		return c.remove(tx, row)
 	})
-}
-
-func (c collection[T, P]) apply(tx *store.Tx, o object, row *T, creating bool) error {
-	if err := c.read(tx, o, row, creating); err != nil {
-		return err
-	}
-	return o.err()
 }
 
 // routes registers the five endpoints below /zones/{zone}.

@@ -86,7 +86,7 @@ var isCredentialType = isOneOf(store.CredentialToken, store.CredentialPassword, 
 
 // readCredential reads a create body, or the few fields that an update may
 // change: the subject of a token and the identifier of a url.
-func readCredential(tx *store.Tx, o object, c *store.Credential, creating bool) error {
+func readCredential(tx *store.Tx, o object, c *store.Credential, creating bool) {
 	if !creating {
 		o.text("type", false, &c.Type, isOneOf(c.Type))
 		switch c.Type {
@@ -95,7 +95,7 @@ func readCredential(tx *store.Tx, o object, c *store.Credential, creating bool) 
 		case store.CredentialURL:
 			o.text("identifier", false, &c.Identifier, isURL)
 		}
-		return nil
+		return
 	}
 	o.text("application_id", true, &c.ApplicationID, exists(tx.Applications, c.ZoneID, "application"))
 	o.text("type", true, &c.Type, isCredentialType)
@@ -114,7 +114,6 @@ func readCredential(tx *store.Tx, o object, c *store.Credential, creating bool) 
 	if c.Type != store.CredentialToken && c.Identifier == "" {
 		c.Identifier = store.NewID()
 	}
-	return nil
 }
 
 // createCredential answers POST. It is not collection.post because a password
@@ -128,7 +127,8 @@ func (s *server) createCredential(r *http.Request) (any, error) {
 	var out any
 	err = s.Store.Do(func(tx *store.Tx) error {
 		row := c.empty(r.PathValue("zone"))
-		if err := c.apply(tx, o, &row, true); err != nil {
+		c.read(tx, o, &row, true)
+		if err := o.err(); err != nil {
 			return err
 		}
 		password := ""

@@ -67,7 +67,7 @@ func (s *server) providerView(p store.Provider) providerView {
 	}
 }
 
-func readProvider(_ *store.Tx, o object, p *store.Provider, creating bool) error {
+func readProvider(_ *store.Tx, o object, p *store.Provider, creating bool) {
 	o.text("identifier", creating, &p.Identifier, isIdentifier)
 	o.text("name", creating, &p.Name, isName)
 	o.nullableText("description", &p.Description, isDescription)
@@ -76,11 +76,11 @@ func readProvider(_ *store.Tx, o object, p *store.Provider, creating bool) error
 	readMetadata(o, &p.Metadata)
 	protocols := o.object("protocols")
 	if !protocols.set {
-		return nil
+		return
 	}
 	if protocols.null {
 		p.Protocols = nil
-		return nil
+		return
 	}
 	var next store.ProviderProtocols
 	if p.Protocols != nil {
@@ -89,7 +89,6 @@ func readProvider(_ *store.Tx, o object, p *store.Provider, creating bool) error
 	readProviderOAuth2(protocols.value, &next, p.Identifier)
 	readProviderOpenID(protocols.value, &next)
 	p.Protocols = &next
-	return nil
 }
 
 // readProviderOAuth2 changes a copy, because rows share what they point to.

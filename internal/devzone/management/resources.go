@@ -73,7 +73,7 @@ func (s *server) resourceView(r store.Resource) resourceView {
 	}
 }
 
-func readResource(tx *store.Tx, o object, r *store.Resource, creating bool) error {
+func readResource(tx *store.Tx, o object, r *store.Resource, creating bool) {
 	o.text("identifier", creating, &r.Identifier, isIdentifier)
 	o.text("name", creating, &r.Name, isName)
 	o.nullableText("description", &r.Description, isDescription)
@@ -93,7 +93,6 @@ func readResource(tx *store.Tx, o object, r *store.Resource, creating bool) erro
 	default:
 		r.CredentialLifetimeSeconds = &lifetime.value
 	}
-	return nil
 }
 
 // either returns the first of two query parameters that is there.

@@ -44,8 +44,6 @@ func safeText(s string, shortest, longest int) string {
 	return ""
 }
 
-func isAny(string) string { return "" }
-
 func isNotEmpty(s string) string {
 	if s == "" {
 		return "must not be empty"

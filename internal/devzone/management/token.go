@@ -92,42 +92,61 @@ func (s *server) serviceAccountToken(w http.ResponseWriter, r *http.Request) {
 // authenticate reads a client_credentials request with the credentials in the
 // Authorization header or in the form.
 func (s *server) authenticate(r *http.Request) (store.ServiceAccount, error) {
-	invalid := func(text string) (store.ServiceAccount, error) {
-		return store.ServiceAccount{}, &oauthError{Status: http.StatusBadRequest, Code: "invalid_request", Description: text}
+	form, err := readTokenForm(r)
+	if err != nil {
+		return store.ServiceAccount{}, err
 	}
+	id, secret, basic := r.BasicAuth()
+	if !basic {
+		return s.checkSecret(form.Get("client_id"), form.Get("client_secret"))
+	}
+	if form.Has("client_secret") {
+		return store.ServiceAccount{}, invalidForm("the client must authenticate in one way only")
+	}
+	account, err := s.checkSecret(id, secret)
+	if err == nil {
+		return account, nil
+	}
+	// The SDKs send both parts as they are, RFC 6749, section 2.3.1, wants them
+	// form-urlencoded: either will do.
+	id, err1 := url.QueryUnescape(id)
+	secret, err2 := url.QueryUnescape(secret)
+	if err1 != nil || err2 != nil {
+		return account, err
+	}
+	return s.checkSecret(id, secret)
+}
+
+func readTokenForm(r *http.Request) (url.Values, error) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" {
-		return invalid("Content-Type must be application/x-www-form-urlencoded")
+		return nil, invalidForm("Content-Type must be application/x-www-form-urlencoded")
 	}
 	data, err := readBody(r)
 	if err != nil {
-		return invalid(err.Error())
+		return nil, invalidForm(err.Error())
 	}
 	form, err := url.ParseQuery(string(data))
 	if err != nil {
-		return invalid("the form is malformed")
+		return nil, invalidForm("the form is malformed")
 	}
-	for name, values := range form {
+	for _, values := range form {
 		if len(values) > 1 {
-			return invalid(name + " must be given once")
+			return nil, invalidForm("a parameter must be given once")
 		}
 	}
 	switch form.Get("grant_type") {
 	case "client_credentials":
+		return form, nil
 	case "":
-		return invalid("grant_type is required")
-	default:
-		return store.ServiceAccount{}, &oauthError{Status: http.StatusBadRequest, Code: "unsupported_grant_type",
-			Description: "grant_type must be client_credentials"}
+		return nil, invalidForm("grant_type is required")
 	}
-	id, secret, basic := r.BasicAuth()
-	if basic && form.Has("client_secret") {
-		return invalid("the client must authenticate in one way only")
-	}
-	if !basic {
-		id, secret = form.Get("client_id"), form.Get("client_secret")
-	}
-	return s.checkSecret(id, secret)
+	return nil, &oauthError{Status: http.StatusBadRequest, Code: "unsupported_grant_type",
+		Description: "grant_type must be client_credentials"}
+}
+
+func invalidForm(text string) error {
+	return &oauthError{Status: http.StatusBadRequest, Code: "invalid_request", Description: text}
 }
 
 func (s *server) checkSecret(id, secret string) (store.ServiceAccount, error) {

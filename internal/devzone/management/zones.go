@@ -90,11 +90,13 @@ func (s *server) zones() collection[store.Zone, *store.Zone] {
 	}
 }
 
-func readZone(tx *store.Tx, o object, z *store.Zone, creating bool) error {
+func readZone(tx *store.Tx, o object, z *store.Zone, creating bool) {
 	o.text("name", creating, &z.Name, isName)
 	o.nullableText("description", &z.Description, isDescription)
 	o.flag("requires_invitation", &z.RequiresInvitation)
 	o.nullableText("login_flow", &z.LoginFlow, isOneOf("default", "identifier_first"))
+	// Accepted and without effect: there is no gateway here.
+	get[bool](o, "default_mcp_gateway_application", "a boolean")
 	readEncryptionKey(o, z)
 	if !creating {
 		o.nullableText("default_mcp_gateway_application_id", &z.DefaultGatewayID, exists(tx.Applications, z.ID, "application"))
@@ -103,19 +105,18 @@ func readZone(tx *store.Tx, o object, z *store.Zone, creating bool) error {
 	}
 	protocols := o.object("protocols")
 	if !protocols.set || protocols.null {
-		return nil
+		return
 	}
 	oauth2 := protocols.value.object("oauth2")
 	if !oauth2.set {
-		return nil
+		return
 	}
 	if oauth2.null {
 		z.DCREnabled, z.PKCERequired = true, true
-		return nil
+		return
 	}
 	oauth2.value.flag("dcr_enabled", &z.DCREnabled)
 	oauth2.value.flag("pkce_required", &z.PKCERequired)
-	return nil
 }
 
 func readEncryptionKey(o object, z *store.Zone) {

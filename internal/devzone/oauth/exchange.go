@@ -137,7 +137,7 @@ func (s *server) upstream(ctx context.Context, c call, q broker.Query) (*tokenRe
 		return nil, err
 	}
 	c.record.Granted = token.Scopes
-	return s.response(token.Value, token.Expires, strings.Join(token.Scopes, " ")), nil
+	return s.response(c, token.Value, token.Expires), nil
 }
 
 // sign makes a zone token. Of the requested scopes it gets those that the
@@ -166,7 +166,7 @@ func (s *server) sign(c call, t target, content claims) (*tokenResponse, error) 
 		return nil, err
 	}
 	c.record.Granted, c.record.TokenID = granted, content.ID
-	return s.response(token, content.Expiry.Time(), content.Scope), nil
+	return s.response(c, token, content.Expiry.Time()), nil
 }
 
 // issuedType checks requested_token_type (RFC 8693, section 2.1). Only what the

@@ -6,6 +6,7 @@ package oauth
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
@@ -37,7 +38,9 @@ type tokenResponse struct {
 	IssuedTokenType string `json:"issued_token_type,omitempty"`
 	TokenType       string `json:"token_type"`
 	ExpiresIn       *int64 `json:"expires_in,omitempty"`
-	Scope           string `json:"scope,omitempty"`
+	// Scope is nil when nothing was asked for and nothing given; an empty text
+	// says that none of the requested scopes was granted.
+	Scope *string `json:"scope,omitempty"`
 }
 
 // token answers the token endpoint. Every request leaves exactly one record.
@@ -117,8 +120,11 @@ func (s *server) grant(name string) (func(context.Context, call) (*tokenResponse
 }
 
 // response fills in what every success has in common.
-func (s *server) response(token string, expires time.Time, scope string) *tokenResponse {
-	out := &tokenResponse{AccessToken: token, TokenType: "Bearer", Scope: scope}
+func (s *server) response(c call, token string, expires time.Time) *tokenResponse {
+	out := &tokenResponse{AccessToken: token, TokenType: "Bearer"}
+	if scope := strings.Join(c.record.Granted, " "); scope != "" || len(c.scopes) > 0 {
+		out.Scope = &scope
+	}
 	if !s.OmitExpiresIn {
 		left := max(0, int64(expires.Sub(s.Clock())/time.Second))
 		out.ExpiresIn = &left
