@@ -23,10 +23,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
-)
 
-// binaries are what a control plane is made of, and kubectl.
-var binaries = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
+	"github.com/keycardai/keycard-operator/internal/testenv/assets"
+)
 
 // stopTimeout is how long a process may take to end.
 const stopTimeout = 20 * time.Second
@@ -46,28 +45,29 @@ type Options struct {
 type ControlPlane struct {
 	// Config is the administrator's.
 	Config *rest.Config
-	// Dir holds kubeconfig files; it goes with the control plane.
+	// Dir holds all files of the control plane, and kubeconfig files; it goes with the control plane.
 	Dir string
 
 	assets  string
 	env     *envtest.Environment
 	manager *process
 	logs    []*os.File
+	release func()
 }
 
 // Start starts a control plane on loopback ports that the system chooses. What was started is stopped
 // again when an error is returned.
 func Start(o Options) (*ControlPlane, error) {
-	assets, err := Assets()
+	binaries, err := assets.Find()
 	if err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "keycard-control-plane-")
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for kubeconfig files: %w", err)
+		return nil, fmt.Errorf("making a folder for the control plane: %w", err)
 	}
-	c := &ControlPlane{Dir: dir, assets: assets}
-	if err := c.start(o); err != nil {
+	c := &ControlPlane{Dir: dir, assets: binaries}
+	if err := c.onOneThread(func() error { return c.start(o) }); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
@@ -75,11 +75,15 @@ func Start(o Options) (*ControlPlane, error) {
 
 func (c *ControlPlane) start(o Options) error {
 	c.env = &envtest.Environment{
-		BinaryAssetsDirectory:   c.assets,
-		ControlPlaneStopTimeout: stopTimeout,
+		BinaryAssetsDirectory:    c.assets,
+		ControlPlaneStartTimeout: startTimeout,
+		ControlPlaneStopTimeout:  stopTimeout,
+	}
+	if err := c.prepareServers(); err != nil {
+		return err
 	}
 	if o.CRDs {
-		root, err := moduleRoot()
+		root, err := assets.Root()
 		if err != nil {
 			return err
 		}
@@ -102,6 +106,23 @@ func (c *ControlPlane) start(o Options) error {
 	return nil
 }
 
+// prepareServers keeps all files of etcd and kube-apiserver in Dir.
+func (c *ControlPlane) prepareServers() (err error) {
+	etcd, api := &envtest.Etcd{DataDir: filepath.Join(c.Dir, "etcd-data")}, c.env.ControlPlane.GetAPIServer()
+	c.env.ControlPlane.Etcd = etcd
+	api.CertDir = filepath.Join(c.Dir, "kube-apiserver-certs")
+	for _, dir := range []string{etcd.DataDir, api.CertDir} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return fmt.Errorf("making a folder for a server: %w", err)
+		}
+	}
+	if etcd.Path, err = c.program("etcd"); err != nil {
+		return err
+	}
+	api.Path, err = c.program("kube-apiserver")
+	return err
+}
+
 func (c *ControlPlane) logTo(dir string) error {
 	api, err := c.logFile(dir, "kube-apiserver.log")
 	if err != nil {
@@ -112,7 +133,7 @@ func (c *ControlPlane) logTo(dir string) error {
 		return err
 	}
 	c.env.ControlPlane.GetAPIServer().Out, c.env.ControlPlane.GetAPIServer().Err = api, api
-	c.env.ControlPlane.Etcd = &envtest.Etcd{Out: etcd, Err: etcd}
+	c.env.ControlPlane.Etcd.Out, c.env.ControlPlane.Etcd.Err = etcd, etcd
 	return nil
 }
 
@@ -139,9 +160,13 @@ func (c *ControlPlane) startControllerManager(logDir string) error {
 	if err != nil {
 		return err
 	}
+	path, err := c.program("kube-controller-manager")
+	if err != nil {
+		return err
+	}
 	p := &process{
 		name: "kube-controller-manager",
-		path: filepath.Join(c.assets, "kube-controller-manager"),
+		path: path,
 		args: []string{
 			"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
 			"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--cert-dir=" + c.Dir,
@@ -174,6 +199,10 @@ func (c *ControlPlane) Stop() error {
 		errs = append(errs, f.Close())
 	}
 	c.logs = nil
+	if c.release != nil {
+		c.release()
+		c.release = nil
+	}
 	return errors.Join(append(errs, os.RemoveAll(c.Dir))...)
 }
 

@@ -5,6 +5,10 @@ package testenv_test
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/internal/testenv/assets"
 )
 
 // A namespace goes away with what is in it, and a ServiceAccount's token has its permissions and no more.
@@ -54,5 +59,47 @@ func TestControlPlane(t *testing.T) {
 	}
 	if out, err := c.Kubectl(ctx, "delete", "namespace", "gone", "--timeout=30s"); err != nil {
 		t.Errorf("deleting the namespace: %v: %s", err, out)
+	}
+}
+
+// A start that fails half-way says which program is to blame, and leaves nothing behind.
+func TestFailedStart(t *testing.T) {
+	real, err := assets.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken, tmp := t.TempDir(), t.TempDir()
+	for _, name := range assets.Names {
+		if err := os.Symlink(filepath.Join(real, name), filepath.Join(broken, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	manager := filepath.Join(broken, "kube-controller-manager")
+	if err := errors.Join(os.Remove(manager), os.WriteFile(manager, []byte("#!/bin/sh\nexit 3\n"), 0o700)); err != nil { // #nosec G306 -- it is a program
+		t.Fatal(err)
+	}
+	t.Setenv(assets.Env, broken)
+	t.Setenv("TMPDIR", tmp)
+	c, err := testenv.Start(testenv.Options{ControllerManager: true})
+	if err == nil {
+		t.Fatal("it started", c.Stop())
+	}
+	if !strings.Contains(err.Error(), "waiting for kube-controller-manager: it ended: exit status 3") {
+		t.Errorf("the error does not name the program: %v", err)
+	}
+	left, err := os.ReadDir(tmp)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	// The folder is in the command line of each of the three. (Where there is no /proc, this sees nothing.)
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range commands {
+		args, err := os.ReadFile(command) // #nosec G304 -- found by the pattern
+		if err == nil && strings.Contains(string(args), tmp) {
+			t.Errorf("still running: %q", args)
+		}
 	}
 }
