@@ -14,7 +14,7 @@ import (
 // same limits as every other call, and with errors of the same classes. op says what is being done, as
 // a gerund, for the error.
 func (p *Pool) GetJSON(ctx context.Context, op, url string, token redacted.String, out any) error {
-	u, err := p.transport.options.parseBaseURL(op, url)
+	u, err := p.transport.options.parseURL(op, url)
 	if err != nil {
 		return err
 	}
