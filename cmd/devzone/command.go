@@ -27,8 +27,10 @@ var errUsage = errors.New("usage")
 // usageError is an errUsage that does not show in the text.
 type usageError struct{ error }
 
+// Is makes every usageError an errUsage.
 func (usageError) Is(target error) bool { return target == errUsage }
 
+// Unwrap returns what was wrong.
 func (e usageError) Unwrap() error { return e.error }
 
 // options are the flags of serve.

@@ -42,6 +42,7 @@ type UpstreamError struct {
 	RetryAfter string
 }
 
+// Error names the provider, the step and what came back.
 func (e *UpstreamError) Error() string {
 	text := fmt.Sprintf("upstream provider %q failed while %s", e.Provider, e.Step)
 	if e.Status != 0 {

@@ -19,6 +19,7 @@ type apiError struct {
 	Status  int    `json:"status"`
 }
 
+// Error returns the message.
 func (e *apiError) Error() string { return e.Message }
 
 func failure(status int, code, format string, args ...any) *apiError {

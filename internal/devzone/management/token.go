@@ -60,6 +60,7 @@ type oauthError struct {
 	Description string `json:"error_description"`
 }
 
+// Error returns code and description.
 func (e *oauthError) Error() string { return e.Code + ": " + e.Description }
 
 type tokenResponse struct {

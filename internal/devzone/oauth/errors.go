@@ -24,6 +24,7 @@ type refusal struct {
 	RequestID   string `json:"requestId,omitempty"`
 }
 
+// Error returns code and description.
 func (e *refusal) Error() string { return e.Code + ": " + e.Description }
 
 func refuse(code, format string, args ...any) *refusal {

@@ -16,6 +16,7 @@ type InUseError struct {
 	Count int
 }
 
+// Error names the users and the remedy.
 func (e *InUseError) Error() string {
 	return fmt.Sprintf("the %s is still used by %d %s: delete or change those first", e.Kind, e.Count, e.By)
 }

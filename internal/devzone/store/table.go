@@ -53,6 +53,7 @@ type NotFoundError struct {
 	ID   string
 }
 
+// Error names kind and id.
 func (e *NotFoundError) Error() string { return fmt.Sprintf("no %s has the id %q", e.Kind, e.ID) }
 
 // ConflictError says that the unique key of an object is taken.
@@ -61,6 +62,7 @@ type ConflictError struct {
 	Kind string
 }
 
+// Error names the kind.
 func (e *ConflictError) Error() string { return e.Kind + " identifier is already in use" }
 
 func newTable[T any, P Row[T]](kind string, j *journal) *Table[T, P] {
