@@ -42,6 +42,9 @@ func Find() (string, error) {
 
 // Check says what a folder named by KUBEBUILDER_ASSETS lacks.
 func Check(dir string) error {
+	if !filepath.IsAbs(dir) {
+		return fmt.Errorf("%s is %q: it has to be an absolute path, since each test runs in its package's folder", Env, dir)
+	}
 	if missing := Missing(dir, Names...); len(missing) > 0 {
 		return fmt.Errorf("%s is %s, which has no %s: add it there, or unset the variable to use what `make kubernetes` builds",
 			Env, dir, strings.Join(missing, ", "))

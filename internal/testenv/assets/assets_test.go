@@ -56,6 +56,13 @@ func TestFindUsesNamedFolder(t *testing.T) {
 	}
 }
 
+func TestFindRefusesRelativeFolder(t *testing.T) {
+	t.Setenv(assets.Env, "bin")
+	if _, err := assets.Find(); err == nil || !strings.Contains(err.Error(), `KUBEBUILDER_ASSETS is "bin": it has to be an absolute path`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestFindNamesWhatIsNotBuilt(t *testing.T) {
 	root := t.TempDir()
 	t.Setenv(assets.Env, "")

@@ -1,0 +1,104 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"debug/buildinfo"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/keycardai/keycard-operator/internal/testenv/assets"
+)
+
+// binary is a program that can be built.
+type binary struct {
+	// name is the file's.
+	name string
+	// pin is the folder of the module whose go.mod decides the version.
+	pin string
+	// module and pkg are the program's module and package.
+	module, pkg string
+	// optional ones are built on demand.
+	optional bool
+}
+
+// known lists the programs in the order of building: what comes first has the packages of the next ones.
+var known = []binary{
+	{name: "etcd", pin: assets.Etcd, module: "go.etcd.io/etcd/server/v3", pkg: "go.etcd.io/etcd/server/v3"},
+	kubernetes("kube-apiserver"),
+	kubernetes("kube-controller-manager"),
+	kubernetes("kubectl"),
+	onDemand(kubernetes("kubelet")),
+}
+
+func kubernetes(name string) binary {
+	return binary{name: name, pin: assets.ControlPlane, module: "k8s.io/kubernetes", pkg: "k8s.io/kubernetes/cmd/" + name}
+}
+
+func onDemand(b binary) binary {
+	b.optional = true
+	return b
+}
+
+func optional() []string {
+	var names []string
+	for _, b := range known {
+		if b.optional {
+			names = append(names, b.name)
+		}
+	}
+	return names
+}
+
+// selected gives the programs that are always built and the optional ones among with.
+func selected(with []string) ([]binary, error) {
+	for _, name := range with {
+		if !slices.Contains(optional(), name) {
+			return nil, fmt.Errorf("it is not one of the optional binaries: %s", strings.Join(optional(), ", "))
+		}
+	}
+	var list []binary
+	for _, b := range known {
+		if !b.optional || slices.Contains(with, b.name) {
+			list = append(list, b)
+		}
+	}
+	return list, nil
+}
+
+// buildArgs are the arguments of the go command. They win over a GOFLAGS that would not fit these modules.
+func (b binary) buildArgs(root, version, output string) []string {
+	ldflags := "-s -w"
+	if b.pin == assets.ControlPlane {
+		// Without it the programs call themselves v0.0.0 and refuse to speak with each other.
+		ldflags += " -X k8s.io/component-base/version.gitVersion=" + version
+	}
+	return []string{
+		"-C", filepath.Join(root, b.pin), "build", "-mod=readonly", "-race=false", "-buildvcs=false", "-trimpath",
+		"-ldflags=" + ldflags, "-o", output, b.pkg,
+	}
+}
+
+// current tells whether a file is the program in that version, built for this machine.
+func (b binary) current(path, version string) bool {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	return info.Main.Path == b.module && info.Main.Version == version &&
+		setting(info, "GOOS") == runtime.GOOS && setting(info, "GOARCH") == runtime.GOARCH
+}
+
+func setting(info *debug.BuildInfo, key string) string {
+	for _, s := range info.Settings {
+		if s.Key == key {
+			return s.Value
+		}
+	}
+	return ""
+}
