@@ -1,0 +1,116 @@
+# `make help` lists the targets. Nothing has to be installed but Go, gcc, git and make: the rest is built
+# from pinned Go modules into .cache, once.
+
+SHELL := /usr/bin/env bash -euo pipefail
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Tools are kept by a fingerprint of the modules that pin them: a new version is built, an old one stays.
+TOOLS := .cache/tools/$(shell cat hack/tools/go.sum hack/tools/lint/go.sum hack/tools/lint/main.go | sha256sum | cut -c1-12)
+CONTROLLER_GEN := $(TOOLS)/controller-gen
+CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
+KUSTOMIZE := $(TOOLS)/kustomize
+LINT := $(TOOLS)/lint
+
+KUBERNETES = $(shell go run ./hack/kubernetes -print-dir)
+FUZZTIME ?= 10s
+TESTFLAGS ?=
+PACKAGES ?= ./...
+
+##@ The two that matter
+
+.PHONY: demo
+demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a token that stays fresh (KEEP=1 leaves it running)
+	go run ./hack/demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: kubernetes ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
+
+##@ Code
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Generate deepcopy functions
+	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: $(CONTROLLER_GEN) ## Generate CRDs and RBAC from the code
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=keycard-operator paths=./controllers/... output:rbac:dir=config/rbac
+
+.PHONY: docs
+docs: $(CRD_REF_DOCS) ## Generate the API reference, docs/api.md
+	$(CRD_REF_DOCS) --source-path=api --config=hack/docs/config.yaml --renderer=markdown --output-path=docs/api.md --log-level=ERROR
+
+.PHONY: fmt
+fmt: $(LINT) ## Format the code
+	$(LINT) fmt ./...
+
+.PHONY: lint
+lint: $(LINT) ## Lint the code, dependency directions included
+	$(LINT) run ./...
+
+.PHONY: lint-api
+lint-api: $(LINT) ## Lint the API against Kubernetes' conventions
+	$(LINT) run --config=.golangci-kal.yml ./api/...
+
+.PHONY: verify
+verify: ## Check that generated files are up to date, then lint: what CI wants before it tests
+	hack/verify.sh
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME (10s) each
+	hack/fuzz.sh $(FUZZTIME)
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/operator and bin/devzone
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
+
+.PHONY: build-installer
+build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml and dist/crds.yaml
+	mkdir -p dist
+	$(KUSTOMIZE) build config/default > dist/install.yaml
+	$(KUSTOMIZE) build config/crd > dist/crds.yaml
+
+.PHONY: kubernetes
+kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS
+	go run ./hack/kubernetes
+
+.PHONY: tools
+tools: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(KUSTOMIZE) $(LINT) ## Build the tools (about 4 minutes, once)
+
+# $(call build-tool,module folder,package)
+define build-tool
+	@echo "building $(notdir $@) (once) ..."
+	@mkdir -p $(@D)
+	@start=$$SECONDS; CGO_ENABLED=0 go build -C $(1) -trimpath -ldflags "-s -w" -o $(abspath $@).tmp $(2) && mv $@.tmp $@ && \
+		echo "built $(notdir $@) in $$((SECONDS - start)) s"
+endef
+
+$(CONTROLLER_GEN):
+	$(call build-tool,hack/tools,sigs.k8s.io/controller-tools/cmd/controller-gen)
+
+$(CRD_REF_DOCS):
+	$(call build-tool,hack/tools,github.com/elastic/crd-ref-docs)
+
+$(KUSTOMIZE):
+	$(call build-tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)
+
+$(LINT):
+	$(call build-tool,hack/tools/lint,.)
+
+.PHONY: clean
+clean: ## Remove what was built, caches included
+	rm -rf bin dist .cache
+
+##@ Help
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "; printf "Usage: make TARGET\n"} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
