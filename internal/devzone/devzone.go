@@ -149,15 +149,19 @@ func assemble(c Config, l listeners) (*Running, error) {
 	}
 	zone := oauth.New(oauth.Config{
 		Store: objects, Issuers: issuers, Clock: c.Clock,
-		Broker: broker.New(broker.Config{Store: objects, Issuers: issuers, Clock: c.Clock, Client: r.client,
-			Mode: c.UpstreamTokens, MinRemaining: c.MinRemaining}),
+		Broker: broker.New(broker.Config{
+			Store: objects, Issuers: issuers, Clock: c.Clock, Client: r.client,
+			Mode: c.UpstreamTokens, MinRemaining: c.MinRemaining,
+		}),
 		Recorder:                 oauth.LogRecorder{Logger: c.Logger},
 		TokenLifetime:            c.ZoneTokenLifetime,
 		OmitExpiresIn:            c.OmitExpiresIn,
 		UnauthorizedClientDenial: c.UnauthorizedClientDenial,
 	})
-	api := management.New(management.Config{Store: objects, Issuers: issuers, Clock: c.Clock, Logger: c.Logger,
-		OrganizationID: organizationID, TokenLifetime: defaultLifetime})
+	api := management.New(management.Config{
+		Store: objects, Issuers: issuers, Clock: c.Clock, Logger: c.Logger,
+		OrganizationID: organizationID, TokenLifetime: defaultLifetime,
+	})
 	r.servers = []*http.Server{
 		surface("zone", zone, c.ZoneMiddleware, c.Logger),
 		surface("api", api, c.APIMiddleware, c.Logger),

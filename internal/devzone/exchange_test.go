@@ -198,8 +198,10 @@ func TestImpersonation(t *testing.T) {
 		"no dependency":     {resource: "https://foreign.example.com", code: "access_denied", want: `Application "Reports" is not allowed to access`},
 		"unknown user":      {token: part(header) + "." + part(`{"sub":"mallory@example.com"}`) + ".", code: "invalid_grant"},
 		"case of the user":  {token: part(header) + "." + part(`{"sub":"Alice@example.com"}`) + ".", code: "invalid_grant"},
-		"not permitted": {token: part(header) + "." + part(`{"sub":"carol@example.com"}`) + ".", code: "access_denied",
-			want: "Access denied by policy. Policy set: default-zone-policies. Policy set version: 1. Determining policies: default-user-grants."},
+		"not permitted": {
+			token: part(header) + "." + part(`{"sub":"carol@example.com"}`) + ".", code: "access_denied",
+			want: "Access denied by policy. Policy set: default-zone-policies. Policy set version: 1. Determining policies: default-user-grants.",
+		},
 		"no consent": {token: part(header) + "." + part(`{"sub":"bob@example.com"}`) + ".", code: "insufficient_authorization", want: "User consent is required"},
 	}
 	for name, tt := range tests {

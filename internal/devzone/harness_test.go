@@ -60,8 +60,10 @@ func start(t *testing.T, c devzone.Config) *zone {
 
 func (z *zone) login(id, secret string) string {
 	z.t.Helper()
-	got := z.form(z.APIURL+"/service-account-token", url.Values{"grant_type": {"client_credentials"},
-		"client_id": {id}, "client_secret": {secret}})
+	got := z.form(z.APIURL+"/service-account-token", url.Values{
+		"grant_type": {"client_credentials"},
+		"client_id":  {id}, "client_secret": {secret},
+	})
 	NewWithT(z.t).Expect(got.Status).To(Equal(200), got.Raw)
 	return got.Body["access_token"].(string)
 }

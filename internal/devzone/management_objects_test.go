@@ -198,15 +198,18 @@ func TestProvider(t *testing.T) {
 	path := "/providers/" + p["id"].(string)
 
 	patched := z.must("PATCH", path, map[string]any{"metadata": map[string]any{}, "protocols": map[string]any{
-		"oauth2": map[string]any{"token_endpoint": nil, "jwks_uri": "https://up.example.com/jwks", "authorization_parameters": nil}}})
+		"oauth2": map[string]any{"token_endpoint": nil, "jwks_uri": "https://up.example.com/jwks", "authorization_parameters": nil},
+	}})
 	g.Expect(patched).To(And(HaveKeyWithValue("metadata", BeNil()), HaveKeyWithValue("client_secret_set", true)))
 	g.Expect(patched["protocols"]).To(HaveKeyWithValue("oauth2", And(HaveKeyWithValue("token_endpoint", BeNil()),
 		HaveKeyWithValue("jwks_uri", "https://up.example.com/jwks"), HaveKeyWithValue("authorization_parameters", BeNil()),
 		HaveKeyWithValue("scopes_supported", ConsistOf("s")))))
 	g.Expect(z.must("GET", path, nil)).To(Equal(patched))
 
-	patched = z.must("PATCH", path, map[string]any{"client_secret": nil, "client_id": nil,
-		"protocols": map[string]any{"openid": map[string]any{"user_identifier_claim": "email"}}})
+	patched = z.must("PATCH", path, map[string]any{
+		"client_secret": nil, "client_id": nil,
+		"protocols": map[string]any{"openid": map[string]any{"user_identifier_claim": "email"}},
+	})
 	g.Expect(patched).To(And(HaveKeyWithValue("client_secret_set", false), HaveKeyWithValue("client_id", BeNil())))
 	g.Expect(patched["protocols"]).To(And(HaveKeyWithValue("oauth2", Not(BeNil())),
 		HaveKeyWithValue("openid", HaveKeyWithValue("user_identifier_claim", "email"))))
@@ -270,8 +273,10 @@ func TestPagination(t *testing.T) {
 		HaveKey("start_cursor"), HaveKey("end_cursor")))
 	g.Expect(z.must("GET", "/providers?cursor="+legacy["page_info"].(map[string]any)["end_cursor"].(string), nil)["items"]).To(BeEmpty())
 
-	for _, query := range []string{"limit=0", "limit=101", "limit=x", "limit=", "after=!!", "after=c2VxOi0x", "before=bm90", "expand[]=x",
-		"after=c2VxOjE&before=c2VxOjI"} {
+	for _, query := range []string{
+		"limit=0", "limit=101", "limit=x", "limit=", "after=!!", "after=c2VxOi0x", "before=bm90", "expand[]=x",
+		"after=c2VxOjE&before=c2VxOjI",
+	} {
 		g.Expect(z.api("GET", "/resources?"+query, nil).Status).To(Equal(400), query)
 	}
 	g.Expect(z.api("GET", "/providers?after=c2VxOjE&cursor=c2VxOjI", nil).Status).To(Equal(400))
@@ -288,8 +293,10 @@ func TestZones(t *testing.T) {
 		HaveKeyWithValue("dcr_enabled", true), HaveKeyWithValue("pkce_required", true)))
 	g.Expect(demo).NotTo(HaveKey("zone_id"))
 
-	other := z.must("POST", "/zones", map[string]any{"name": "Second", "description": "d", "default_mcp_gateway_application": true,
-		"protocols": map[string]any{"oauth2": map[string]any{"pkce_required": false}}})
+	other := z.must("POST", "/zones", map[string]any{
+		"name": "Second", "description": "d", "default_mcp_gateway_application": true,
+		"protocols": map[string]any{"oauth2": map[string]any{"pkce_required": false}},
+	})
 	id := other["id"].(string)
 	g.Expect(other).To(And(HaveKeyWithValue("description", "d"), HaveKeyWithValue("slug", HavePrefix("second-"))))
 	g.Expect(other["protocols"].(map[string]any)["oauth2"]).To(And(HaveKeyWithValue("pkce_required", false),
@@ -298,8 +305,10 @@ func TestZones(t *testing.T) {
 	g.Expect(z.must("GET", "/zones", nil)).To(And(HaveKeyWithValue("items", HaveLen(2)), HaveKey("page_info")))
 	g.Expect(z.must("GET", "/zones/"+id+"/providers?type=keycard-sts", nil)["items"]).To(HaveLen(1))
 
-	patched := z.must("PATCH", "/zones/"+id, map[string]any{"name": "Renamed", "description": nil, "login_flow": "identifier_first",
-		"encryption_key": map[string]any{"arn": "arn:aws:kms:x", "type": "aws"}, "protocols": map[string]any{"oauth2": nil}})
+	patched := z.must("PATCH", "/zones/"+id, map[string]any{
+		"name": "Renamed", "description": nil, "login_flow": "identifier_first",
+		"encryption_key": map[string]any{"arn": "arn:aws:kms:x", "type": "aws"}, "protocols": map[string]any{"oauth2": nil},
+	})
 	g.Expect(patched).To(And(HaveKeyWithValue("name", "Renamed"), HaveKeyWithValue("description", BeNil()),
 		HaveKeyWithValue("login_flow", "identifier_first"), HaveKeyWithValue("encryption_key", HaveKeyWithValue("type", "aws"))))
 	g.Expect(patched["protocols"].(map[string]any)["oauth2"]).To(HaveKeyWithValue("pkce_required", true))

@@ -28,8 +28,10 @@ func TestDeletionOfReferencedObjects(t *testing.T) {
 
 	z.must("PATCH", "/resources/"+resource, map[string]any{"application_id": nil, "credential_provider_id": nil, "scopes": nil})
 	z.must("DELETE", "/applications/"+app, nil)
-	z.must("POST", "/application-credentials", map[string]any{"type": "token", "provider_id": provider,
-		"application_id": z.must("GET", "/applications?identifier=reports", nil)["items"].([]any)[0].(map[string]any)["id"]})
+	z.must("POST", "/application-credentials", map[string]any{
+		"type": "token", "provider_id": provider,
+		"application_id": z.must("GET", "/applications?identifier=reports", nil)["items"].([]any)[0].(map[string]any)["id"],
+	})
 	g.Expect(z.api("DELETE", "/providers/"+provider, nil).Body).To(HaveKeyWithValue("message", ContainSubstring("1 application credentials")))
 }
 
@@ -125,8 +127,10 @@ func TestCredentialsOfAnApplication(t *testing.T) {
 func TestDependencies(t *testing.T) {
 	g := NewWithT(t)
 	z := start(t, devzone.Config{})
-	app := z.must("POST", "/applications", map[string]any{"identifier": "a", "name": "A",
-		"dependencies": []any{map[string]any{"id": "ignored"}}})
+	app := z.must("POST", "/applications", map[string]any{
+		"identifier": "a", "name": "A",
+		"dependencies": []any{map[string]any{"id": "ignored"}},
+	})
 	g.Expect(app).To(HaveKeyWithValue("dependencies_count", BeNumerically("==", 0)))
 	r1 := z.must("POST", "/resources", map[string]any{"identifier": "r1", "name": "R1"})["id"].(string)
 	r2 := z.must("POST", "/resources", map[string]any{"identifier": "r2", "name": "R2"})["id"].(string)

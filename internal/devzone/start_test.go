@@ -167,8 +167,10 @@ func TestUpstreamMap(t *testing.T) {
 func TestSeededProvidersAndResources(t *testing.T) {
 	g := NewWithT(t)
 	s := seed.Default()
-	s.Providers = []seed.Provider{{Identifier: "https://auth.atlassian.com", Name: "Atlassian", ClientID: "atlassian-app",
-		ClientSecret: "dev-only-atlassian-secret", AuthorizationParameters: map[string]string{"audience": "api.atlassian.com", "prompt": "consent"}}}
+	s.Providers = []seed.Provider{{
+		Identifier: "https://auth.atlassian.com", Name: "Atlassian", ClientID: "atlassian-app",
+		ClientSecret: "dev-only-atlassian-secret", AuthorizationParameters: map[string]string{"audience": "api.atlassian.com", "prompt": "consent"},
+	}}
 	s.Resources = []seed.Resource{
 		{Identifier: confluence, Name: "Confluence", Provider: "https://auth.atlassian.com", Scopes: []string{"read:confluence-content.all", "offline_access"}},
 		{Identifier: "{issuer}/own", Name: "Own", Application: "reports"},

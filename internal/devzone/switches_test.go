@@ -98,8 +98,10 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	g := NewWithT(t)
 	var log lockedBuffer
 	var u upstream
-	z := start(t, devzone.Config{AtlassianMiddleware: u.middleware,
-		Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	z := start(t, devzone.Config{
+		AtlassianMiddleware: u.middleware,
+		Logger:              slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
 	provider, _ := z.install(nil)
 	token := z.impersonate("alice@example.com").Body["access_token"].(string)
 	z.own("https://mine.example.com", true, nil)

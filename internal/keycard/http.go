@@ -227,8 +227,10 @@ func foreignMediaType(a answer) string {
 
 // redirectError names the host a redirect points to, and no more: the rest of a Location may carry state.
 func redirectError(op string, a answer) *Error {
-	e := &Error{Op: op, Status: a.status, Class: Misconfigured, foreign: true,
-		Description: "answered a redirect, which is not followed; is the URL right?"}
+	e := &Error{
+		Op: op, Status: a.status, Class: Misconfigured, foreign: true,
+		Description: "answered a redirect, which is not followed; is the URL right?",
+	}
 	if to, err := url.Parse(a.header.Get("Location")); err == nil && to.Hostname() != "" {
 		e.Description = "redirects to host " + cleanDescription(to.Hostname(), nil) +
 			", which is not followed; is the URL right?"

@@ -185,8 +185,10 @@ func (t *transport) requestToken(ctx context.Context, tc tokenCall) (Token, erro
 	case err != nil:
 		return Token{}, malformedError(c.op, a)
 	case !typeAcceptable(token.IssuedTokenType, tc.requestedType):
-		return Token{}, &Error{Op: c.op, Class: Misconfigured, Err: ErrTokenUnusable,
-			Description: "the zone issued a token of type " + token.IssuedTokenType + ", which was not asked for"}
+		return Token{}, &Error{
+			Op: c.op, Class: Misconfigured, Err: ErrTokenUnusable,
+			Description: "the zone issued a token of type " + token.IssuedTokenType + ", which was not asked for",
+		}
 	}
 	return token, nil
 }

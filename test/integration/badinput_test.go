@@ -123,34 +123,62 @@ func TestInstallFaults(t *testing.T) {
 	)
 	no, unknown := metav1.ConditionFalse, metav1.ConditionUnknown
 	tests := map[string]fault{
-		"the API answers 500": {on: zoneGet, answer: replyJSON(500, `{"message":"oops"}`), condition: valid, status: unknown,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"oops", "retried"}, soonest: firstRetry, latest: lastRetry},
-		"the API is slow": {on: zoneGet, answer: slow, condition: valid, status: unknown,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"timed out", "retried"}, soonest: firstRetry, latest: lastRetry},
-		"the API answers HTML": {on: "api ", answer: reply(200, "text/html", "<html>Sign in</html>"), condition: valid, status: no,
-			reason: v1alpha1.ReasonRequestRejected, says: []string{"text/html", "URL"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"the API answers 100 MB": {on: zoneGet, answer: huge, condition: valid, status: unknown,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"1 MiB"}, soonest: firstRetry, latest: lastRetry},
-		"the API answers half a document": {on: zoneGet, answer: replyJSON(200, `{"id":`), condition: valid, status: unknown,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"malformed JSON"}, soonest: firstRetry, latest: lastRetry},
-		"the API throttles": {on: zoneGet, answer: throttled, condition: valid, status: unknown,
-			reason: v1alpha1.ReasonThrottled, says: []string{"pause"}, soonest: 90 * time.Second, latest: 90 * time.Second},
-		"the service account's secret is wrong": {breakIt: setKey("service-account", "client_secret", []byte("wrong")), condition: valid, status: no,
-			reason: v1alpha1.ReasonClientRejected, says: []string{"client secret"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"the service account's Secret is missing": {breakIt: deleteSecret("service-account"), condition: valid, status: no,
-			reason: v1alpha1.ReasonSecretNotFound, says: []string{"service-account", "client_id and client_secret"}},
-		"a key is missing": {breakIt: setKey("oauth-app", "client_id", nil), condition: valid, status: no,
-			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_id", "oauth-app", "missing"}, stalled: true},
-		"a key is empty": {breakIt: setKey("oauth-app", "client_secret", []byte{}), condition: valid, status: no,
-			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_secret", "empty"}, stalled: true},
-		"a key ends with a newline": {breakIt: setKey("oauth-app", "client_secret", []byte("canary-newline\n")), condition: valid, status: no,
-			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_secret", "newline"}, stalled: true},
-		"a key is not text": {breakIt: setKey("oauth-app", "client_id", []byte{0xff, 0xfe}), condition: valid, status: no,
-			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_id", "not text"}, stalled: true},
-		"a create is refused": {on: "api POST /zones/", answer: replyJSON(403, `{"message":"no permission","code":"forbidden","status":403}`), condition: provider, status: no,
-			reason: v1alpha1.ReasonAccessDenied, says: []string{"no permission"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"somebody else was faster": {on: "api POST /zones/", answer: replyJSON(409, `{"message":"identifier is in use","code":"conflict","status":409}`), condition: provider, status: unknown,
-			reason: v1alpha1.ReasonProgressingWithRetry, says: []string{"looked at again"}, soonest: firstRetry, latest: lastRetry},
+		"the API answers 500": {
+			on: zoneGet, answer: replyJSON(500, `{"message":"oops"}`), condition: valid, status: unknown,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"oops", "retried"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"the API is slow": {
+			on: zoneGet, answer: slow, condition: valid, status: unknown,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"timed out", "retried"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"the API answers HTML": {
+			on: "api ", answer: reply(200, "text/html", "<html>Sign in</html>"), condition: valid, status: no,
+			reason: v1alpha1.ReasonRequestRejected, says: []string{"text/html", "URL"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"the API answers 100 MB": {
+			on: zoneGet, answer: huge, condition: valid, status: unknown,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"1 MiB"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"the API answers half a document": {
+			on: zoneGet, answer: replyJSON(200, `{"id":`), condition: valid, status: unknown,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"malformed JSON"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"the API throttles": {
+			on: zoneGet, answer: throttled, condition: valid, status: unknown,
+			reason: v1alpha1.ReasonThrottled, says: []string{"pause"}, soonest: 90 * time.Second, latest: 90 * time.Second,
+		},
+		"the service account's secret is wrong": {
+			breakIt: setKey("service-account", "client_secret", []byte("wrong")), condition: valid, status: no,
+			reason: v1alpha1.ReasonClientRejected, says: []string{"client secret"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"the service account's Secret is missing": {
+			breakIt: deleteSecret("service-account"), condition: valid, status: no,
+			reason: v1alpha1.ReasonSecretNotFound, says: []string{"service-account", "client_id and client_secret"},
+		},
+		"a key is missing": {
+			breakIt: setKey("oauth-app", "client_id", nil), condition: valid, status: no,
+			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_id", "oauth-app", "missing"}, stalled: true,
+		},
+		"a key is empty": {
+			breakIt: setKey("oauth-app", "client_secret", []byte{}), condition: valid, status: no,
+			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_secret", "empty"}, stalled: true,
+		},
+		"a key ends with a newline": {
+			breakIt: setKey("oauth-app", "client_secret", []byte("canary-newline\n")), condition: valid, status: no,
+			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_secret", "newline"}, stalled: true,
+		},
+		"a key is not text": {
+			breakIt: setKey("oauth-app", "client_id", []byte{0xff, 0xfe}), condition: valid, status: no,
+			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_id", "not text"}, stalled: true,
+		},
+		"a create is refused": {
+			on: "api POST /zones/", answer: replyJSON(403, `{"message":"no permission","code":"forbidden","status":403}`), condition: provider, status: no,
+			reason: v1alpha1.ReasonAccessDenied, says: []string{"no permission"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"somebody else was faster": {
+			on: "api POST /zones/", answer: replyJSON(409, `{"message":"identifier is in use","code":"conflict","status":409}`), condition: provider, status: unknown,
+			reason: v1alpha1.ReasonProgressingWithRetry, says: []string{"looked at again"}, soonest: firstRetry, latest: lastRetry,
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -212,47 +240,87 @@ func TestExchangeFaults(t *testing.T) {
 		return replyJSON(status, fmt.Sprintf(`{"error":%q,"error_description":%q,"requestId":"req-%d"}`, code, description, time.Now().UnixNano()))
 	}
 	tests := map[string]fault{
-		"the zone answers 500": {on: exchanges, answer: replyJSON(500, `{}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"HTTP 500", "retried"}, soonest: firstRetry, latest: lastRetry},
-		"the zone is slow": {on: exchanges, answer: slow, condition: issued, status: no,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"timed out"}, soonest: firstRetry, latest: lastRetry},
-		"the zone answers HTML": {on: exchanges, answer: reply(502, "text/html", "<html>Bad gateway</html>"), condition: issued, status: no,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"text/html"}, soonest: firstRetry, latest: lastRetry},
-		"the zone answers 100 MB": {on: exchanges, answer: huge, condition: issued, status: no,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"1 MiB"}, soonest: firstRetry, latest: lastRetry},
-		"the zone throttles": {on: exchanges, answer: throttled, condition: issued, status: no,
-			reason: v1alpha1.ReasonThrottled, says: []string{"pause"}, soonest: 90 * time.Second, latest: 90 * time.Second},
-		"the zone's metadata is another's": {on: "zone GET /.well-known", answer: replyJSON(200, `{"issuer":"https://evil.example","token_endpoint":"https://evil.example/token"}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonRequestRejected, says: []string{"issuer"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"the application's secret is wrong": {breakIt: setKey("reports-app", "client_secret", []byte("wrong")), condition: issued, status: no,
-			reason: v1alpha1.ReasonClientRejected, says: []string{"invalid_client", "client secret"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"the application's Secret is missing": {breakIt: deleteSecret("reports-app"), condition: issued, status: no,
-			reason: v1alpha1.ReasonSecretNotFound, says: []string{"reports-app", "client_id and client_secret"}},
-		"the application's Secret lacks a key": {breakIt: setKey("reports-app", "client_secret", nil), condition: issued, status: no,
-			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_secret", "missing"}, stalled: true},
-		"the resource is unknown": {on: exchanges, answer: oauth(400, "invalid_target", "Requested authorization for unknown resource"), condition: issued, status: no,
-			reason: v1alpha1.ReasonRequestRejected, says: []string{"invalid_target", "unknown resource"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"consent is missing": {on: exchanges, answer: oauth(400, "insufficient_authorization", "User consent is required"), condition: issued, status: no,
-			reason: v1alpha1.ReasonConsentRequired, says: []string{"consent"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"a policy forbids it": {on: exchanges, answer: oauth(403, "access_denied", "Access denied by policy. Policy set: default."), condition: issued, status: no,
-			reason: v1alpha1.ReasonAccessDenied, says: []string{"Policy set: default", "administrator"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"the token has a newline": {on: exchanges, answer: replyJSON(200, `{"access_token":"canary-newline\nX-Evil: 1","expires_in":3600}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonTokenUnusable, says: []string{"header"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"the token is of another type": {on: exchanges, answer: replyJSON(200, `{"access_token":"x","token_type":"mac","expires_in":3600}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonTokenUnusable, says: []string{"Bearer"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"there is no token": {on: exchanges, answer: replyJSON(200, `{}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"access_token"}, soonest: firstRetry, latest: lastRetry},
-		"scopes are missing": {on: exchanges, answer: replyJSON(200, `{"access_token":"x","scope":"search:confluence","expires_in":3600}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonScopeReduced, says: []string{"read:confluence-content.all"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"there is no site": {on: "accessible-resources", answer: replyJSON(200, `[]`), condition: issued, status: no,
-			reason: v1alpha1.ReasonNoAccessibleSites, says: []string{"pick at least one site"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"there are several sites": {on: "accessible-resources", answer: replyJSON(200, `[{"id":"1","url":"https://b.atlassian.net","scopes":["search:confluence"]},{"id":"2","url":"https://a.atlassian.net","scopes":["search:confluence"]}]`),
+		"the zone answers 500": {
+			on: exchanges, answer: replyJSON(500, `{}`), condition: issued, status: no,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"HTTP 500", "retried"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"the zone is slow": {
+			on: exchanges, answer: slow, condition: issued, status: no,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"timed out"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"the zone answers HTML": {
+			on: exchanges, answer: reply(502, "text/html", "<html>Bad gateway</html>"), condition: issued, status: no,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"text/html"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"the zone answers 100 MB": {
+			on: exchanges, answer: huge, condition: issued, status: no,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"1 MiB"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"the zone throttles": {
+			on: exchanges, answer: throttled, condition: issued, status: no,
+			reason: v1alpha1.ReasonThrottled, says: []string{"pause"}, soonest: 90 * time.Second, latest: 90 * time.Second,
+		},
+		"the zone's metadata is another's": {
+			on: "zone GET /.well-known", answer: replyJSON(200, `{"issuer":"https://evil.example","token_endpoint":"https://evil.example/token"}`), condition: issued, status: no,
+			reason: v1alpha1.ReasonRequestRejected, says: []string{"issuer"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"the application's secret is wrong": {
+			breakIt: setKey("reports-app", "client_secret", []byte("wrong")), condition: issued, status: no,
+			reason: v1alpha1.ReasonClientRejected, says: []string{"invalid_client", "client secret"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"the application's Secret is missing": {
+			breakIt: deleteSecret("reports-app"), condition: issued, status: no,
+			reason: v1alpha1.ReasonSecretNotFound, says: []string{"reports-app", "client_id and client_secret"},
+		},
+		"the application's Secret lacks a key": {
+			breakIt: setKey("reports-app", "client_secret", nil), condition: issued, status: no,
+			reason: v1alpha1.ReasonSecretInvalid, says: []string{"client_secret", "missing"}, stalled: true,
+		},
+		"the resource is unknown": {
+			on: exchanges, answer: oauth(400, "invalid_target", "Requested authorization for unknown resource"), condition: issued, status: no,
+			reason: v1alpha1.ReasonRequestRejected, says: []string{"invalid_target", "unknown resource"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"consent is missing": {
+			on: exchanges, answer: oauth(400, "insufficient_authorization", "User consent is required"), condition: issued, status: no,
+			reason: v1alpha1.ReasonConsentRequired, says: []string{"consent"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"a policy forbids it": {
+			on: exchanges, answer: oauth(403, "access_denied", "Access denied by policy. Policy set: default."), condition: issued, status: no,
+			reason: v1alpha1.ReasonAccessDenied, says: []string{"Policy set: default", "administrator"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"the token has a newline": {
+			on: exchanges, answer: replyJSON(200, `{"access_token":"canary-newline\nX-Evil: 1","expires_in":3600}`), condition: issued, status: no,
+			reason: v1alpha1.ReasonTokenUnusable, says: []string{"header"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"the token is of another type": {
+			on: exchanges, answer: replyJSON(200, `{"access_token":"x","token_type":"mac","expires_in":3600}`), condition: issued, status: no,
+			reason: v1alpha1.ReasonTokenUnusable, says: []string{"Bearer"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"there is no token": {
+			on: exchanges, answer: replyJSON(200, `{}`), condition: issued, status: no,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"access_token"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"scopes are missing": {
+			on: exchanges, answer: replyJSON(200, `{"access_token":"x","scope":"search:confluence","expires_in":3600}`), condition: issued, status: no,
+			reason: v1alpha1.ReasonScopeReduced, says: []string{"read:confluence-content.all"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"there is no site": {
+			on: "accessible-resources", answer: replyJSON(200, `[]`), condition: issued, status: no,
+			reason: v1alpha1.ReasonNoAccessibleSites, says: []string{"pick at least one site"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"there are several sites": {
+			on: "accessible-resources", answer: replyJSON(200, `[{"id":"1","url":"https://b.atlassian.net","scopes":["search:confluence"]},{"id":"2","url":"https://a.atlassian.net","scopes":["search:confluence"]}]`),
 			condition: issued, status: no, reason: v1alpha1.ReasonSiteAmbiguous,
-			says: []string{"https://a.atlassian.net, https://b.atlassian.net", "spec.site.url"}, stalled: true, soonest: slowRetry, latest: slowest},
-		"Atlassian is down": {on: "accessible-resources", answer: replyJSON(503, `{}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonAtlassianUnreachable, says: []string{"retried"}, soonest: firstRetry, latest: lastRetry},
-		"Atlassian refuses the token": {on: "accessible-resources", answer: replyJSON(401, `{"code":401,"message":"Unauthorized"}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonTokenUnusable, says: []string{"consent again"}, stalled: true, soonest: slowRetry, latest: slowest},
+			says: []string{"https://a.atlassian.net, https://b.atlassian.net", "spec.site.url"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
+		"Atlassian is down": {
+			on: "accessible-resources", answer: replyJSON(503, `{}`), condition: issued, status: no,
+			reason: v1alpha1.ReasonAtlassianUnreachable, says: []string{"retried"}, soonest: firstRetry, latest: lastRetry,
+		},
+		"Atlassian refuses the token": {
+			on: "accessible-resources", answer: replyJSON(401, `{"code":401,"message":"Unauthorized"}`), condition: issued, status: no,
+			reason: v1alpha1.ReasonTokenUnusable, says: []string{"consent again"}, stalled: true, soonest: slowRetry, latest: slowest,
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

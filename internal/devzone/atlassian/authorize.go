@@ -102,8 +102,10 @@ func (s *Server) decideConsent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.PostForm.Get("decision") == "deny" {
-		redirect(w, p.redirectURI, url.Values{"error": {"access_denied"},
-			"error_description": {"User did not authorize the request"}, "state": {p.state}})
+		redirect(w, p.redirectURI, url.Values{
+			"error":             {"access_denied"},
+			"error_description": {"User did not authorize the request"}, "state": {p.state},
+		})
 		return
 	}
 	email, cloudIDs, problem := s.readDecision(r.PostForm)

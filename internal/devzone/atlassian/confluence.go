@@ -93,8 +93,10 @@ func (s *Server) accessibleResources(w http.ResponseWriter, r *http.Request) {
 	out := []accessibleResource{}
 	for _, site := range s.data.Sites {
 		if slices.Contains(a.cloudIDs, site.CloudID) && slices.Contains(site.Members, a.email) {
-			out = append(out, accessibleResource{ID: site.CloudID, Name: site.Name, URL: site.URL, Scopes: scopes,
-				AvatarURL: site.URL + "/avatar.png"})
+			out = append(out, accessibleResource{
+				ID: site.CloudID, Name: site.Name, URL: site.URL, Scopes: scopes,
+				AvatarURL: site.URL + "/avatar.png",
+			})
 		}
 	}
 	writeJSON(w, http.StatusOK, out)

@@ -87,8 +87,10 @@ func (s *Server) getSpace(w http.ResponseWriter, r *http.Request, c caller) {
 }
 
 func (s *Server) spaceView(c caller, sp Space) spaceView {
-	v := spaceView{ID: sp.ID, Key: sp.Key, Name: sp.Name, Type: "global", Status: "current",
-		AuthorID: s.author(c), CreatedAt: contentTime, Links: map[string]string{"webui": "/spaces/" + sp.Key}}
+	v := spaceView{
+		ID: sp.ID, Key: sp.Key, Name: sp.Name, Type: "global", Status: "current",
+		AuthorID: s.author(c), CreatedAt: contentTime, Links: map[string]string{"webui": "/spaces/" + sp.Key},
+	}
 	if len(sp.Pages) > 0 {
 		v.HomepageID = &sp.Pages[0].ID
 	}

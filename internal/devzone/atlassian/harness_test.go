@@ -33,7 +33,8 @@ func data() atlassian.Data {
 	return atlassian.Data{
 		Apps: []atlassian.App{
 			{Name: "App", ClientID: "app", ClientSecret: "app-secret", Callback: callback, Scopes: []string{
-				"read:page:confluence", "read:space:confluence", "read:confluence-user", "read:confluence-content.all"}},
+				"read:page:confluence", "read:space:confluence", "read:confluence-user", "read:confluence-content.all",
+			}},
 			{Name: "Other", ClientID: "other", ClientSecret: "other-secret", Callback: "https://other.example.com/cb?fixed=1", Scopes: []string{"read:page:confluence"}},
 		},
 		Users: []atlassian.User{
@@ -131,8 +132,10 @@ func (s *standIn) do(method, path, contentType, body, bearer string) reply {
 func (s *standIn) get(path, bearer string) reply { return s.do("GET", path, "", "", bearer) }
 
 func authorizeQuery(change url.Values) string {
-	q := url.Values{"audience": {"api.atlassian.com"}, "client_id": {"app"}, "scope": {allScope}, "redirect_uri": {callback},
-		"state": {"st"}, "response_type": {"code"}, "prompt": {"consent"}}
+	q := url.Values{
+		"audience": {"api.atlassian.com"}, "client_id": {"app"}, "scope": {allScope}, "redirect_uri": {callback},
+		"state": {"st"}, "response_type": {"code"}, "prompt": {"consent"},
+	}
 	for k, v := range change {
 		q[k] = v
 	}

@@ -30,8 +30,10 @@ func TestTokenEndpoint(t *testing.T) {
 		NewWithT(t).Expect(got.body).To(And(HaveKey("access_token"), Not(HaveKey("refresh_token"))))
 	})
 	t.Run("form encoding", func(t *testing.T) {
-		form := url.Values{"grant_type": {"authorization_code"}, "client_id": {"app"}, "client_secret": {"app-secret"},
-			"redirect_uri": {callback}, "code": {s.code(ann, nil, cloudA)}}
+		form := url.Values{
+			"grant_type": {"authorization_code"}, "client_id": {"app"}, "client_secret": {"app-secret"},
+			"redirect_uri": {callback}, "code": {s.code(ann, nil, cloudA)},
+		}
 		NewWithT(t).Expect(s.do("POST", "/oauth/token", "application/x-www-form-urlencoded", form.Encode(), "").status).To(Equal(200))
 	})
 	t.Run("code used twice", func(t *testing.T) {

@@ -75,17 +75,23 @@ func newFixture(t *testing.T) *fixture {
 	t.Cleanup(client.CloseIdleConnections)
 	issuers, err := issuer.NewMap("zn", "https://zn.example")
 	g.Expect(err).NotTo(HaveOccurred())
-	f.Broker = broker.New(broker.Config{Store: f.store, Issuers: issuers, Clock: func() time.Time { return noon },
-		Client: client, Mode: broker.Refresh})
+	f.Broker = broker.New(broker.Config{
+		Store: f.store, Issuers: issuers, Clock: func() time.Time { return noon },
+		Client: client, Mode: broker.Refresh,
+	})
 	authorize, token, id, secret := web.URL+"/authorize?fixed=1", web.URL+"/token", "client", "secret"
 	f.query = broker.Query{
 		Resource: store.Resource{Meta: store.Meta{ID: "r", ZoneID: "zn"}, Identifier: "https://api.example", Scopes: []string{"read", "write"}},
-		Provider: store.Provider{Meta: store.Meta{ID: "p", ZoneID: "zn"}, Identifier: "up", ClientID: &id, ClientSecret: &secret,
-			Protocols: &store.ProviderProtocols{OAuth2: &store.ProviderOAuth2{AuthorizationEndpoint: &authorize, TokenEndpoint: &token}}},
+		Provider: store.Provider{
+			Meta: store.Meta{ID: "p", ZoneID: "zn"}, Identifier: "up", ClientID: &id, ClientSecret: &secret,
+			Protocols: &store.ProviderProtocols{OAuth2: &store.ProviderOAuth2{AuthorizationEndpoint: &authorize, TokenEndpoint: &token}},
+		},
 	}
 	g.Expect(f.store.Do(func(tx *store.Tx) error {
-		user, err := tx.Users.Insert(store.User{Meta: store.Meta{ZoneID: "zn"}, Identifier: "ann",
-			Consents: []store.Consent{{Resource: "https://api.example", Account: "ann@example.com"}}})
+		user, err := tx.Users.Insert(store.User{
+			Meta: store.Meta{ZoneID: "zn"}, Identifier: "ann",
+			Consents: []store.Consent{{Resource: "https://api.example", Account: "ann@example.com"}},
+		})
 		f.query.UserID = user.ID
 		return err
 	})).To(Succeed())
@@ -116,8 +122,10 @@ func TestAuthorizationURL(t *testing.T) {
 		g.Expect(err).NotTo(HaveOccurred())
 		return u.Query()
 	}
-	g.Expect(got()).To(Equal(url.Values{"fixed": {"1"}, "response_type": {"code"}, "client_id": {"client"}, "state": {"st"},
-		"redirect_uri": {"https://zn.example/oauth/2/redirect"}, "scope": {"read write"}}))
+	g.Expect(got()).To(Equal(url.Values{
+		"fixed": {"1"}, "response_type": {"code"}, "client_id": {"client"}, "state": {"st"},
+		"redirect_uri": {"https://zn.example/oauth/2/redirect"}, "scope": {"read write"},
+	}))
 
 	enabled, name, separator := true, "scopes", ","
 	o := f.oauth2()

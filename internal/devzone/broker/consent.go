@@ -23,8 +23,10 @@ func (b *Broker) AuthorizationURL(ctx context.Context, q Query, state string) (s
 	}
 	u, err := url.Parse(e.Authorization)
 	if err != nil {
-		return "", &UpstreamError{Provider: q.Provider.Identifier, Step: "starting the authorization",
-			Detail: "authorization_endpoint is no URL"}
+		return "", &UpstreamError{
+			Provider: q.Provider.Identifier, Step: "starting the authorization",
+			Detail: "authorization_endpoint is no URL",
+		}
 	}
 	o := oauth2Of(q.Provider)
 	v := u.Query()

@@ -83,8 +83,10 @@ func (b *Broker) browse(req *http.Request, q Query) (visited, error) {
 				message = strings.Join(strings.Fields(text(n)), " ")
 			}
 		}
-		return visited{}, &UpstreamError{Provider: q.Provider.Identifier, Step: headlessStep,
-			Status: resp.StatusCode, Detail: message, RetryAfter: resp.Header.Get("Retry-After")}
+		return visited{}, &UpstreamError{
+			Provider: q.Provider.Identifier, Step: headlessStep,
+			Status: resp.StatusCode, Detail: message, RetryAfter: resp.Header.Get("Retry-After"),
+		}
 	}
 	return visited{document: document}, nil
 }

@@ -88,8 +88,10 @@ func (b *Broker) endpointsOf(ctx context.Context, p store.Provider) (endpoints, 
 	const step = "reading its metadata"
 	target, err := url.Parse(strings.TrimSuffix(o.Issuer, "/") + "/.well-known/oauth-authorization-server")
 	if err != nil || target.Host == "" {
-		return e, &UpstreamError{Provider: p.Identifier, Step: step,
-			Detail: "its issuer is no URL, so authorization_endpoint and token_endpoint must be set"}
+		return e, &UpstreamError{
+			Provider: p.Identifier, Step: step,
+			Detail: "its issuer is no URL, so authorization_endpoint and token_endpoint must be set",
+		}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
@@ -101,8 +103,10 @@ func (b *Broker) endpointsOf(ctx context.Context, p store.Provider) (endpoints, 
 	}
 	var found endpoints
 	if json.Unmarshal(body, &found) != nil || found.Authorization == "" || found.Token == "" {
-		return e, &UpstreamError{Provider: p.Identifier, Step: step,
-			Detail: "the document lacks authorization_endpoint or token_endpoint"}
+		return e, &UpstreamError{
+			Provider: p.Identifier, Step: step,
+			Detail: "the document lacks authorization_endpoint or token_endpoint",
+		}
 	}
 	if e.Authorization == "" {
 		e.Authorization = found.Authorization
@@ -115,12 +119,14 @@ func (b *Broker) endpointsOf(ctx context.Context, p store.Provider) (endpoints, 
 
 func (b *Broker) redeem(ctx context.Context, p store.Provider, code, redirectURI string) (tokens, error) {
 	return b.tokenRequest(ctx, p, "redeeming the authorization code", map[string]string{
-		"grant_type": "authorization_code", "code": code, "redirect_uri": redirectURI})
+		"grant_type": "authorization_code", "code": code, "redirect_uri": redirectURI,
+	})
 }
 
 func (b *Broker) refresh(ctx context.Context, p store.Provider, refreshToken string) (tokens, error) {
 	return b.tokenRequest(ctx, p, "refreshing the token", map[string]string{
-		"grant_type": "refresh_token", "refresh_token": refreshToken})
+		"grant_type": "refresh_token", "refresh_token": refreshToken,
+	})
 }
 
 // tokenRequest sends JSON, which is what Atlassian documents.
@@ -171,8 +177,10 @@ func (b *Broker) send(req *http.Request, p store.Provider, step string) ([]byte,
 	}
 	// An answer that is not JSON has no code, and the status says enough.
 	_ = json.Unmarshal(body, &refusal)
-	return nil, &UpstreamError{Provider: p.Identifier, Step: step, Status: resp.StatusCode,
-		Code: errorCode(refusal.Error), RetryAfter: resp.Header.Get("Retry-After")}
+	return nil, &UpstreamError{
+		Provider: p.Identifier, Step: step, Status: resp.StatusCode,
+		Code: errorCode(refusal.Error), RetryAfter: resp.Header.Get("Retry-After"),
+	}
 }
 
 // errorCode keeps a provider's word only when it looks like an error code.

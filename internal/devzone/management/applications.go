@@ -33,8 +33,10 @@ func (s *server) applicationRoutes() {
 		read:   readApplication,
 		frozen: func(a store.Application) bool { return a.OwnerType == store.OwnerPlatform },
 		empty: func(zoneID string) store.Application {
-			return store.Application{Meta: store.Meta{ZoneID: zoneID},
-				OwnerType: store.OwnerCustomer, Consent: "required"}
+			return store.Application{
+				Meta:      store.Meta{ZoneID: zoneID},
+				OwnerType: store.OwnerCustomer, Consent: "required",
+			}
 		},
 		filter: filterApplications,
 		create: func(tx *store.Tx, a store.Application) (store.Application, error) { return tx.Applications.Insert(a) },

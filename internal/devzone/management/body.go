@@ -114,8 +114,10 @@ func get[T any](o object, name, want string) field[T] {
 // object reads a nested object.
 func (o object) object(name string) field[object] {
 	f := get[map[string]json.RawMessage](o, name, "an object")
-	return field[object]{set: f.set, null: f.null,
-		value: object{path: o.name(name), fields: f.value, problems: o.problems}}
+	return field[object]{
+		set: f.set, null: f.null,
+		value: object{path: o.name(name), fields: f.value, problems: o.problems},
+	}
 }
 
 // text reads a string that may not be null, checks it and stores it. A

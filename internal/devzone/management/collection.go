@@ -22,8 +22,10 @@ type base struct {
 }
 
 func (s *server) base(m store.Meta) base {
-	return base{ID: m.ID, OrganizationID: s.OrganizationID, ZoneID: m.ZoneID,
-		Slug: m.Slug, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt}
+	return base{
+		ID: m.ID, OrganizationID: s.OrganizationID, ZoneID: m.ZoneID,
+		Slug: m.Slug, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt,
+	}
 }
 
 // collection is a kind of object with the five usual endpoints.

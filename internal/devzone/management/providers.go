@@ -32,8 +32,10 @@ func (s *server) providerRoutes() {
 		read:   readProvider,
 		frozen: func(p store.Provider) bool { return p.OwnerType == store.OwnerPlatform },
 		empty: func(zoneID string) store.Provider {
-			return store.Provider{Meta: store.Meta{ZoneID: zoneID},
-				OwnerType: store.OwnerCustomer, Type: store.ProviderExternal}
+			return store.Provider{
+				Meta:      store.Meta{ZoneID: zoneID},
+				OwnerType: store.OwnerCustomer, Type: store.ProviderExternal,
+			}
 		},
 		filter: filterProviders,
 		create: func(tx *store.Tx, p store.Provider) (store.Provider, error) { return tx.Providers.Insert(p) },

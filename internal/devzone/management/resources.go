@@ -41,8 +41,10 @@ func (s *server) resourceRoutes() {
 		read:   readResource,
 		frozen: func(r store.Resource) bool { return r.OwnerType == store.OwnerPlatform },
 		empty: func(zoneID string) store.Resource {
-			return store.Resource{Meta: store.Meta{ZoneID: zoneID},
-				OwnerType: store.OwnerCustomer, ApplicationType: "web"}
+			return store.Resource{
+				Meta:      store.Meta{ZoneID: zoneID},
+				OwnerType: store.OwnerCustomer, ApplicationType: "web",
+			}
 		},
 		filter: func(q url.Values) (func(store.Resource) bool, error) {
 			provider := either(q, "credentialProviderId", "credential_provider_id")

@@ -142,8 +142,10 @@ func readTokenForm(r *http.Request) (url.Values, error) {
 	case "":
 		return nil, invalidForm("grant_type is required")
 	}
-	return nil, &oauthError{Status: http.StatusBadRequest, Code: "unsupported_grant_type",
-		Description: "grant_type must be client_credentials"}
+	return nil, &oauthError{
+		Status: http.StatusBadRequest, Code: "unsupported_grant_type",
+		Description: "grant_type must be client_credentials",
+	}
 }
 
 func invalidForm(text string) error {
@@ -163,8 +165,10 @@ func (s *server) checkSecret(id, secret string) (store.ServiceAccount, error) {
 	// The comparison runs for unknown clients too, so that the time taken does
 	// not tell them apart.
 	if matches := account.ClientSecret.Matches(secret); !known || !matches {
-		return account, &oauthError{Status: http.StatusUnauthorized, Code: "invalid_client",
-			Description: "unknown client or wrong secret"}
+		return account, &oauthError{
+			Status: http.StatusUnauthorized, Code: "invalid_client",
+			Description: "unknown client or wrong secret",
+		}
 	}
 	return account, nil
 }

@@ -53,15 +53,21 @@ func asRefusal(err error) *refusal {
 	}
 	if e, ok := errors.AsType[*broker.UpstreamError](err); ok {
 		if e.Temporary() {
-			return &refusal{Status: http.StatusServiceUnavailable, RetryAfter: e.RetryAfter,
-				Code: "temporarily_unavailable", Description: e.Error()}
+			return &refusal{
+				Status: http.StatusServiceUnavailable, RetryAfter: e.RetryAfter,
+				Code: "temporarily_unavailable", Description: e.Error(),
+			}
 		}
 		return &refusal{Status: http.StatusBadGateway, Code: "server_error", Description: e.Error()}
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return &refusal{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable",
-			Description: "the request took too long"}
+		return &refusal{
+			Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable",
+			Description: "the request took too long",
+		}
 	}
-	return &refusal{Status: http.StatusInternalServerError, Code: "server_error",
-		Description: "internal error: see the server's log"}
+	return &refusal{
+		Status: http.StatusInternalServerError, Code: "server_error",
+		Description: "internal error: see the server's log",
+	}
 }

@@ -84,8 +84,10 @@ func (s *server) clientCredentials(ctx context.Context, c call) (*tokenResponse,
 		app := c.client.application
 		return s.sign(c, t, claims{Claims: jwt.Claims{Subject: app.Identifier}, SubProfile: profileApp, ApplicationID: app.ID})
 	case store.ProviderExternal:
-		out, err := s.upstream(ctx, c, broker.Query{Resource: t.resource, Provider: *t.provider,
-			ApplicationID: c.client.application.ID})
+		out, err := s.upstream(ctx, c, broker.Query{
+			Resource: t.resource, Provider: *t.provider,
+			ApplicationID: c.client.application.ID,
+		})
 		if errors.Is(err, broker.ErrConsentRequired) {
 			return nil, refuse("unauthorized_client", "Resource %q takes its tokens from the provider %q, which issues them "+
 				"to users: use token exchange, or let the zone hold a grant of the application's own",

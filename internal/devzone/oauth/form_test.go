@@ -19,8 +19,10 @@ import (
 // FuzzForm feeds bodies to the form parser: it never panics, refuses with an
 // OAuth error that does not quote values, and what it accepts is what was sent.
 func FuzzForm(f *testing.F) {
-	for _, body := range []string{"", "grant_type=client_credentials&resource=r", "a=1&a=2", "a=%zz", "a;b", "scope=a+b%20c", "=x", "a=&b", "%00=%ff",
-		"client_secret=s3cret&client_secret=s3cret"} {
+	for _, body := range []string{
+		"", "grant_type=client_credentials&resource=r", "a=1&a=2", "a=%zz", "a;b", "scope=a+b%20c", "=x", "a=&b", "%00=%ff",
+		"client_secret=s3cret&client_secret=s3cret",
+	} {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {

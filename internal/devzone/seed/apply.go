@@ -13,8 +13,10 @@ import (
 // function gives a zone's issuer.
 func (s *Seed) Apply(st *store.Store, issuer func(zoneID string) string) error {
 	err := st.Do(func(tx *store.Tx) error {
-		steps := []func(*store.Tx) error{s.applyServiceAccounts, s.applyUsers, s.applyApplications,
-			s.applyProviders, s.applyResources}
+		steps := []func(*store.Tx) error{
+			s.applyServiceAccounts, s.applyUsers, s.applyApplications,
+			s.applyProviders, s.applyResources,
+		}
 		if _, err := tx.CreateZone(s.zone(), issuer); err != nil {
 			return err
 		}
@@ -34,8 +36,10 @@ func (s *Seed) Apply(st *store.Store, issuer func(zoneID string) string) error {
 func (s *Seed) meta() store.Meta { return store.Meta{ZoneID: s.Zone.ID} }
 
 func (s *Seed) zone() store.Zone {
-	z := store.Zone{Meta: store.Meta{ID: s.Zone.ID}, Name: s.Zone.Name,
-		RequiresInvitation: true, DCREnabled: true, PKCERequired: true}
+	z := store.Zone{
+		Meta: store.Meta{ID: s.Zone.ID}, Name: s.Zone.Name,
+		RequiresInvitation: true, DCREnabled: true, PKCERequired: true,
+	}
 	for _, a := range s.Applications {
 		for _, u := range a.MayImpersonate {
 			z.Impersonation = append(z.Impersonation,
@@ -87,15 +91,19 @@ func (s *Seed) applyApplications(tx *store.Tx) error {
 		if consent == "" {
 			consent = "required"
 		}
-		app, err := tx.Applications.Insert(store.Application{Meta: s.meta(), OwnerType: store.OwnerCustomer,
+		app, err := tx.Applications.Insert(store.Application{
+			Meta: s.meta(), OwnerType: store.OwnerCustomer,
 			Identifier: a.Identifier, Name: a.Name, Consent: consent,
-			SeedDependencies: a.Dependencies, SeedGrants: consents(a.Grants, "")})
+			SeedDependencies: a.Dependencies, SeedGrants: consents(a.Grants, ""),
+		})
 		if err != nil {
 			return err
 		}
 		for _, c := range a.Credentials {
-			_, err := tx.Credentials.Insert(store.Credential{Meta: s.meta(), ApplicationID: app.ID, Type: c.Type,
-				Identifier: c.Identifier, Password: store.DigestOf(c.Password)})
+			_, err := tx.Credentials.Insert(store.Credential{
+				Meta: s.meta(), ApplicationID: app.ID, Type: c.Type,
+				Identifier: c.Identifier, Password: store.DigestOf(c.Password),
+			})
 			if err != nil {
 				return err
 			}
@@ -106,12 +114,16 @@ func (s *Seed) applyApplications(tx *store.Tx) error {
 
 func (s *Seed) applyProviders(tx *store.Tx) error {
 	for _, p := range s.Providers {
-		oauth2 := store.ProviderOAuth2{Issuer: p.Identifier, AuthorizationEndpoint: optional(p.AuthorizationEndpoint),
-			TokenEndpoint: optional(p.TokenEndpoint), AuthorizationParameters: p.AuthorizationParameters}
-		_, err := tx.Providers.Insert(store.Provider{Meta: s.meta(), OwnerType: store.OwnerCustomer,
+		oauth2 := store.ProviderOAuth2{
+			Issuer: p.Identifier, AuthorizationEndpoint: optional(p.AuthorizationEndpoint),
+			TokenEndpoint: optional(p.TokenEndpoint), AuthorizationParameters: p.AuthorizationParameters,
+		}
+		_, err := tx.Providers.Insert(store.Provider{
+			Meta: s.meta(), OwnerType: store.OwnerCustomer,
 			Type: store.ProviderExternal, Identifier: p.Identifier, Name: p.Name,
 			ClientID: optional(p.ClientID), ClientSecret: optional(p.ClientSecret),
-			Protocols: &store.ProviderProtocols{OAuth2: &oauth2}})
+			Protocols: &store.ProviderProtocols{OAuth2: &oauth2},
+		})
 		if err != nil {
 			return err
 		}
@@ -121,8 +133,10 @@ func (s *Seed) applyProviders(tx *store.Tx) error {
 
 func (s *Seed) applyResources(tx *store.Tx) error {
 	for _, r := range s.Resources {
-		row := store.Resource{Meta: s.meta(), OwnerType: store.OwnerCustomer, ApplicationType: "web",
-			Identifier: r.Identifier, Name: r.Name, Prefix: r.Prefix, Scopes: r.Scopes}
+		row := store.Resource{
+			Meta: s.meta(), OwnerType: store.OwnerCustomer, ApplicationType: "web",
+			Identifier: r.Identifier, Name: r.Name, Prefix: r.Prefix, Scopes: r.Scopes,
+		}
 		provider, found := tx.Providers.Find(s.Zone.ID, r.Provider)
 		if !found {
 			provider = tx.Providers.All(s.Zone.ID, func(p store.Provider) bool { return p.Type == store.ProviderSTS })[0]
