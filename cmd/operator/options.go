@@ -102,7 +102,8 @@ func (o *options) validate() error {
 	complain(o.clusterID != "" && !clusterIDPattern.MatchString(o.clusterID),
 		"--cluster-id %q has to be 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit", o.clusterID)
 	u, err := url.Parse(o.atlassianURL)
-	complain(err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && o.allowInsecureLoopback),
+	schemeAllowed := err == nil && (u.Scheme == "https" || u.Scheme == "http" && o.allowInsecureLoopback)
+	complain(!schemeAllowed || u.Host == "",
 		"--atlassian-url has to be an https URL; http needs --allow-insecure-loopback")
 	return errors.Join(errs...)
 }

@@ -14,7 +14,6 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -96,7 +95,7 @@ func newManager(cfg *rest.Config, o *options) (ctrl.Manager, error) {
 		Controller: config.Controller{
 			ReconciliationTimeout: reconcileTimeout,
 			// A standby keeps its caches warm, so that a failover starts at once.
-			EnableWarmup: ptr.To(true),
+			EnableWarmup: new(true),
 		},
 	})
 	if err != nil {

@@ -89,7 +89,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 // givesUp tells whether the deletion has waited long enough.
 func (s *scope) givesUp(problem *outcome.Problem) bool {
 	wait := giveUpLasting
-	if problem.Kind == outcome.Transient || problem.Kind == outcome.Throttled {
+	if problem.Passes() {
 		wait = giveUpPassing
 	}
 	return s.now.Sub(s.before.DeletionTimestamp.Time) >= wait

@@ -44,33 +44,38 @@ func (s *scope) report(at step, problem *outcome.Problem) {
 		s.reportSuspended(c)
 		return
 	}
-	passing := problem != nil && (problem.Kind == outcome.Transient || problem.Kind == outcome.Throttled)
 	reached := at != stepPlan
 	if at == stepPlan {
 		at = stepResource
 	}
 	for _, st := range order {
 		switch {
-		case reached && st != at:
-			c.Set(string(st), metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
-		case s.wasTrue(st) && (passing || st != at):
-			reached = false
-		case st == at && passing:
-			reached = false
-			c.Set(string(st), metav1.ConditionUnknown, problem.Reason, problem.Message)
 		case st == at:
 			reached = false
-			c.Set(string(st), metav1.ConditionFalse, problem.Reason, problem.Message)
-		default:
+			s.reportProblem(c, st, problem)
+		case reached:
+			c.Set(string(st), metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
+		case !s.wasTrue(st):
 			c.Set(string(st), metav1.ConditionUnknown, v1alpha1.ReasonPending, "waits for an earlier condition")
 		}
 	}
-	s.reportReady(c, problem, passing)
+	s.reportReady(c, problem)
 }
 
-func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem, passing bool) {
+// reportProblem sets the condition of the step that can't go on.
+func (s *scope) reportProblem(c conditions.Writer, st step, problem *outcome.Problem) {
 	switch {
-	case problem == nil, passing && s.wasTrue(v1alpha1.ConditionReady):
+	case problem.Passes() && s.wasTrue(st):
+	case problem.Passes():
+		c.Set(string(st), metav1.ConditionUnknown, problem.Reason, problem.Message)
+	default:
+		c.Set(string(st), metav1.ConditionFalse, problem.Reason, problem.Message)
+	}
+}
+
+func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem) {
+	switch {
+	case problem == nil, problem.Passes() && s.wasTrue(v1alpha1.ConditionReady):
 		c.Set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "installed in the zone")
 		c.Settled()
 	case problem.Stalls():

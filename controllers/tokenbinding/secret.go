@@ -113,7 +113,7 @@ func intact(m *metav1.PartialObjectMetadata, formats []tokenfile.Format) bool {
 			Annotations map[string]json.RawMessage `json:"f:annotations"`
 		} `json:"f:metadata"`
 	}
-	if json.Unmarshal(m.ManagedFields[i].FieldsV1.Raw, &owned) != nil {
+	if json.Unmarshal(m.ManagedFields[i].FieldsV1.GetRawBytes(), &owned) != nil {
 		return false
 	}
 	lost := func(have map[string]json.RawMessage) func(string) bool {

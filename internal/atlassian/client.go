@@ -61,9 +61,8 @@ func (c *Client) ConfluenceURL(cloudID string) string {
 
 // validCloudID admits what can stand in a path and in an annotation without being escaped.
 func validCloudID(id string) bool {
-	return id != "" && len(id) <= 128 && !strings.ContainsFunc(id, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	return id != "" && len(id) <= 128 && strings.Trim(id, allowed) == ""
 }
 
 // validURL admits what can stand in a status and in a file: visible ASCII of a sane length.

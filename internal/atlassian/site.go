@@ -19,14 +19,14 @@ type Site struct {
 
 // The ways in which no site can be chosen.
 type (
-	// NoSiteError: the token is good for no Confluence site.
+	// NoSiteError says that the token is good for no Confluence site.
 	NoSiteError struct{}
-	// NotAccessibleError: the token is not good for the site that is wanted.
+	// NotAccessibleError says that the token is not good for the site that is wanted.
 	NotAccessibleError struct {
 		Wanted string
 		Sites  []string
 	}
-	// AmbiguousError: the token is good for several sites, and none is wanted in particular.
+	// AmbiguousError says that the token is good for several sites, and none is wanted in particular.
 	AmbiguousError struct{ Sites []string }
 )
 

@@ -15,19 +15,19 @@ import (
 type Class string
 
 const (
-	// Transient: the network or the remote side failed for now. Nobody has to do anything; try again
+	// Transient means that the network or the remote side failed for now. Nobody has to do anything; try again
 	// with backoff.
 	Transient Class = "Transient"
-	// Throttled: the remote side asks for a pause. Wait for Error.RetryAfter (with backoff when it is
+	// Throttled means that the remote side asks for a pause. Wait for Error.RetryAfter (with backoff when it is
 	// zero), for every call to the same zone and not for this one only.
 	Throttled Class = "Throttled"
-	// Misconfigured: the request is wrong as it is: credentials, URL, identifier, scope or parameter. The
+	// Misconfigured means that the request is wrong as it is: credentials, URL, identifier, scope or parameter. The
 	// person who wrote the configuration mends it; trying again fast does not.
 	Misconfigured Class = "Misconfigured"
-	// NeedsConsent: the person on whose behalf the token is asked for has not consented, or her consent
+	// NeedsConsent means that the person on whose behalf the token is asked for has not consented, or her consent
 	// has lapsed. She mends it by consenting.
 	NeedsConsent Class = "NeedsConsent"
-	// Denied: the request is understood and refused by a policy, a missing dependency or a missing
+	// Denied means that the request is understood and refused by a policy, a missing dependency or a missing
 	// permission. The zone's administrator mends it.
 	Denied Class = "Denied"
 )

@@ -53,6 +53,9 @@ func (p *Problem) Error() string { return p.Reason + ": " + p.Message }
 // Stalls tells whether nothing moves until a person does something.
 func (p *Problem) Stalls() bool { return p.Kind == Blocked || p.Kind == Person }
 
+// Passes tells whether it passes by itself.
+func (p *Problem) Passes() bool { return p.Kind == Transient || p.Kind == Throttled }
+
 // Retry is how long to wait before the next attempt after the given number of failures in a row, while
 // remaining is left of a token that works; 0 means that a watch will report instead.
 func (p *Problem) Retry(failures int, remaining time.Duration, seed string) time.Duration {

@@ -75,7 +75,7 @@ type Token struct {
 
 // document is token.json. Clients depend on its names.
 type document struct {
-	AccessToken    string `json:"access_token"` // #nosec G117 -- this file is where the token belongs
+	AccessToken    string `json:"access_token"`
 	TokenType      string `json:"token_type"`
 	IssuedAt       string `json:"issued_at"`
 	ExpiresAt      string `json:"expires_at"`
@@ -96,7 +96,7 @@ func Render(t Token, formats []Format) (map[string][]byte, error) {
 		return nil, err
 	}
 	expires := t.ExpiresAt.UTC().Format(time.RFC3339)
-	doc, err := json.Marshal(document{
+	doc, err := json.Marshal(document{ //nolint:gosec // the Secret is where the token belongs
 		AccessToken: token, TokenType: "Bearer",
 		IssuedAt: t.IssuedAt.UTC().Format(time.RFC3339), ExpiresAt: expires, ExpiresAtEpoch: t.ExpiresAt.Unix(),
 		Scope: strings.Join(t.Scopes, " "), Resource: t.Resource,

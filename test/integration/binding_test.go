@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -97,7 +98,7 @@ func TestRotationTakesTwoWrites(t *testing.T) {
 			t.Errorf("cycle %d recorded events %v", cycle, e)
 		}
 		after := w.output(binding)
-		if string(before.Data["token"]) == string(after.Data["token"]) {
+		if bytes.Equal(before.Data["token"], after.Data["token"]) {
 			t.Errorf("cycle %d left the token", cycle)
 		}
 		w.pages(after)

@@ -21,7 +21,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -44,16 +43,16 @@ type operator struct {
 	writes *recorder
 }
 
-// startOperator runs the controllers for the world's namespaces. The zone's clock has to be the real one.
-func (w *world) startOperator(namespaces ...string) *operator {
+// startOperator runs the controllers for the world's namespace. The zone's clock has to be the real one.
+func (w *world) startOperator() *operator {
 	w.t.Helper()
 	o := &operator{w: w, writes: &recorder{}}
 	cfg := rest.CopyConfig(cluster.Config)
 	cfg.Wrap(o.writes.transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme(w.t), Logger: w.logger(), Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache:      controllers.CacheOptions(append(namespaces, w.ns)),
-		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+		Cache:      controllers.CacheOptions([]string{w.ns}),
+		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	must(w.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))

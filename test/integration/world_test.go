@@ -124,14 +124,13 @@ func (w *world) makeNamespace() {
 	w.secret("reports-app", "reports", reportsSecret)
 }
 
-func (w *world) secret(name, id, secret string) *corev1.Secret {
+func (w *world) secret(name, id, secret string) {
 	w.t.Helper()
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name},
 		Data:       map[string][]byte{v1alpha1.ClientIDKey: []byte(id), v1alpha1.ClientSecretKey: []byte(secret)},
 	}
 	must(w.t, w.k8s.Create(w.ctx, s))
-	return s
 }
 
 // install is a KeycardResource for the world's zone; it is not created yet.
@@ -365,7 +364,7 @@ type events struct {
 	list []string
 }
 
-func (e *events) Eventf(regarding, _ runtime.Object, eventType, reason, action, note string, args ...any) {
+func (e *events) Eventf(_, _ runtime.Object, eventType, reason, action, note string, args ...any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.list = append(e.list, fmt.Sprintf("%s %s %s %s", eventType, reason, action, fmt.Sprintf(note, args...)))
