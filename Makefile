@@ -7,16 +7,20 @@ SHELL := /usr/bin/env bash -euo pipefail
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# Tools are kept by a fingerprint of the modules that pin them: a new version is built, an old one stays.
-TOOLS := .cache/tools/$(shell cat hack/tools/go.sum hack/tools/lint/go.sum hack/tools/lint/main.go | sha256sum | cut -c1-12)
+# Tools are kept by a fingerprint of the modules that pin them and of Go, which a linter has to be as new as:
+# a new version is built, an old one stays.
+TOOLS := .cache/tools/$(shell { go env GOVERSION; cat hack/tools/go.sum hack/tools/lint/go.sum hack/tools/lint/main.go; } | sha256sum | cut -c1-12)
 CONTROLLER_GEN := $(TOOLS)/controller-gen
 CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
 KUSTOMIZE := $(TOOLS)/kustomize
 LINT := $(TOOLS)/lint
+export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci-lint
 
 KUBERNETES = $(shell go run ./hack/kubernetes -print-dir)
 FUZZTIME ?= 10s
 TESTFLAGS ?=
+# What the image of dist/install.yaml is called.
+IMG ?= keycard-operator:latest
 PACKAGES ?= ./...
 
 ##@ The two that matter
@@ -71,9 +75,9 @@ build: ## Build bin/operator and bin/devzone
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
 .PHONY: build-installer
-build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml and dist/crds.yaml
+build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml and dist/crds.yaml (IMG=registry/keycard-operator:v1)
 	mkdir -p dist
-	$(KUSTOMIZE) build config/default > dist/install.yaml
+	$(KUSTOMIZE) build config/default | sed 's|image: keycard-operator:latest|image: $(IMG)|' > dist/install.yaml
 	$(KUSTOMIZE) build config/crd > dist/crds.yaml
 
 .PHONY: kubernetes
@@ -104,8 +108,12 @@ $(LINT):
 	$(call build-tool,hack/tools/lint,.)
 
 .PHONY: clean
-clean: ## Remove what was built, caches included
-	rm -rf bin dist .cache
+clean: ## Remove bin and dist
+	rm -rf bin dist
+
+.PHONY: clean-cache
+clean-cache: ## Remove Kubernetes, the tools and the linter's cache: building them takes minutes
+	rm -rf .cache
 
 ##@ Help
 

@@ -7,6 +7,6 @@ time=${1:?usage: hack/fuzz.sh DURATION}
 grep -rl --include='*_test.go' '^func Fuzz' api cmd controllers internal test | sort | while read -r file; do
   grep -o '^func Fuzz[A-Za-z0-9_]*' "$file" | cut -d' ' -f2 | while read -r target; do
     echo "fuzzing $(dirname "$file") $target for $time"
-    go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "./$(dirname "$file")"
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "./$(dirname "$file")" </dev/null
   done
 done

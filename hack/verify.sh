@@ -32,6 +32,10 @@ for module in . hack/tools hack/tools/lint hack/kubernetes/controlplane hack/kub
   (cd "$module" && go mod tidy -diff >/dev/null) || complain "go.mod or go.sum in $module is not tidy: run 'go mod tidy' there"
 done
 
+while IFS= read -r file; do
+  head -n 2 "$file" | cmp -s - hack/boilerplate.go.txt || complain "$file does not begin with the two lines of hack/boilerplate.go.txt"
+done < <(git ls-files --cached --others --exclude-standard -- '*.go')
+
 for crd in config/crd/bases/*.yaml; do
   [ "$(wc -c <"$crd")" -lt 65536 ] || complain "$crd is over 64 KB: it has to fit into an annotation, with room to spare"
   ! grep -qE '^ +default:' "$crd" || complain "$crd has a default: GitOps tools would see drift. Resolve defaults in code"

@@ -213,7 +213,7 @@ const (
 
 // ConfluenceTokenBindingStatus is what the operator saw and did.
 type ConfluenceTokenBindingStatus struct {
-	// conditions: Ready means that the token in the Secret works now: it is there, unexpired and for this
+	// conditions of the object. Ready means that the token in the Secret works now: it is there, unexpired and for this
 	// spec. It sums up ResourceReady, TokenIssued and SecretSynced. Reconciling is there while the
 	// operator works towards the spec, Stalled while it waits for a person.
 	// +optional

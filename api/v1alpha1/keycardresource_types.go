@@ -213,7 +213,7 @@ const (
 
 // KeycardResourceStatus is what the operator saw and did.
 type KeycardResourceStatus struct {
-	// conditions: Ready sums up CredentialsValid, ProviderRegistered and ResourceRegistered. Reconciling
+	// conditions of the object. Ready sums up CredentialsValid, ProviderRegistered and ResourceRegistered. Reconciling
 	// is there while the operator works towards the spec, Stalled while it waits for a person.
 	// +optional
 	// +listType=map

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/keycardai/keycard-operator/internal/testenv/assets"
@@ -157,8 +158,8 @@ func elapsed(start time.Time) string {
 // tail gives the last lines of a log, where the go command says what went wrong.
 func tail(log []byte, lines int) []byte {
 	log = bytes.TrimRight(log, "\n")
-	for i := len(log) - 1; i >= 0; i-- {
-		if log[i] != '\n' {
+	for i, l := range slices.Backward(log) {
+		if l != '\n' {
 			continue
 		}
 		if lines--; lines == 0 {

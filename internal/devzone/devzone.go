@@ -58,7 +58,7 @@ func Start(ctx context.Context, c Config) (*Running, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
-	l, err := listen(c)
+	l, err := listen(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +86,11 @@ func Start(ctx context.Context, c Config) (*Running, error) {
 // listeners are the sockets of zone, API and stand-in, in this order.
 type listeners [3]net.Listener
 
-func listen(c Config) (listeners, error) {
+func listen(ctx context.Context, c Config) (listeners, error) {
 	var l listeners
 	for i, address := range []string{c.ZoneAddress, c.APIAddress, c.AtlassianAddress} {
 		var err error
-		if l[i], err = net.Listen("tcp", address); err != nil {
+		if l[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 			l.close()
 			return l, fmt.Errorf("listening on %s: %w", address, err)
 		}

@@ -56,7 +56,7 @@ func TestObjectValidation(t *testing.T) {
 				}
 			})
 		}
-		t.Run(path+" limits are inclusive", func(t *testing.T) {
+		t.Run(path+" limits are inclusive", func(*testing.T) {
 			z.must("PATCH", path+"/"+existing, map[string]any{"identifier": long(2048), "name": long(255), "description": long(2048)})
 		})
 		t.Run(path+" required", func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -54,9 +55,7 @@ func (t *transport) do(ctx context.Context, c call) (answer, error) {
 	if err != nil {
 		return answer{}, misconfigured(c.op, "the URL is not valid")
 	}
-	for name, values := range c.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, c.header)
 	req.Header.Set("User-Agent", t.options.UserAgent)
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json")

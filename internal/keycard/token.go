@@ -96,7 +96,9 @@ func parseToken(body []byte, requestedScopes []string, observedAt time.Time) (To
 
 type unusable string
 
-func (u unusable) Error() string        { return string(u) }
+func (u unusable) Error() string { return string(u) }
+
+// Is makes errors.Is find ErrTokenUnusable.
 func (u unusable) Is(target error) bool { return target == ErrTokenUnusable }
 
 // checkHeaderSafe refuses a token that would break out of, or be mangled in, an Authorization header
@@ -117,7 +119,7 @@ func checkHeaderSafe(token redacted.String) error {
 // parseScopes splits a scope parameter (RFC 6749 section 3.3) and drops what is not a scope.
 func parseScopes(scope string) []string {
 	var scopes []string
-	for _, s := range strings.Fields(scope) {
+	for s := range strings.FieldsSeq(scope) {
 		if isScope(s) {
 			scopes = append(scopes, s)
 		}

@@ -37,7 +37,7 @@ const (
 
 // Problem is why a step could not go on. Its texts are stable: the same problem reads the same each
 // time, so that status is not written again.
-type Problem struct {
+type Problem struct { //nolint:errname // it is a finding about an object that steps also return as an error
 	Kind Kind
 	// Reason is one of the Reason constants of the API.
 	Reason string

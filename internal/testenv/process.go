@@ -29,20 +29,25 @@ type process struct {
 	ready string
 	log   io.Writer
 
-	cmd  *exec.Cmd
-	done chan error
+	cmd *exec.Cmd
+	// done is closed when the program has ended, with err.
+	done chan struct{}
+	err  error
 }
 
 func (p *process) start() error {
-	p.cmd = exec.Command(p.path, p.args...) // #nosec G204 -- our own binaries
+	p.cmd = exec.CommandContext(context.Background(), p.path, p.args...) //nolint:gosec // our own binaries, ended by stop
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	// A group of its own keeps Ctrl-C for the caller, who stops things in order.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", p.name, err)
 	}
-	p.done = make(chan error, 1)
-	go func() { p.done <- p.cmd.Wait() }()
+	p.done = make(chan struct{})
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
 	client := &http.Client{
 		Timeout: time.Second,
 		// The certificate is one that the program made for itself a moment ago.
@@ -50,9 +55,8 @@ func (p *process) start() error {
 	}
 	err := wait.PollUntilContextTimeout(context.Background(), 100*time.Millisecond, startTimeout, true, func(ctx context.Context) (bool, error) {
 		select {
-		case err := <-p.done:
-			p.done <- err
-			return false, fmt.Errorf("it ended: %w", cmpErr(err))
+		case <-p.done:
+			return false, fmt.Errorf("it ended: %w", cmpErr(p.err))
 		default:
 		}
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.ready, nil)
@@ -94,7 +98,7 @@ func (p *process) stop() error {
 }
 
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("finding a free port: %w", err)
 	}

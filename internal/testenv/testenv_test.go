@@ -64,13 +64,13 @@ func TestControlPlane(t *testing.T) {
 
 // A start that fails half-way says which program is to blame, and leaves nothing behind.
 func TestFailedStart(t *testing.T) {
-	real, err := assets.Find()
+	found, err := assets.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
 	broken, tmp := t.TempDir(), t.TempDir()
 	for _, name := range assets.Names {
-		if err := os.Symlink(filepath.Join(real, name), filepath.Join(broken, name)); err != nil {
+		if err := os.Symlink(filepath.Join(found, name), filepath.Join(broken, name)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,6 +6,7 @@ package atlassian
 import (
 	_ "embed"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -171,9 +172,7 @@ func redirect(w http.ResponseWriter, callback string, q url.Values) {
 		panic("parsing a validated callback URL")
 	}
 	all := u.Query()
-	for k, v := range q {
-		all[k] = v
-	}
+	maps.Copy(all, q)
 	u.RawQuery = all.Encode()
 	w.Header().Set("Location", u.String())
 	w.Header().Set("Cache-Control", "no-store")

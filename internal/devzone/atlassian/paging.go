@@ -73,7 +73,8 @@ func position(all []entry, cursor string) (int, bool) {
 
 // sitePath drops the gateway's /ex/confluence/<cloudid>.
 func sitePath(u *url.URL) string {
-	return u.Path[strings.Index(u.Path, "/wiki/"):]
+	_, path, _ := strings.Cut(u.Path, "/wiki/")
+	return "/wiki/" + path
 }
 
 // listParameter reads a parameter that may be repeated or comma-separated.

@@ -218,7 +218,7 @@ func parseTokens(body []byte, pointer string) (tokens, bool) {
 
 // follow walks a dotted path to a string.
 func follow(value any, path string) string {
-	for _, name := range strings.Split(path, ".") {
+	for name := range strings.SplitSeq(path, ".") {
 		m, ok := value.(map[string]any)
 		if !ok {
 			return ""

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
@@ -48,7 +49,7 @@ func (s *server) applicationRoutes() {
 // filterApplications knows that no application here has a trait, because
 // neither create nor update takes one.
 func filterApplications(q url.Values) (func(store.Application) bool, error) {
-	traits := append(q["traits"], q["traits[all]"]...)
+	traits := slices.Concat(q["traits"], q["traits[all]"])
 	for _, t := range traits {
 		if text := isOneOf("gateway", "mcp-provider")(t); text != "" {
 			return nil, badRequest("traits: %s", text)

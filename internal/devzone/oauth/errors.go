@@ -35,8 +35,8 @@ func invalidRequest(format string, args ...any) *refusal {
 	return refuse("invalid_request", format, args...)
 }
 
-func invalidClient(format string, args ...any) *refusal {
-	e := refuse("invalid_client", format, args...)
+func invalidClient(description string) *refusal {
+	e := refuse("invalid_client", "%s", description)
 	e.Status = http.StatusUnauthorized
 	return e
 }

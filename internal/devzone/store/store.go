@@ -4,6 +4,7 @@
 package store
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -77,8 +78,8 @@ func (s *Store) Do(f func(tx *Tx) error) error {
 }
 
 func (j *journal) rollback() {
-	for i := len(j.undo) - 1; i >= 0; i-- {
-		j.undo[i]()
+	for _, v := range slices.Backward(j.undo) {
+		v()
 	}
 	j.undo = nil
 }
