@@ -43,11 +43,12 @@ type ConfluenceTokenBindingSpec struct {
 	// +required
 	ResourceRef KeycardResourceReference `json:"resourceRef,omitzero"`
 
-	// application says which application of the zone makes the exchange: who calls.
+	// application says which application of the zone makes the exchange: who calls. Exactly one of its
+	// fields is set.
 	// +required
 	Application Application `json:"application,omitzero"`
 
-	// subject says on whose behalf the application calls.
+	// subject says on whose behalf the application calls. Exactly one of its fields is set.
 	// +required
 	Subject Subject `json:"subject,omitzero"`
 

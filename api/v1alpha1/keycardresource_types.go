@@ -58,7 +58,8 @@ type KeycardResourceSpec struct {
 	// +required
 	OAuthAppSecretRef LocalSecretReference `json:"oauthAppSecretRef,omitzero"`
 
-	// scopes changes which scopes the resource offers. Absent means the catalog's defaults.
+	// scopes changes which scopes the resource offers: exactly one of add and set. Absent means the
+	// catalog's defaults.
 	// offline_access is handled by the operator and is not named here.
 	// +optional
 	Scopes *ScopeSelection `json:"scopes,omitempty"`

@@ -264,6 +264,14 @@ func TestDeletionLeavesWhatIsInUse(t *testing.T) {
 	if p, r := w.objects(); p != 1 || r != 0 {
 		t.Errorf("the zone has %d providers and %d resources, want the provider that Jira uses", p, r)
 	}
+	for _, r := range remoteWrites(w.requests.take()) {
+		if strings.HasPrefix(r, "api DELETE") && strings.Contains(r, "/providers/") {
+			t.Errorf("asked to delete the provider: %s", r)
+		}
+	}
+	if err := w.k8s.Get(w.ctx, client.ObjectKeyFromObject(again), again); !apierrors.IsNotFound(err) {
+		t.Errorf("the object is still there: %v", err)
+	}
 }
 
 // A deletion that can't reach the zone gives up in bounded time, and says what it leaves behind.
