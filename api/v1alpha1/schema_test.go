@@ -4,6 +4,7 @@
 package v1alpha1_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,7 +87,7 @@ func TestKubectl(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			if err := api.Delete(t.Context(), o); err != nil && t.Context().Err() == nil {
+			if err := api.Delete(context.Background(), o); err != nil {
 				t.Error(err)
 			}
 		})
