@@ -6,6 +6,7 @@ package integration
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
+	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
 // The main job: two objects, and a Secret whose token reads Confluence pages.
@@ -93,6 +95,9 @@ func TestRotationTakesTwoWrites(t *testing.T) {
 		}
 		if n := w.requests.count(exchanges); n != 1 {
 			t.Errorf("cycle %d made %d exchanges", cycle, n)
+		}
+		if n := w.requests.count("accessible-resources"); n != 0 {
+			t.Errorf("cycle %d asked for the site %d times", cycle, n)
 		}
 		if e := w.events.take(); len(e) > 0 {
 			t.Errorf("cycle %d recorded events %v", cycle, e)
@@ -292,6 +297,41 @@ func TestLostStatusIsDerivedFromTheSecret(t *testing.T) {
 	if !binding.Status.ExpiresAt.Equal(want.ExpiresAt) || !binding.Status.RefreshAt.Equal(want.RefreshAt) || *binding.Status.Site != *want.Site {
 		t.Errorf("status is %+v, was %+v", binding.Status, want)
 	}
+}
+
+// A zone that hands out the same token again causes neither writes nor a hot loop, and the next token is
+// taken when there is one.
+func TestTokenThatDoesNotAdvance(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	expires := binding.Status.ExpiresAt.Time
+	token := w.output(binding).Data["token"]
+	undo := w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) {
+		left := max(int(expires.Sub(w.clock.Now()).Seconds()), 1)
+		replyJSON(200, fmt.Sprintf(token200, token, fmt.Sprint(left)))(rw, nil)
+	})
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	w.requests.take()
+	w.writes.take()
+	for w.clock.Now().Before(expires) {
+		result := w.reconcileBinding(binding)
+		w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		if result.RequeueAfter <= 0 {
+			t.Fatal("never comes back")
+		}
+		w.clock.Step(result.RequeueAfter)
+	}
+	if n := w.requests.count(exchanges); n < 2 || n > 20 {
+		t.Errorf("asked %d times in the last third of an hour", n)
+	}
+	if writes := w.writes.take(); len(writes) > 0 {
+		t.Errorf("the same token was written: %v", writes)
+	}
+	undo()
+	w.clock.Step(schedule.MinInterval)
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.pages(w.output(binding))
 }
 
 // The zone's unknown habits: a cached upstream token, an upstream refresh that ends the token before it,
