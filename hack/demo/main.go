@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -111,8 +112,8 @@ func (d *demo) cleanUp(ctx context.Context, err error) error {
 	}
 	d.say("stopping")
 	var errs []error
-	for i := len(d.stops) - 1; i >= 0; i-- {
-		errs = append(errs, d.stops[i]())
+	for _, stop := range slices.Backward(d.stops) {
+		errs = append(errs, stop())
 	}
 	if failed {
 		d.say("logs are in %s", d.dir)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -72,12 +73,13 @@ func (d *demo) applySamples(ctx context.Context) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
-	text := fmt.Sprintf(overlay, d.zone.id, d.zone.issuer, d.zone.api)
+	var text strings.Builder
+	fmt.Fprintf(&text, overlay, d.zone.id, d.zone.issuer, d.zone.api)
 	for key, pair := range credentials {
 		namespace, name := filepath.Split(key)
-		text += fmt.Sprintf(generated, name, filepath.Clean(namespace), pair[0], pair[1])
+		fmt.Fprintf(&text, generated, name, filepath.Clean(namespace), pair[0], pair[1])
 	}
-	for name, content := range map[string]string{"kustomization.yaml": text, "consumer.yaml": consumer} {
+	for name, content := range map[string]string{"kustomization.yaml": text.String(), "consumer.yaml": consumer} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			return fmt.Errorf("writing %s: %w", name, err)
 		}

@@ -19,8 +19,8 @@ type zone struct{ id, issuer, api, atlassian string }
 func (d *demo) startZone(ctx context.Context) error {
 	d.say("starting devzone, whose tokens live %s", d.tokenLifetime)
 	r, w := io.Pipe()
-	any := "127.0.0.1:0"
-	err := d.startProgram("devzone", w, "serve", "--zone-address", any, "--api-address", any, "--atlassian-address", any,
+	const port = "127.0.0.1:0"
+	err := d.startProgram("devzone", w, "serve", "--zone-address", port, "--api-address", port, "--atlassian-address", port,
 		"--token-lifetime", d.tokenLifetime.String())
 	if err != nil {
 		return err
