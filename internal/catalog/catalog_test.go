@@ -1,0 +1,87 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestShippedEntries(t *testing.T) {
+	c, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := c.Names(); !slices.Equal(names, []string{"confluence"}) {
+		t.Errorf("entries are %v", names)
+	}
+	confluence := c["confluence"]
+	if len(confluence.Scopes) != 15 {
+		t.Errorf("confluence has %d scopes, Atlassian lists 15 classic ones", len(confluence.Scopes))
+	}
+	defaults, err := confluence.Offer(nil, nil)
+	if err != nil || !slices.Equal(defaults, []string{"read:confluence-content.all", "write:confluence-content"}) {
+		t.Errorf("offers %v, %v", defaults, err)
+	}
+	if got := confluence.WithRefresh(defaults); !slices.Contains(got, "offline_access") || len(defaults) != 2 {
+		t.Errorf("with refresh: %v, before: %v", got, defaults)
+	}
+}
+
+func TestOffer(t *testing.T) {
+	e := Entry{Name: "x", Scopes: []Scope{{Name: "a", Default: true}, {Name: "b"}, {Name: "c"}}}
+	tests := map[string]struct{ add, set, want, unknown []string }{
+		"defaults":       {nil, nil, []string{"a"}, nil},
+		"added":          {[]string{"c", "b"}, nil, []string{"a", "b", "c"}, nil},
+		"added again":    {[]string{"a"}, nil, []string{"a"}, nil},
+		"set":            {nil, []string{"b"}, []string{"b"}, nil},
+		"unknown, added": {[]string{"z", "b"}, nil, nil, []string{"z"}},
+		"unknown, set":   {nil, []string{"z", "y"}, nil, []string{"z", "y"}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := e.Offer(tc.add, tc.set)
+			var unknown *UnknownScopeError
+			if errors.As(err, &unknown) != (tc.unknown != nil) || !slices.Equal(got, tc.want) {
+				t.Fatalf("offers %v, %v", got, err)
+			}
+			if unknown != nil && (!slices.Equal(unknown.Unknown, tc.unknown) || !strings.Contains(err.Error(), "it knows a, b, c")) {
+				t.Errorf("said %v", err)
+			}
+		})
+	}
+}
+
+func TestMalformedEntries(t *testing.T) {
+	good := `
+name: x
+title: X
+docsURL: https://docs.example
+provider: {identifier: "https://p.example", name: P, authorizationEndpoint: "https://p.example/a", tokenEndpoint: "https://p.example/t"}
+resource: {identifier: "https://r.example", name: R}
+scopes: [{name: a, description: A, default: true}]
+`
+	if _, err := parse([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct{ from, to, says string }{
+		"unknown field":   {"title: X", "titel: X", "titel"},
+		"no title":        {"title: X", "title: ''", "title is empty"},
+		"http":            {"https://p.example/t", "http://p.example/t", "provider.tokenEndpoint"},
+		"no default":      {", default: true", "", "no scope is a default"},
+		"scope twice":     {"default: true}]", "default: true}, {name: a, description: B}]", `scope "a"`},
+		"no description":  {"description: A", "description: ''", `scope "a"`},
+		"not YAML at all": {"name: x", "name: [", ""},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse([]byte(strings.Replace(good, tc.from, tc.to, 1)))
+			if err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("said %v, want %q", err, tc.says)
+			}
+		})
+	}
+}
