@@ -1,0 +1,122 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"pgregory.net/rapid"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/schedule"
+)
+
+func holding(now time.Time, hash string) *scope {
+	s := newScope(&v1alpha1.ConfluenceTokenBinding{}, now)
+	s.wantExchange = "e"
+	s.held = &held{life: schedule.NewLife(noon, time.Hour), exchangeHash: hash}
+	return s
+}
+
+// The states that tools which wait for the object tell apart.
+func TestStateMatrix(t *testing.T) {
+	passing := outcome.Passing(v1alpha1.ReasonZoneUnreachable, "down")
+	person := outcome.NeedsPerson(v1alpha1.ReasonConsentRequired, "consent")
+	empty := func() *scope { return newScope(&v1alpha1.ConfluenceTokenBinding{}, noon) }
+	suspended := func(s *scope) *scope { s.binding.Spec.Suspend = new(true); return s }
+	early, late, after := noon.Add(45*time.Minute), noon.Add(59*time.Minute), noon.Add(61*time.Minute)
+	tests := map[string]struct {
+		scope   *scope
+		at      step
+		problem *outcome.Problem
+		// ready is "status reason"; mover is Reconciling, Stalled or "".
+		ready, token, mover string
+	}{
+		"healthy":                         {holding(early, "e"), "", nil, "True Ready", "True Issued", ""},
+		"failing early":                   {holding(early, "e"), stepToken, passing, "True Ready", "True RefreshFailing", ""},
+		"failing early, needs a person":   {holding(early, "e"), stepToken, person, "True Ready", "True RefreshFailing", ""},
+		"about to expire":                 {holding(late, "e"), stepToken, passing, "False TokenExpiring", "True RefreshFailing", "Reconciling"},
+		"about to expire, needs a person": {holding(late, "e"), stepToken, person, "False TokenExpiring", "True RefreshFailing", "Stalled"},
+		"expired":                         {holding(after, "e"), stepToken, passing, "False TokenExpired", "False ZoneUnreachable", "Reconciling"},
+		"expired, needs a person":         {holding(after, "e"), stepToken, person, "False ConsentRequired", "False ConsentRequired", "Stalled"},
+		"expired, the zone has no newer":  {holding(after, "e"), "", nil, "False TokenExpired", "False TokenExpired", "Reconciling"},
+		"never issued":                    {empty(), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
+		"never issued, needs a person":    {empty(), stepToken, person, "False ConsentRequired", "False ConsentRequired", "Stalled"},
+		"for another spec":                {holding(early, "old"), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
+		"no install":                      {empty(), stepResource, outcome.Wait(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
+		"a foreign Secret":                {empty(), stepSecret, outcome.Block(v1alpha1.ReasonSecretConflict, "theirs"), "False SecretConflict", "Unknown Pending", "Stalled"},
+		"suspended":                       {suspended(holding(early, "e")), "", nil, "True Suspended", "True Issued", ""},
+		"suspended and expired":           {suspended(holding(after, "e")), "", nil, "False Suspended", "False TokenExpired", ""},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			tc.scope.report(tc.at, tc.problem)
+			show := func(conditionType string) string {
+				c := meta.FindStatusCondition(tc.scope.binding.Status.Conditions, conditionType)
+				return fmt.Sprintf("%s %s", c.Status, c.Reason)
+			}
+			if got := show(v1alpha1.ConditionReady); got != tc.ready {
+				t.Errorf("Ready is %s, want %s", got, tc.ready)
+			}
+			if got := show(v1alpha1.ConditionTokenIssued); got != tc.token {
+				t.Errorf("TokenIssued is %s, want %s", got, tc.token)
+			}
+			for _, mover := range []string{v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled} {
+				if there := meta.IsStatusConditionTrue(tc.scope.binding.Status.Conditions, mover); there != (mover == tc.mover) {
+					t.Errorf("%s is there: %v", mover, there)
+				}
+			}
+		})
+	}
+}
+
+// Whatever happened, status is consistent, and the same findings give the same status.
+func TestReportIsConsistent(t *testing.T) {
+	kinds := []outcome.Kind{outcome.Waiting, outcome.Blocked, outcome.Person, outcome.Transient, outcome.Throttled}
+	steps := []step{stepResource, stepToken, stepSecret}
+	rapid.Check(t, func(t *rapid.T) {
+		now := noon.Add(time.Duration(rapid.IntRange(-10, 5000).Draw(t, "seconds")) * time.Second)
+		s := holding(now, rapid.SampledFrom([]string{"e", "old"}).Draw(t, "hash"))
+		if rapid.Bool().Draw(t, "empty") {
+			s.held = nil
+		}
+		s.binding.Spec.Suspend = new(rapid.Bool().Draw(t, "suspended"))
+		for range 3 { // a history
+			at, problem := step(""), (*outcome.Problem)(nil)
+			if s.held == nil || rapid.Bool().Draw(t, "fails") {
+				at = rapid.SampledFrom(steps).Draw(t, "step")
+				problem = &outcome.Problem{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Reason: "Why", Message: "because"}
+			}
+			s.report(at, problem)
+			again := s.binding.Status.DeepCopy()
+			s.report(at, problem)
+			if !equality.Semantic.DeepEqual(*again, s.binding.Status) {
+				t.Fatalf("reporting again changed\n%+v to\n%+v", *again, s.binding.Status)
+			}
+		}
+		seen := map[string]bool{}
+		for _, c := range s.binding.Status.Conditions {
+			if seen[c.Type] || c.Reason == "" || strings.Contains(c.Message, "2026") {
+				t.Errorf("condition %+v", c)
+			}
+			seen[c.Type] = true
+		}
+		if seen[v1alpha1.ConditionReconciling] && seen[v1alpha1.ConditionStalled] {
+			t.Error("Reconciling and Stalled are both there")
+		}
+		ready := meta.IsStatusConditionTrue(s.binding.Status.Conditions, v1alpha1.ConditionReady)
+		if ready && (s.held == nil || s.held.life.Expired(now) || s.held.exchangeHash != "e") {
+			t.Error("Ready without a token that works")
+		}
+		if !ready && s.held != nil && s.held.exchangeHash == "e" && now.Before(schedule.FloorAt(s.held.life)) {
+			t.Error("not Ready with a token that works")
+		}
+	})
+}
