@@ -1,0 +1,121 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package keycardresource
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/credentials"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/redacted"
+)
+
+func object() *v1alpha1.KeycardResource {
+	r := &v1alpha1.KeycardResource{}
+	r.Namespace, r.Name, r.Generation = "platform", "confluence", 1
+	return r
+}
+
+// installed is an object whose last reconcile went well.
+func installed() *v1alpha1.KeycardResource {
+	s := newScope(object(), time.Time{}, "cluster")
+	s.report("", nil)
+	return s.resource
+}
+
+func TestReport(t *testing.T) {
+	passing := outcome.Passing(v1alpha1.ReasonZoneUnreachable, "down")
+	blocked := outcome.Block(v1alpha1.ReasonUnknownScope, "no such scope")
+	edited := func() *v1alpha1.KeycardResource { r := installed(); r.Generation = 2; return r }
+	suspended := func(r *v1alpha1.KeycardResource) *v1alpha1.KeycardResource { r.Spec.Suspend = new(true); return r }
+	tests := map[string]struct {
+		object  *v1alpha1.KeycardResource
+		at      step
+		problem *outcome.Problem
+		// want is Ready, CredentialsValid, ProviderRegistered, ResourceRegistered; mover Reconciling or Stalled.
+		want, mover string
+	}{
+		"all is well":                    {object(), "", nil, "True Ready, True Accepted, True Registered, True Registered", ""},
+		"the zone is down at first":      {object(), stepCredentials, passing, "False ZoneUnreachable, Unknown ZoneUnreachable, Unknown Pending, Unknown Pending", "Reconciling"},
+		"the provider is refused":        {object(), stepProvider, outcome.NeedsPerson(v1alpha1.ReasonProviderConflict, "x"), "False ProviderConflict, True Accepted, False ProviderConflict, Unknown Pending", "Stalled"},
+		"the resource is refused":        {object(), stepResource, outcome.NeedsPerson(v1alpha1.ReasonIdentifierInUse, "x"), "False IdentifierInUse, True Accepted, True Registered, False IdentifierInUse", "Stalled"},
+		"a Secret is missing":            {object(), stepCredentials, outcome.Wait(v1alpha1.ReasonSecretNotFound, "x"), "False SecretNotFound, False SecretNotFound, Unknown Pending, Unknown Pending", "Reconciling"},
+		"the spec makes no sense":        {object(), stepPlan, blocked, "False UnknownScope, Unknown Pending, Unknown Pending, False UnknownScope", "Stalled"},
+		"an outage undoes nothing":       {installed(), stepProvider, passing, "True Ready, True Accepted, True Registered, True Registered", ""},
+		"a lost Secret undoes no object": {installed(), stepCredentials, outcome.Wait(v1alpha1.ReasonSecretNotFound, "x"), "False SecretNotFound, False SecretNotFound, True Registered, True Registered", "Reconciling"},
+		"an outage after an edit":        {edited(), stepProvider, passing, "False ZoneUnreachable, True Accepted, Unknown ZoneUnreachable, Unknown Pending", "Reconciling"},
+		"suspended":                      {suspended(installed()), "", nil, "True Suspended, True Accepted, True Registered, True Registered", ""},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newScope(tc.object, time.Time{}, "cluster")
+			s.report(tc.at, tc.problem)
+			var got []string
+			for _, conditionType := range []string{v1alpha1.ConditionReady, string(stepCredentials), string(stepProvider), string(stepResource)} {
+				c := meta.FindStatusCondition(s.resource.Status.Conditions, conditionType)
+				got = append(got, fmt.Sprintf("%s %s", c.Status, c.Reason))
+			}
+			if text := strings.Join(got, ", "); text != tc.want {
+				t.Errorf("reports %s, want %s", text, tc.want)
+			}
+			for _, mover := range []string{v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled} {
+				if there := meta.IsStatusConditionTrue(s.resource.Status.Conditions, mover); there != (mover == tc.mover) {
+					t.Errorf("%s is there: %v", mover, there)
+				}
+			}
+		})
+	}
+}
+
+// The hash changes with all that was sent, and with whom it was sent by; it holds nothing of it.
+func TestAppHash(t *testing.T) {
+	base := func() *scope {
+		s := newScope(object(), time.Time{}, "cluster")
+		s.serviceAccount = credentials.Client{ID: "sa", Secret: redacted.New("key")}
+		s.app = credentials.Client{ID: "app", Secret: redacted.New("canary")}
+		return s
+	}
+	want := base().appHash("p1")
+	if want != base().appHash("p1") || strings.Contains(want, "canary") {
+		t.Errorf("hash %s", want)
+	}
+	for name, change := range map[string]func(*scope){
+		"client id":     func(s *scope) { s.app.ID = "app2" },
+		"client secret": func(s *scope) { s.app.Secret = redacted.New("canary2") },
+		"key":           func(s *scope) { s.serviceAccount.Secret = redacted.New("key2") },
+		"parts move":    func(s *scope) { s.app.ID, s.app.Secret = "appc", redacted.New("anary") },
+	} {
+		s := base()
+		change(s)
+		if s.appHash("p1") == want {
+			t.Errorf("%s: the same hash", name)
+		}
+	}
+	if base().appHash("p2") == want {
+		t.Error("another provider: the same hash")
+	}
+}
+
+// The marker tells objects of other clusters, namespaces and names apart.
+func TestMarker(t *testing.T) {
+	s := newScope(object(), time.Time{}, "cluster")
+	if !s.owns(s.description()) || s.owns("") || len(s.description()) > 2048 {
+		t.Errorf("description %q", s.description())
+	}
+	other := object()
+	other.Name = "confluence-2"
+	for name, o := range map[string]*scope{
+		"another cluster": newScope(object(), time.Time{}, "cluster2"), "another name": newScope(other, time.Time{}, "cluster"),
+	} {
+		if s.owns(o.description()) {
+			t.Errorf("%s: taken for ours", name)
+		}
+	}
+}
