@@ -9,124 +9,158 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
 
-// readEvery is how often the consumer reads pages.
-const readEvery = 200 * time.Millisecond
-
-// readsAfter is how many reads follow the last rotation.
-const readsAfter = 10
+const (
+	// readEvery is how often the consumer reads pages.
+	readEvery = 200 * time.Millisecond
+	// readsAfter is how many reads follow the last rotation: its token has to work too.
+	readsAfter = 10
+	// failuresShown is how many failures are printed; all are counted.
+	failuresShown = 5
+)
 
 // reader reads pages as a pod would: it takes the token from the Secret anew for every request.
 type reader struct {
-	secrets *kubernetes.Clientset
+	secret func(context.Context) (*corev1.Secret, error)
+	say    func(format string, args ...any)
 
 	requests, failures int
-	firstFailure       error
-	// tokens are all that were seen; titles are from the last answer.
-	tokens map[string]bool
-	titles []string
-	// leastLeft is the shortest life that a token had left when it was used.
+	// tokens are all that were seen, in order; expiresAt is when the last one expires.
+	tokens    []string
+	expiresAt time.Time
+	// leastLeft is the shortest life that a token had left when the next one was there.
 	leastLeft time.Duration
 }
 
-// consume keeps reading until the token was rotated often enough.
+// rotations is how often the token changed.
+func (r *reader) rotations() int { return max(0, len(r.tokens)-1) }
+
+// consume keeps reading pages until the token was rotated often enough.
 func (d *demo) consume(ctx context.Context) error {
-	cfg, err := d.cluster.ServiceAccount(ctx, "reports", "consumer", time.Hour)
+	cfg, err := d.cluster.ServiceAccount(ctx, "reports", "consumer", accountLifetime)
 	if err != nil {
 		return err
 	}
+	cfg.QPS = -1 // the apiserver sees to fairness
 	clients, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return fmt.Errorf("making the consumer's client: %w", err)
 	}
-	r := &reader{secrets: clients, tokens: map[string]bool{}, leastLeft: d.tokenLifetime}
-	d.say("a consumer reads pages every %s, through %d rotations", readEvery, d.rotations)
-	if err := d.readThroughRotations(ctx, r); err != nil {
+	secrets := clients.CoreV1().Secrets("reports")
+	switch _, err := secrets.Get(ctx, "reports-keycard-app", metav1.GetOptions{}); {
+	case err == nil:
+		return errors.New("the consumer may read the application's credential")
+	case !apierrors.IsForbidden(err):
+		return fmt.Errorf("reading the application's credential, which has to be forbidden: %w", err)
+	}
+	d.say("a consumer, which may read the Secret confluence-token and nothing else, reads pages every %s", readEvery)
+	d.reader = &reader{say: d.say, secret: func(ctx context.Context) (*corev1.Secret, error) {
+		return secrets.Get(ctx, "confluence-token", metav1.GetOptions{})
+	}}
+	// The operator exchanges long before the end of a token's life.
+	patience := time.Duration(d.rotations)*d.tokenLifetime + 30*time.Second
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("fewer than %d rotations in %s", d.rotations, patience))
+	defer cancel()
+	if err := d.reader.readThrough(ctx, d.rotations); err != nil {
 		return err
 	}
-	d.say("%d requests, %d failures, %d rotations; no token was used with less than %s of its %s left",
-		r.requests, r.failures, len(r.tokens)-1, r.leastLeft.Round(100*time.Millisecond), d.tokenLifetime)
-	if r.failures > 0 {
-		return fmt.Errorf("%d of %d reads failed, the first with: %w", r.failures, r.requests, r.firstFailure)
+	if r := d.reader; r.failures > 0 {
+		return fmt.Errorf("%d of %d requests failed", r.failures, r.requests)
 	}
-	return d.remember(r)
+	return nil
 }
 
-func (d *demo) readThroughRotations(ctx context.Context, r *reader) error {
-	patience := time.Duration(d.rotations+2) * d.tokenLifetime
-	timeout := time.After(patience)
+// readThrough reads until the token was rotated often enough, and a little longer.
+func (r *reader) readThrough(ctx context.Context, rotations int) error {
 	ticker := time.NewTicker(readEvery)
 	defer ticker.Stop()
-	for seen, after := 0, 0; ; {
+	for after := 0; after < readsAfter; {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-timeout:
-			return fmt.Errorf("saw %d rotations in %s, wanted %d", len(r.tokens)-1, patience, d.rotations)
+			return context.Cause(ctx)
 		case <-ticker.C:
 		}
 		r.read(ctx)
-		if n := len(r.tokens); n > seen {
-			seen = n
-			if n == 1 {
-				d.say("pages: %s", strings.Join(r.titles, ", "))
-			} else {
-				d.say("rotation %d: %d requests so far, %d failures", n-1, r.requests, r.failures)
-			}
-		}
-		// A few reads after the last rotation show that its token works.
-		if len(r.tokens) > d.rotations {
-			if after++; after > readsAfter {
-				return nil
-			}
+		if r.rotations() >= rotations {
+			after++
 		}
 	}
+	return nil
 }
 
 // read makes one request and counts it.
 func (r *reader) read(ctx context.Context) {
+	token, err := r.token(ctx)
+	if err == nil {
+		var titles []string
+		if titles, err = token.pages(ctx); err == nil && r.requests == 0 {
+			r.say("its pages: %s", strings.Join(titles, ", "))
+		}
+	}
+	if ctx.Err() != nil {
+		return // cut off, which says nothing about the token
+	}
 	r.requests++
-	if err := r.list(ctx); err != nil && ctx.Err() == nil {
-		r.failures++
-		r.firstFailure = errors.Join(r.firstFailure, err)
+	if err != nil {
+		if r.failures++; r.failures <= failuresShown {
+			r.say("request %d failed: %v", r.requests, err)
+		}
 	}
 }
 
-func (r *reader) list(ctx context.Context) error {
-	secret, err := r.secrets.CoreV1().Secrets("reports").Get(ctx, "confluence-token", metav1.GetOptions{})
+// document is the part of token.json that a client needs.
+type document struct {
+	AccessToken string    `json:"access_token"`
+	ExpiresAt   time.Time `json:"expires_at"`
+	BaseURL     string    `json:"base_url"`
+}
+
+// token reads the Secret, and takes note of a new token.
+func (r *reader) token(ctx context.Context) (document, error) {
+	secret, err := r.secret(ctx)
 	if err != nil {
-		return err
+		return document{}, fmt.Errorf("reading the Secret: %w", err)
 	}
-	var token struct {
-		AccessToken string    `json:"access_token"`
-		ExpiresAt   time.Time `json:"expires_at"`
-		BaseURL     string    `json:"base_url"`
+	var t document
+	if err := json.Unmarshal(secret.Data["token.json"], &t); err != nil {
+		return document{}, errors.New("reading the Secret: token.json is no JSON") // the cause would quote it
 	}
-	if err := json.Unmarshal(secret.Data["token.json"], &token); err != nil {
-		return fmt.Errorf("reading token.json: %w", err)
+	if n := len(r.tokens); n == 0 || r.tokens[n-1] != t.AccessToken {
+		left := time.Until(r.expiresAt)
+		if n == 1 || n > 1 && left < r.leastLeft {
+			r.leastLeft = left
+		}
+		r.tokens, r.expiresAt = append(r.tokens, t.AccessToken), t.ExpiresAt
+		if n > 0 {
+			r.say("rotation %d seen by the consumer, with %s of the old token left; %d requests so far, %d failures",
+				n, seconds(left), r.requests, r.failures)
+		}
 	}
-	r.tokens[token.AccessToken] = true
-	r.leastLeft = min(r.leastLeft, time.Until(token.ExpiresAt))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, token.BaseURL+"/wiki/api/v2/pages?limit=5", http.NoBody)
+	return t, nil
+}
+
+// pages lists the titles of Confluence pages.
+func (t document) pages(ctx context.Context) ([]string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.BaseURL+"/wiki/api/v2/pages?limit=5", http.NoBody)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("listing pages: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token.AccessToken)
-	resp, err := http.DefaultClient.Do(req)
+	req.Header.Set("Authorization", "Bearer "+t.AccessToken)
+	resp, err := httpClient.Do(req)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("listing pages: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("listing pages: HTTP %d", resp.StatusCode)
+		return nil, fmt.Errorf("listing pages: HTTP %d", resp.StatusCode)
 	}
 	var list struct {
 		Results []struct {
@@ -134,47 +168,11 @@ func (r *reader) list(ctx context.Context) error {
 		} `json:"results"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
-		return fmt.Errorf("reading the list of pages: %w", err)
+		return nil, fmt.Errorf("listing pages: %w", err)
 	}
-	r.titles = nil
+	titles := make([]string, 0, len(list.Results))
 	for _, page := range list.Results {
-		r.titles = append(r.titles, page.Title)
+		titles = append(titles, page.Title)
 	}
-	return nil
-}
-
-// remember keeps the tokens for the search of the logs.
-func (d *demo) remember(r *reader) error {
-	for token := range r.tokens {
-		d.tokens = append(d.tokens, token)
-	}
-	if len(d.tokens) == 0 {
-		return errors.New("no token was seen")
-	}
-	return nil
-}
-
-// searchLogs looks for secrets in the logs of the operator, of devzone and of the apiserver.
-func (d *demo) searchLogs(context.Context) error {
-	secrets := d.tokens
-	for _, pair := range credentials {
-		secrets = append(secrets, pair[1])
-	}
-	logs, err := filepath.Glob(filepath.Join(d.dir, "*.log"))
-	if err != nil || len(logs) == 0 {
-		return fmt.Errorf("finding the logs in %s: %w", d.dir, err)
-	}
-	for _, path := range logs {
-		raw, err := os.ReadFile(path) //nolint:gosec // the demo's own folder
-		if err != nil {
-			return fmt.Errorf("reading a log: %w", err)
-		}
-		for _, secret := range secrets {
-			if strings.Contains(string(raw), secret) {
-				return fmt.Errorf("a secret is in %s", filepath.Base(path))
-			}
-		}
-	}
-	d.say("none of %d secrets and tokens is in %d logs", len(secrets), len(logs))
-	return nil
+	return titles, nil
 }

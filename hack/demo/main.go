@@ -10,10 +10,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 
@@ -21,22 +19,51 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
+// exitInterrupted is what a shell reports for a program that Ctrl-C ended.
+const exitInterrupted = 130
+
+// errInterrupted is the cause of the context's end when somebody wants the demo to stop.
+var errInterrupted = errors.New("interrupted")
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	ctrl.SetLogger(logr.Discard())
+	ctx, cancel := context.WithCancelCause(context.Background())
+	go cancelOnInterrupt(cancel)
 	err := command().ExecuteContext(ctx)
-	interrupted := ctx.Err() != nil
-	stop()
 	switch {
-	case interrupted:
-		fmt.Fprintln(os.Stderr, "demo: interrupted; everything was stopped")
-		os.Exit(130)
+	case errors.Is(err, errInterrupted):
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(exitInterrupted)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
+	}
+}
+
+// cancelOnInterrupt cancels on a signal, and when the program that started the demo is gone: `go run` does
+// not pass SIGTERM on. A second signal ends the demo at once, without cleaning up. SIGPIPE is that of a
+// reader that has seen enough, such as head.
+func cancelOnInterrupt(cancel context.CancelCauseFunc) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	parent := os.Getppid()
+	ticker := time.NewTicker(500 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-signals:
+			signal.Reset(os.Interrupt, syscall.SIGTERM)
+			cancel(errInterrupted)
+			return
+		case <-ticker.C:
+			if os.Getppid() != parent {
+				cancel(errInterrupted)
+				return
+			}
+		}
 	}
 }
 
@@ -47,6 +74,22 @@ type options struct {
 	rotations     int
 }
 
+// minLifetime leaves a token some life when the next one comes: the operator makes no two exchanges within
+// schedule.MinInterval.
+const minLifetime = schedule.MinInterval + 5*time.Second
+
+// validate names the flag whose value makes no sense.
+func (o *options) validate() error {
+	if o.rotations < 1 {
+		return fmt.Errorf("--rotations is %d; it has to be at least 1", o.rotations)
+	}
+	if o.tokenLifetime < minLifetime {
+		return fmt.Errorf("--token-lifetime is %s; it has to be at least %s, because the operator leaves %s between two exchanges",
+			o.tokenLifetime, minLifetime, schedule.MinInterval)
+	}
+	return nil
+}
+
 func command() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
@@ -54,11 +97,13 @@ func command() *cobra.Command {
 		Short: "Run the main job end to end: two manifests, and a Confluence token that stays fresh",
 		Long: `demo builds what is missing (Kubernetes takes about 7 minutes, once), starts a control plane, a zone
 and the operator on loopback, applies config/samples, and reads Confluence pages with the token from the
-Secret while it is rotated. It stops everything it started, also on Ctrl-C.`,
+Secret while it is rotated. It stops everything it started, also on Ctrl-C.
+
+Exit codes: 0 all went well, 1 something failed (the logs are kept), 130 interrupted.`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.rotations < 1 || o.tokenLifetime < 20*time.Second {
-				return errors.New("--rotations has to be at least 1, --token-lifetime at least 20s")
+			if err := o.validate(); err != nil {
+				return err
 			}
 			return run(cmd.Context(), cmd.OutOrStdout(), o)
 		},
@@ -67,89 +112,4 @@ Secret while it is rotated. It stops everything it started, also on Ctrl-C.`,
 	cmd.Flags().DurationVar(&o.tokenLifetime, "token-lifetime", 30*time.Second, "how long the zone's tokens live")
 	cmd.Flags().IntVar(&o.rotations, "rotations", 2, "how many rotations to wait for")
 	return cmd
-}
-
-// demo is one run.
-type demo struct {
-	options
-	out   io.Writer
-	start time.Time
-	// dir holds logs and generated files, and goes when all went well.
-	dir     string
-	cluster *testenv.ControlPlane
-	zone    zone
-	// tokens are those the consumer saw.
-	tokens []string
-	// stops undo what was started, last first.
-	stops []func() error
-}
-
-func run(ctx context.Context, out io.Writer, o options) (err error) {
-	if err := build(ctx, out); err != nil {
-		return err
-	}
-	d := &demo{options: o, out: out, start: time.Now()}
-	if d.dir, err = os.MkdirTemp("", "keycard-demo-"); err != nil {
-		return fmt.Errorf("making a folder: %w", err)
-	}
-	defer func() { err = d.cleanUp(ctx, err) }()
-	for _, step := range []func(context.Context) error{d.startCluster, d.startZone, d.startOperator, d.applySamples, d.consume, d.searchLogs} {
-		if err := step(ctx); err != nil {
-			return err
-		}
-	}
-	if d.keep {
-		d.leaveRunning(ctx)
-	}
-	return nil
-}
-
-// cleanUp stops everything. After a failure it shows what there is to see, and keeps the logs.
-func (d *demo) cleanUp(ctx context.Context, err error) error {
-	failed := err != nil && ctx.Err() == nil
-	if failed {
-		d.explain(context.WithoutCancel(ctx))
-	}
-	d.say("stopping")
-	var errs []error
-	for _, stop := range slices.Backward(d.stops) {
-		errs = append(errs, stop())
-	}
-	if failed {
-		d.say("logs are in %s", d.dir)
-		return errors.Join(append(errs, err)...)
-	}
-	return errors.Join(append(errs, err, os.RemoveAll(d.dir))...)
-}
-
-// say prints a line with the seconds since the start.
-func (d *demo) say(format string, args ...any) {
-	fmt.Fprintf(d.out, "%6.1fs  %s\n", time.Since(d.start).Seconds(), fmt.Sprintf(format, args...))
-}
-
-// leaveRunning waits for Ctrl-C.
-func (d *demo) leaveRunning(ctx context.Context) {
-	kubeconfig, err := d.cluster.WriteKubeconfig("admin", d.cluster.Config)
-	if err != nil {
-		d.say("writing a kubeconfig: %v", err)
-		return
-	}
-	fmt.Fprintf(d.out, `
-Everything is left running until Ctrl-C. In another terminal:
-
-  export KUBECONFIG=%s
-  alias kubectl=%s
-
-  kubectl get keycardresources,confluencetokenbindings -A -o wide
-  kubectl -n reports describe confluencetokenbinding reports
-  kubectl -n reports get secret confluence-token -o jsonpath='{.data.token\.json}' | base64 -d
-
-Bob may be impersonated but has not consented: see what a binding for him says.
-
-  kubectl -n reports get ctb reports -o json | sed 's/"reports"/"bob"/;s/alice@/bob@/;s/confluence-token/bob-token/' \
-    | kubectl -n reports create -f - ; kubectl -n reports get ctb bob -o wide
-
-Zone: %s  management API: %s  Atlassian: %s  logs: %s
-`, kubeconfig, d.cluster.KubectlPath(), d.zone.issuer, d.zone.api, d.zone.atlassian, d.dir)
-	<-ctx.Done()
 }

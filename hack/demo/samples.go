@@ -11,23 +11,28 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/devzone/seed"
+	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
-// The credentials of devzone's default seed: public, and good for nothing else.
-var credentials = map[string][2]string{
-	"platform/keycard-service-account": {"operator", "dev-only-operator-secret"},
-	"platform/confluence-oauth-app":    {"atlassian-app", "dev-only-atlassian-secret"},
-	"reports/reports-keycard-app":      {"reports", "dev-only-reports-password"},
+// shortLifetime is the life below which the operator warns.
+const shortLifetime = 2 * schedule.MountPropagation
+
+// credential is what a Secret of the samples holds.
+type credential struct{ namespace, name, clientID, clientSecret string }
+
+// credentials are those of devzone's default seed: public, and good for nothing else.
+func credentials() []credential {
+	s := seed.Default()
+	account, app, application := s.ServiceAccounts[0], s.Atlassian.Apps[0], s.Applications[0].Credentials[0]
+	return []credential{
+		{"platform", "keycard-service-account", account.ClientID, account.ClientSecret},
+		{"platform", "confluence-oauth-app", app.ClientID, app.ClientSecret},
+		{"reports", "reports-keycard-app", application.Identifier, application.Password},
+	}
 }
 
-// overlay points the samples at this machine's zone, and lets the consumer read its one Secret.
+// overlay points the samples at this machine's zone. A team does the same for each of its environments.
 const overlay = `apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [../samples, consumer.yaml]
@@ -41,11 +46,12 @@ patches:
 secretGenerator:
 `
 
-const generated = `  - name: %s
-    namespace: %s
-    literals: [client_id=%s, client_secret=%s]
+const generated = `  - name: %q
+    namespace: %q
+    literals: [%q, %q]
 `
 
+// consumer may read the one Secret that a pod would mount.
 const consumer = `apiVersion: v1
 kind: ServiceAccount
 metadata: {name: consumer, namespace: reports}
@@ -63,65 +69,55 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: consumer}
 subjects: [{kind: ServiceAccount, name: consumer, namespace: reports}]
 `
 
-// applySamples applies config/samples as they are shipped, patched for this machine's zone, and shows the
-// conditions turn until both objects are Ready.
-func (d *demo) applySamples(ctx context.Context) error {
-	dir := filepath.Join(d.dir, "overlay")
+// writeOverlay writes a copy of config/samples, as they are shipped, and an overlay on it, whose folder it
+// gives.
+func (d *demo) writeOverlay() (string, error) {
 	if err := os.CopyFS(filepath.Join(d.dir, "samples"), os.DirFS("config/samples")); err != nil {
-		return fmt.Errorf("copying the samples: %w", err)
+		return "", fmt.Errorf("copying the samples: %w", err)
 	}
+	dir := filepath.Join(d.dir, "overlay")
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return fmt.Errorf("making a folder: %w", err)
+		return "", fmt.Errorf("making a folder: %w", err)
 	}
-	var text strings.Builder
-	fmt.Fprintf(&text, overlay, d.zone.id, d.zone.issuer, d.zone.api)
-	for key, pair := range credentials {
-		namespace, name := filepath.Split(key)
-		fmt.Fprintf(&text, generated, name, filepath.Clean(namespace), pair[0], pair[1])
+	text := new(strings.Builder)
+	fmt.Fprintf(text, overlay, d.zone.id, d.zone.issuer, d.zone.api)
+	for _, c := range credentials() {
+		fmt.Fprintf(text, generated, c.name, c.namespace, "client_id="+c.clientID, "client_secret="+c.clientSecret)
 	}
 	for name, content := range map[string]string{"kustomization.yaml": text.String(), "consumer.yaml": consumer} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			return fmt.Errorf("writing %s: %w", name, err)
+			return "", fmt.Errorf("writing %s: %w", name, err)
 		}
 	}
+	return dir, nil
+}
+
+// applySamples applies the samples and shows their conditions turn until both objects are Ready.
+func (d *demo) applySamples(ctx context.Context) error {
+	dir, err := d.writeOverlay()
+	if err != nil {
+		return err
+	}
+	shown, err := d.showProgress(ctx)
+	if err != nil {
+		return err
+	}
 	d.say("applying config/samples, with the zone's address and three Secrets: kubectl apply -k")
+	applied := time.Now()
 	if _, err := d.cluster.Kubectl(ctx, "apply", "-k", dir); err != nil {
 		return err
 	}
-	if err := d.showProgress(ctx); err != nil {
-		return err
-	}
-	out, err := d.cluster.Kubectl(ctx, "get", "keycardresources,confluencetokenbindings", "-A")
-	fmt.Fprintf(d.out, "\n$ kubectl get keycardresources,confluencetokenbindings -A\n%s\n", out)
-	return err
-}
-
-// showProgress prints conditions as they turn, until both objects are Ready.
-func (d *demo) showProgress(ctx context.Context) error {
-	scheme := runtime.NewScheme()
-	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
-	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	c, err := client.New(d.cluster.Config, client.Options{Scheme: scheme})
-	if err != nil {
-		return fmt.Errorf("making a client: %w", err)
-	}
-	seen := progress{}
-	err = until(ctx, time.Minute, func(ctx context.Context) (bool, error) {
-		var resource v1alpha1.KeycardResource
-		var binding v1alpha1.ConfluenceTokenBinding
-		if err := c.Get(ctx, client.ObjectKey{Namespace: "platform", Name: "confluence"}, &resource); err != nil {
-			return false, err
-		}
-		if err := c.Get(ctx, client.ObjectKey{Namespace: "reports", Name: "reports"}, &binding); err != nil {
-			return false, err
-		}
-		seen.show(d, "KeycardResource platform/confluence", resource.Status.Conditions)
-		seen.show(d, "ConfluenceTokenBinding reports/reports", binding.Status.Conditions)
-		return meta.IsStatusConditionTrue(resource.Status.Conditions, v1alpha1.ConditionReady) &&
-			meta.IsStatusConditionTrue(binding.Status.Conditions, v1alpha1.ConditionReady), nil
-	})
-	if err != nil {
+	if err := until(ctx, time.Minute, func(context.Context) (bool, error) {
+		return shown.ready("KeycardResource platform/confluence", "ConfluenceTokenBinding reports/reports"), nil
+	}); err != nil {
 		return fmt.Errorf("waiting for the samples to be Ready: %w", err)
 	}
-	return nil
+	d.readyAfter = time.Since(applied)
+	const kinds = "keycardresources,confluencetokenbindings"
+	out, err := d.cluster.Kubectl(ctx, "get", kinds, "-A")
+	d.print("\n$ kubectl get %s -A\n%s\n", kinds, out)
+	if d.tokenLifetime < shortLifetime {
+		d.say("LifetimeTooShort is right here: the kubelet needs up to two minutes to update a mounted file, so pods want longer lives")
+	}
+	return err
 }

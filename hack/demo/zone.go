@@ -4,11 +4,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"io"
-	"strings"
+	"fmt"
+	"os"
+	"regexp"
 	"time"
 )
 
@@ -17,59 +16,40 @@ type zone struct{ id, issuer, api, atlassian string }
 
 // startZone starts devzone on ports that the system chooses, and reads them from what it prints.
 func (d *demo) startZone(ctx context.Context) error {
+	const systemPort = "127.0.0.1:0"
 	d.say("starting devzone, whose tokens live %s", d.tokenLifetime)
-	r, w := io.Pipe()
-	const port = "127.0.0.1:0"
-	err := d.startProgram("devzone", w, "serve", "--zone-address", port, "--api-address", port, "--atlassian-address", port,
-		"--token-lifetime", d.tokenLifetime.String())
+	err := d.startProgram("devzone", "serve", "--verbose", "--upstream-tokens", "refresh", "--token-lifetime", d.tokenLifetime.String(),
+		"--zone-address", systemPort, "--api-address", systemPort, "--atlassian-address", systemPort)
 	if err != nil {
 		return err
 	}
-	found := make(chan zone, 1)
-	go func() {
-		var z zone
-		for lines := bufio.NewScanner(r); lines.Scan(); {
-			if z.read(lines.Text()); z.complete() {
-				found <- z
-				break
-			}
+	err = until(ctx, 20*time.Second, func(context.Context) (found bool, err error) {
+		printed, err := os.ReadFile(d.logPath("devzone"))
+		if err != nil {
+			return false, fmt.Errorf("reading what devzone prints: %w", err)
 		}
-		_, _ = io.Copy(io.Discard, r)
-	}()
-	select {
-	case d.zone = <-found:
-		d.say("zone %s at %s", d.zone.id, d.zone.issuer)
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(30 * time.Second):
-		return errors.New("devzone did not say where it listens")
+		d.zone, found = readZone(string(printed))
+		return found, nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for devzone to say where it listens: %w", err)
 	}
+	d.say("zone %s at %s", d.zone.id, d.zone.issuer)
+	return nil
 }
 
-// read takes what one line says: a name, a URL, and key=value pairs.
-func (z *zone) read(line string) {
-	fields := strings.Fields(line)
-	if len(fields) < 2 {
-		return
-	}
-	switch fields[0] {
-	case "api":
-		z.api = fields[1]
-	case "atlassian":
-		z.atlassian = fields[1]
-	case "zone":
-		for _, f := range fields[2:] {
-			if id, ok := strings.CutPrefix(f, "zone_id="); ok {
-				z.id = id
-			}
-			if issuer, ok := strings.CutPrefix(f, "issuer="); ok {
-				z.issuer = issuer
-			}
-		}
-	}
-}
+// The lines that devzone prints once it listens. Half a line does not match.
+var (
+	zoneLine      = regexp.MustCompile(`(?m)^zone +\S+ +zone_id=(\S+) issuer=(\S+)\n`)
+	apiLine       = regexp.MustCompile(`(?m)^api +(\S+)\n`)
+	atlassianLine = regexp.MustCompile(`(?m)^atlassian +(\S+)\n`)
+)
 
-func (z *zone) complete() bool {
-	return z.id != "" && z.issuer != "" && z.api != "" && z.atlassian != ""
+// readZone reads them; not before all are there.
+func readZone(printed string) (zone, bool) {
+	z, api, atlassian := zoneLine.FindStringSubmatch(printed), apiLine.FindStringSubmatch(printed), atlassianLine.FindStringSubmatch(printed)
+	if z == nil || api == nil || atlassian == nil {
+		return zone{}, false
+	}
+	return zone{id: z[1], issuer: z[2], api: api[1], atlassian: atlassian[1]}, true
 }

@@ -1,0 +1,49 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+)
+
+// nextSteps is what to try while the demo is kept.
+const nextSteps = `Everything is left running until Ctrl-C. In another terminal:
+
+  export KUBECONFIG=%s
+  alias kubectl=%s
+
+  kubectl get keycardresources,confluencetokenbindings -A -o wide
+  kubectl -n reports describe confluencetokenbinding reports
+  kubectl -n reports get secret confluence-token -o jsonpath='{.data.token\.json}' | base64 -d
+
+Remove the Secret: it is written again, with a new token. Add a format: the same token gets another file.
+
+  kubectl -n reports delete secret confluence-token
+  kubectl -n reports patch ctb reports --type=merge -p '{"spec":{"secret":{"formats":["Header","Env","Curl"]}}}'
+
+Bob may be impersonated but has not consented, carol may not be impersonated. Bindings for them say so:
+ConsentRequired and AccessDenied.
+
+  kubectl apply -f hack/demo/people.yaml
+  kubectl -n reports get ctb -o wide
+
+Zone %s, management API %s, Atlassian %s,
+metrics %s, logs %s
+
+`
+
+// leaveRunning waits for Ctrl-C, which is how this ends well.
+func (d *demo) leaveRunning(ctx context.Context) error {
+	kubeconfig, err := d.cluster.WriteKubeconfig("admin", d.cluster.Config)
+	if err != nil {
+		return err
+	}
+	d.print(nextSteps, kubeconfig, d.cluster.KubectlPath(), d.zone.issuer, d.zone.api, d.zone.atlassian, d.metricsURL, d.dir)
+	<-ctx.Done()
+	if cause := context.Cause(ctx); !errors.Is(cause, errInterrupted) {
+		return cause
+	}
+	return nil
+}
