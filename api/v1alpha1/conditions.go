@@ -63,6 +63,8 @@ const (
 	ReasonClientRejected = "ClientRejected"
 	// ReasonRequestRejected: the zone refused the request as it is. The message has the zone's words.
 	ReasonRequestRejected = "RequestRejected"
+	// ReasonClusterError: the Kubernetes API refused or failed a read that the operator needs. Retried with backoff.
+	ReasonClusterError = "ClusterError"
 	// ReasonEndpointNotAllowed: a URL of the spec is one that the operator's flags do not allow.
 	ReasonEndpointNotAllowed = "EndpointNotAllowed"
 )

@@ -71,7 +71,7 @@ type KeycardResourceSpec struct {
 
 	// adoptionPolicy says what to do when the resource's identifier is already taken in the zone by an
 	// object this operator did not create. Refuse leaves it alone and reports IdentifierInUse; Adopt takes
-	// it over. Absent means Refuse. The shared OAuth provider is used as it is in either case.
+	// it over: from then on it is treated as if the operator had created it, deletion included. Absent means Refuse. The shared OAuth provider is used as it is in either case.
 	// +optional
 	AdoptionPolicy AdoptionPolicy `json:"adoptionPolicy,omitempty"`
 
@@ -80,8 +80,8 @@ type KeycardResourceSpec struct {
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// suspend stops the operator from touching the zone for this object while true. Tokens that are out
-	// keep being refreshed.
+	// suspend stops the operator from touching the zone for this object while true, deletion included: a
+	// suspended object that is deleted leaves its objects in the zone. Tokens that are out keep being refreshed.
 	// +optional
 	Suspend *bool `json:"suspend,omitempty"` //nolint:kubeapilinter // the name and type that Flux, Jobs and CronJobs use
 }

@@ -63,6 +63,9 @@ const (
 	// ExchangeHashAnnotation fingerprints everything a token depends on: zone, resource, application,
 	// subject, scopes and site. A difference means that the token is for another spec.
 	ExchangeHashAnnotation = "keycard.cloud/exchange-hash"
+	// SpecHashAnnotation fingerprints what of it stands in the binding's own spec. It tells whether the token
+	// is for this spec while the KeycardResource can't be asked.
+	SpecHashAnnotation = "keycard.cloud/spec-hash"
 	// LayoutHashAnnotation fingerprints how the token is laid out in the Secret: formats, labels,
 	// annotations. A difference means that the Secret is rendered again, from the same token.
 	LayoutHashAnnotation = "keycard.cloud/layout-hash"

@@ -20,6 +20,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/catalog"
@@ -74,10 +75,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 	}
 	at, err := r.run(ctx, s)
-	var problem *outcome.Problem
-	if err != nil && !errors.As(err, &problem) {
-		return ctrl.Result{}, err
+	if err != nil && ctx.Err() != nil {
+		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
+	problem := problemOf(ctx, err)
 	s.report(at, problem)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, err
@@ -108,6 +109,16 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 		}
 	}
 	return "", nil
+}
+
+// problemOf gives the problem that an error is, or makes one of a failure of the cluster.
+func problemOf(ctx context.Context, err error) *outcome.Problem {
+	var problem *outcome.Problem
+	if err != nil && !errors.As(err, &problem) {
+		log.FromContext(ctx).Error(err, "the cluster failed")
+		problem = outcome.FromCluster(err)
+	}
+	return problem
 }
 
 // checkEvery is how often a registered resource is compared with the zone, where people can change it.

@@ -16,21 +16,30 @@ import (
 
 // plan looks the catalog entry up and settles on the scopes. It needs neither Secrets nor the zone.
 func (r *Reconciler) plan(_ context.Context, s *scope) error {
-	spec := s.resource.Spec
-	entry, ok := r.Catalog[spec.CatalogEntry]
-	if !ok {
-		return outcome.Block(v1alpha1.ReasonUnknownCatalogEntry,
-			"the catalog has no entry %q; it has %s", spec.CatalogEntry, strings.Join(r.Catalog.Names(), ", "))
+	if err := r.findEntry(s); err != nil {
+		return err
 	}
+	spec := s.resource.Spec
 	var add, set []string
 	if spec.Scopes != nil {
 		add, set = toStrings(spec.Scopes.Add), toStrings(spec.Scopes.Set)
 	}
-	scopes, err := entry.Offer(add, set)
+	scopes, err := s.entry.Offer(add, set)
 	if err != nil {
 		return outcome.Block(v1alpha1.ReasonUnknownScope, "%v", err)
 	}
-	s.entry, s.scopes = entry, scopes
+	s.scopes = scopes
+	return nil
+}
+
+func (r *Reconciler) findEntry(s *scope) error {
+	name := s.resource.Spec.CatalogEntry
+	entry, ok := r.Catalog[name]
+	if !ok {
+		return outcome.Block(v1alpha1.ReasonUnknownCatalogEntry,
+			"the catalog has no entry %q; it has %s", name, strings.Join(r.Catalog.Names(), ", "))
+	}
+	s.entry = entry
 	return nil
 }
 

@@ -5,7 +5,6 @@ package keycardresource
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,6 +24,9 @@ import (
 const (
 	giveUpLasting = 30 * time.Second
 	giveUpPassing = 5 * time.Minute
+	// leastAttempts is how often it is tried at least, and leastWait how long between.
+	leastAttempts = 3
+	leastWait     = 5 * time.Second
 )
 
 // ensureFinalizer puts the finalizer on before anything is written to the zone, and takes it off when
@@ -56,29 +58,28 @@ func (r *Reconciler) patchFinalizer(ctx context.Context, s *scope, wanted bool) 
 	return nil
 }
 
-// finalize removes from the zone what the operator created there, then lets the object go.
+// finalize removes from the zone what the operator created there, as far as the spec still wants that, and
+// lets the object go.
 func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(s.before, v1alpha1.Finalizer) {
 		return ctrl.Result{}, nil
 	}
-	err := r.removeObjects(ctx, s)
-	var problem *outcome.Problem
 	switch {
-	case err == nil:
-		log.FromContext(ctx).Info("removed the objects in the zone")
-	case !errors.As(err, &problem):
-		return ctrl.Result{}, err
-	case !s.givesUp(problem):
-		s.deleting(problem)
-		if err := r.patchStatus(ctx, s); err != nil {
-			return ctrl.Result{}, err
-		}
-		wait := problem.Retry(r.failures.count(s.key()), 0, string(s.before.UID))
-		return ctrl.Result{RequeueAfter: min(max(wait, time.Second), giveUpLasting)}, nil
+	case s.resource.Spec.DeletionPolicy != v1alpha1.DeletionDelete: // changed a moment ago
+	case s.suspended():
+		r.orphan(s, "spec.suspend is true")
 	default:
-		r.Recorder.Eventf(s.before, nil, corev1.EventTypeWarning, v1alpha1.EventOrphaned, "Delete",
-			"provider %q and resource %q stay in zone %s, because they could not be removed: %s",
-			s.before.Status.ProviderID, s.before.Status.ResourceID, s.zoneID(), problem.Message)
+		problem := problemOf(ctx, r.removeObjects(ctx, s))
+		if problem == nil {
+			log.FromContext(ctx).Info("removed the objects in the zone")
+			break
+		}
+		if attempts := r.failures.count(s.key()); !s.givesUp(problem, attempts) {
+			s.deleting(problem)
+			wait := min(max(problem.Retry(attempts, 0, string(s.before.UID)), leastWait), giveUpLasting)
+			return ctrl.Result{RequeueAfter: wait}, r.patchStatus(ctx, s)
+		}
+		r.orphan(s, problem.Reason)
 	}
 	if err := r.patchFinalizer(ctx, s, false); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -86,19 +87,26 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 	return ctrl.Result{}, nil
 }
 
-// givesUp tells whether the deletion has waited long enough.
-func (s *scope) givesUp(problem *outcome.Problem) bool {
+// orphan says which objects stay in the zone.
+func (r *Reconciler) orphan(s *scope, why string) {
+	r.Recorder.Eventf(s.before, nil, corev1.EventTypeWarning, v1alpha1.EventOrphaned, "Delete",
+		"provider %q and resource %q stay in zone %s: %s", s.before.Status.ProviderID, s.before.Status.ResourceID, s.zoneID(), why)
+}
+
+// givesUp tells whether the deletion has waited long enough, and was tried often enough by this process: an
+// operator that was down meanwhile has not tried.
+func (s *scope) givesUp(problem *outcome.Problem, attempts int) bool {
 	wait := giveUpLasting
 	if problem.Passes() {
 		wait = giveUpPassing
 	}
-	return s.now.Sub(s.before.DeletionTimestamp.Time) >= wait
+	return attempts >= leastAttempts && s.now.Sub(s.before.DeletionTimestamp.Time) >= wait
 }
 
 // removeObjects deletes the resource and then the provider, as far as they are ours. The provider stays
 // while another resource of the upstream uses it.
 func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
-	if err := r.plan(ctx, s); err != nil {
+	if err := r.findEntry(s); err != nil {
 		return err
 	}
 	if err := r.enterZone(ctx, s); err != nil {

@@ -7,10 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
-	"github.com/keycardai/keycard-operator/internal/tokenfile"
+	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
 // attempt is what is remembered of an exchange that did not end in the Secret. It is in memory only: a
@@ -23,8 +25,11 @@ type attempt struct {
 	notBefore time.Time
 	// problem is shown until then.
 	problem *outcome.Problem
-	// minted is a token that was issued and could not be written. It is written, not exchanged for again.
-	minted *tokenfile.Token
+	at      step
+	// exchanged is a token that was issued and whose site is not known yet; minted is one that could not be
+	// written. The next attempt goes on with them, and does not exchange again.
+	exchanged *keycard.Token
+	minted    *minted
 }
 
 // pausedBy is what to show during the pause: the problem, or nothing when the zone had nothing newer.
@@ -39,6 +44,43 @@ func (a attempt) pausedBy() error {
 type attempts struct {
 	mu sync.Mutex
 	m  map[types.NamespacedName]attempt
+	// issues bound how often tokens are issued for one binding, whatever the reason.
+	issues map[types.NamespacedName]*rate.Limiter
+}
+
+// issueBurst is how many tokens may be issued for one binding in quick succession: somebody edits the spec,
+// or repairs after tampering. Beyond it there is one each schedule.MinInterval: another program that keeps
+// changing the Secret must not turn into a stream of exchanges.
+const issueBurst = 4
+
+// mayIssue tells whether another token may be issued now.
+func (a *attempts) mayIssue(key types.NamespacedName, now time.Time) bool {
+	return a.limiter(key).TokensAt(now) >= 1
+}
+
+// issued counts a token that was issued.
+func (a *attempts) issued(key types.NamespacedName, now time.Time) {
+	a.limiter(key).AllowN(now, 1)
+}
+
+func (a *attempts) limiter(key types.NamespacedName) *rate.Limiter {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.issues == nil {
+		a.issues = map[types.NamespacedName]*rate.Limiter{}
+	}
+	if a.issues[key] == nil {
+		a.issues[key] = rate.NewLimiter(rate.Every(schedule.MinInterval), issueBurst)
+	}
+	return a.issues[key]
+}
+
+// drop forgets everything of a binding that is gone.
+func (a *attempts) drop(key types.NamespacedName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.m, key)
+	delete(a.issues, key)
 }
 
 // last gives what is remembered, if it was made with the same inputs.

@@ -70,7 +70,7 @@ type Reconciler struct {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var cached v1alpha1.ConfluenceTokenBinding
 	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
-		r.attempts.forget(req.NamespacedName)
+		r.attempts.drop(req.NamespacedName)
 		r.bindings.Forget(req.NamespacedName)
 		r.secrets.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -88,10 +88,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 	}
 	at, err := r.run(ctx, s)
-	problem, err := r.remember(ctx, s, at, err)
-	if err != nil {
-		return ctrl.Result{}, err
+	if err != nil && ctx.Err() != nil {
+		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
+	at, problem := r.remember(ctx, s, at, err)
 	s.report(at, problem)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, err
@@ -123,33 +123,37 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 }
 
 // remember keeps a failed attempt for the next reconcile, so that no unrelated event cuts the backoff
-// short. It passes on errors that are not problems: those of the cluster, which controller-runtime retries.
-func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error) (*outcome.Problem, error) {
+// short, and gives what to show: the problem, and the step it belongs to.
+func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error) (step, *outcome.Problem) {
 	var p *outcome.Problem
-	switch {
-	case err != nil && !errors.As(err, &p):
-		return nil, err
-	case s.pausing:
-		return p, nil
-	case p == nil:
-		s.attempt = attempt{}
-		r.attempts.forget(s.key())
-		return nil, nil
+	if err != nil && !errors.As(err, &p) {
+		log.FromContext(ctx).Error(err, "the cluster failed")
+		p = outcome.FromCluster(err)
 	}
-	next := attempt{failures: s.attempt.failures + 1, problem: p}
-	wait := p.Retry(next.failures, s.remaining(), s.uid())
+	if s.pausing {
+		if s.attempt.problem != nil && p == s.attempt.problem {
+			at = s.attempt.at
+		}
+		return at, p
+	}
+	var wait time.Duration
+	failures := s.attempt.failures + 1
+	if p != nil {
+		wait = p.Retry(failures, s.remaining(), s.uid())
+	}
 	if wait == 0 {
 		s.attempt = attempt{}
 		r.attempts.forget(s.key())
-		return p, nil
+		return at, p
 	}
-	next.notBefore = s.now.Add(wait)
-	log.FromContext(ctx).Info("the attempt failed", "reason", p.Reason, "message", p.Message, "failures", next.failures, "retryAfter", wait)
-	if at == stepSecret && p.Kind == outcome.Transient {
-		next.minted = s.minted
+	// The pause counts from now: what failed by a timeout has waited already, but not in the zone's favour.
+	next := attempt{failures: failures, problem: p, at: at, notBefore: r.Clock.Now().Add(wait)}
+	if p.Kind == outcome.Transient || p.Kind == outcome.Throttled {
+		next.minted, next.exchanged = s.minted, s.exchanged
 	}
+	log.FromContext(ctx).Info("the attempt failed", "reason", p.Reason, "message", p.Message, "failures", failures, "retryAfter", wait)
 	r.pause(s, next)
-	return p, nil
+	return at, p
 }
 
 // pause makes the next attempt wait.

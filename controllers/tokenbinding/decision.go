@@ -38,10 +38,10 @@ type facts struct {
 
 // held is what the Secret's metadata says of the token in it.
 type held struct {
-	life                     schedule.Life
-	exchangeHash, layoutHash string
-	scopes                   []string
-	siteURL, cloudID         string
+	life                               schedule.Life
+	exchangeHash, specHash, layoutHash string
+	scopes                             []string
+	siteURL, cloudID                   string
 	// subjectVersion is the version of the Secret whose token was exchanged; empty for other subjects.
 	subjectVersion string
 	// lifetimeNote is what was odd about the lifetime that the zone announced.

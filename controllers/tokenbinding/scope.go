@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
@@ -26,6 +27,12 @@ const (
 	stepSecret   step = v1alpha1.ConditionSecretSynced
 )
 
+// minted is a token that is to be written, and what was odd about the lifetime that the zone announced.
+type minted struct {
+	tokenfile.Token
+	lifetimeNote string
+}
+
 // scope is what one reconcile knows of one binding.
 type scope struct {
 	// binding is a copy whose status the steps fill; before is the object as the server has it, and found
@@ -34,9 +41,11 @@ type scope struct {
 	found           v1alpha1.ConfluenceTokenBindingStatus
 	now             time.Time
 
-	// secret is the metadata of the output Secret; nil when there is none. held is the token in it.
+	// secret is the metadata of the output Secret; nil when there is none. held is the token in it, and
+	// intact whether nobody else changed it.
 	secret *metav1.PartialObjectMetadata
 	held   *held
+	intact bool
 
 	// issuer and resource say what to exchange for, and scopes with which scopes. They are set once the
 	// KeycardResource was found usable.
@@ -44,15 +53,15 @@ type scope struct {
 	scopes           []string
 
 	formats []tokenfile.Format
-	// wantExchange and wantLayout are the hashes of what the spec wants; wantExchange is empty while the
-	// KeycardResource is not usable.
-	wantExchange, wantLayout string
+	// wantExchange, wantSpec and wantLayout are the hashes of what is wanted; wantExchange is empty while
+	// the KeycardResource is not usable.
+	wantExchange, wantSpec, wantLayout string
 	// subjectVersion is the version of the Secret with the subject's token; empty when there is none.
 	subjectVersion string
-	// minted is a token that was exchanged for and is to be written, and lifetimeNote what was odd about
-	// the lifetime that the zone announced for it.
-	minted       *tokenfile.Token
-	lifetimeNote string
+	// exchanged is what the zone issued in this reconcile or an earlier one; minted is the token that is to
+	// be written.
+	exchanged *keycard.Token
+	minted    *minted
 	// attempt is what is remembered of the last failure with the same inputs; pausing is true until the
 	// next one is due.
 	attempt attempt
@@ -66,7 +75,7 @@ func newScope(b *v1alpha1.ConfluenceTokenBinding, now time.Time) *scope {
 	for _, f := range b.Spec.Secret.Formats {
 		s.formats = append(s.formats, tokenfile.Format(f))
 	}
-	s.wantLayout = s.layoutHash()
+	s.wantLayout, s.wantSpec = s.layoutHash(), s.specHash()
 	return s
 }
 
@@ -74,24 +83,30 @@ func (s *scope) key() client.ObjectKey { return client.ObjectKeyFromObject(s.bin
 
 func (s *scope) uid() string { return string(s.binding.UID) }
 
-// usable tells whether the Secret holds a token for this spec that has not expired. While the
-// KeycardResource is not usable, what the token was issued for is not disputed.
+// usable tells whether the Secret holds, as the operator wrote it, a token for this spec that has not
+// expired. While the KeycardResource can't be used, only what stands in the binding is compared.
 func (s *scope) usable() bool {
-	return s.held != nil && !s.held.life.Expired(s.now) &&
-		(s.wantExchange == "" || s.held.exchangeHash == s.wantExchange)
+	if s.held == nil || !s.intact || s.held.life.Expired(s.now) {
+		return false
+	}
+	if s.wantExchange == "" {
+		return s.held.specHash == s.wantSpec
+	}
+	return s.held.exchangeHash == s.wantExchange
 }
 
-// isIntact tells whether nobody else changed the Secret. Which keys were written for another layout is
-// not known, but some are always there.
-func (s *scope) isIntact() bool {
+// hold takes note of the output Secret. Which keys were written for another layout is not known, but some
+// are always there.
+func (s *scope) hold(m *metav1.PartialObjectMetadata) {
+	s.secret, s.held, s.intact = m, heldIn(m), false
 	if s.held == nil {
-		return false
+		return
 	}
 	formats := s.formats
 	if s.held.layoutHash != s.wantLayout {
 		formats = nil
 	}
-	return intact(s.secret, formats)
+	s.intact = intact(m, formats)
 }
 
 // layoutVersion changes when the operator lays tokens out differently for the same spec.
@@ -103,10 +118,16 @@ func (s *scope) layoutHash() string {
 	return hash(layoutVersion, formats, spec.Labels, spec.Annotations)
 }
 
-// exchangeHash covers all that a token depends on. Labels, annotations and the layout are not among it.
-func (s *scope) exchangeHash() string {
+// specHash covers what a token depends on of the binding's own spec. Labels, annotations and the layout are
+// not among it.
+func (s *scope) specHash() string {
 	spec := s.binding.Spec
-	return hash(s.issuer, s.resource, spec.Application, spec.Subject, s.scopes, spec.Site)
+	return hash(spec.ResourceRef, spec.Application, spec.Subject, spec.Scopes, spec.Site)
+}
+
+// exchangeHash covers all that a token depends on.
+func (s *scope) exchangeHash() string {
+	return hash(s.wantSpec, s.issuer, s.resource, s.scopes)
 }
 
 // hash fingerprints values by their JSON, which is the same for the same values: fields have an order,

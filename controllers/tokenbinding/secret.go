@@ -58,7 +58,7 @@ func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
 		return outcome.Block(v1alpha1.ReasonSecretConflict, "Secret %s exists and %s; it is left alone: remove it, or bind to another name",
 			m.Name, ownerOf(m))
 	}
-	s.secret, s.held = m, heldIn(m)
+	s.hold(m)
 	return nil
 }
 
@@ -83,6 +83,7 @@ func heldIn(m *metav1.PartialObjectMetadata) *held {
 	return &held{
 		life:           schedule.Life{IssuedAt: issued, ExpiresAt: expires},
 		exchangeHash:   a[v1alpha1.ExchangeHashAnnotation],
+		specHash:       a[v1alpha1.SpecHashAnnotation],
 		layoutHash:     a[v1alpha1.LayoutHashAnnotation],
 		subjectVersion: a[v1alpha1.SubjectVersionAnnotation],
 		scopes:         strings.Fields(a[v1alpha1.ScopesAnnotation]),
@@ -94,7 +95,9 @@ func heldIn(m *metav1.PartialObjectMetadata) *held {
 
 // bookkeeping lists the annotations that hold the schedule's memory.
 var bookkeeping = []string{
-	v1alpha1.IssuedAtAnnotation, v1alpha1.ExpiresAtAnnotation, v1alpha1.ExchangeHashAnnotation, v1alpha1.LayoutHashAnnotation,
+	v1alpha1.IssuedAtAnnotation, v1alpha1.ExpiresAtAnnotation,
+	v1alpha1.ExchangeHashAnnotation, v1alpha1.SpecHashAnnotation, v1alpha1.LayoutHashAnnotation,
+	v1alpha1.ScopesAnnotation, v1alpha1.SiteURLAnnotation, v1alpha1.CloudIDAnnotation,
 }
 
 // intact tells whether the Secret's data and bookkeeping are still as the operator wrote them. Whoever
@@ -128,10 +131,14 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 	if s.minted != nil {
 		return r.writeSecret(ctx, s, *s.minted)
 	}
-	if act, _ := s.decide(); act == relayout {
-		return r.relayout(ctx, s)
+	// The layout follows even while the next token is waited for.
+	if !s.usable() || s.held.layoutHash == s.wantLayout {
+		return nil
 	}
-	return nil
+	if s.pausing && s.attempt.at == stepSecret {
+		return s.attempt.pausedBy()
+	}
+	return r.relayout(ctx, s)
 }
 
 // relayout writes the token that is in the Secret into it again, in the layout that is wanted now.
@@ -145,13 +152,18 @@ func (r *Reconciler) relayout(ctx context.Context, s *scope) error {
 		// The next reconcile sees the change in the metadata and exchanges.
 		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "Secret %s does not hold a token that can be laid out again: %v", live.Name, err)
 	}
-	return r.writeSecret(ctx, s, token)
+	if live.ResourceVersion != s.secret.ResourceVersion {
+		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else", live.Name)
+	}
+	return r.writeSecret(ctx, s, minted{Token: token, lifetimeNote: s.held.lifetimeNote})
 }
 
 // writeSecret applies the whole Secret in one request, so that all files change together. The request
 // goes by the metadata endpoint: the answer has no values, and its managedFields say what is ours.
-func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token tokenfile.Token) error {
-	data, err := tokenfile.Render(token, s.formats)
+func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token minted) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	data, err := tokenfile.Render(token.Token, s.formats)
 	if err != nil {
 		return outcome.NeedsPerson(v1alpha1.ReasonTokenUnusable, "the zone issued a token that no client can send: %v", err)
 	}
@@ -167,21 +179,19 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token tokenfile.
 		// An apply merges into a Secret that somebody made during the exchange; look again.
 		return cmp.Or(err, error(outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s was made a moment ago", s.binding.Spec.Secret.Name)))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
 	m := secretMeta(s.binding.Namespace, s.binding.Spec.Secret.Name)
 	if err := r.Client.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, body), options...); err != nil {
 		return writeProblem(m.Name, err)
 	}
 	r.secrets.Wrote(s.key(), m)
-	s.secret, s.held = m, heldIn(m)
+	s.hold(m)
 	log.FromContext(ctx).Info("wrote the token", "secret", m.Name, "expiresAt", token.ExpiresAt)
 	return nil
 }
 
 // secretApply is what the operator wants to own of the Secret. For a Secret that is there already, the
 // uid makes the server refuse the write when it was replaced by another of the same name meanwhile.
-func (s *scope) secretApply(token tokenfile.Token, data map[string][]byte) *corev1ac.SecretApplyConfiguration {
+func (s *scope) secretApply(token minted, data map[string][]byte) *corev1ac.SecretApplyConfiguration {
 	b, spec := s.binding, s.binding.Spec.Secret
 	labels := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
 	for k, v := range spec.Labels {
@@ -191,13 +201,14 @@ func (s *scope) secretApply(token tokenfile.Token, data map[string][]byte) *core
 		v1alpha1.IssuedAtAnnotation:     token.IssuedAt.UTC().Format(time.RFC3339),
 		v1alpha1.ExpiresAtAnnotation:    token.ExpiresAt.UTC().Format(time.RFC3339),
 		v1alpha1.ExchangeHashAnnotation: s.wantExchange,
+		v1alpha1.SpecHashAnnotation:     s.wantSpec,
 		v1alpha1.LayoutHashAnnotation:   s.wantLayout,
 		v1alpha1.ScopesAnnotation:       strings.Join(token.Scopes, " "),
 		v1alpha1.SiteURLAnnotation:      token.SiteURL,
 		v1alpha1.CloudIDAnnotation:      token.CloudID,
 	}
-	if s.lifetimeNote != "" {
-		annotations[v1alpha1.LifetimeNoteAnnotation] = s.lifetimeNote
+	if token.lifetimeNote != "" {
+		annotations[v1alpha1.LifetimeNoteAnnotation] = token.lifetimeNote
 	}
 	if s.subjectVersion != "" {
 		annotations[v1alpha1.SubjectVersionAnnotation] = s.subjectVersion
@@ -219,15 +230,15 @@ func (s *scope) secretApply(token tokenfile.Token, data map[string][]byte) *core
 	return secret
 }
 
-// writeProblem says what a refused write of the Secret means. The server's words name fields and
-// managers, never values.
+// writeProblem says what a refused write of the Secret means, in words of its own: an admission webhook may
+// quote values in its.
 func writeProblem(name string, err error) error {
 	switch {
-	case apierrors.IsConflict(err), apierrors.IsInvalid(err):
+	case apierrors.IsConflict(err):
 		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else: %s", name, apierrors.ReasonForError(err))
 	case apierrors.IsForbidden(err):
 		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed,
-			"the cluster refused the write of Secret %s: %v; check quotas and the operator's permissions in this namespace", name, err)
+			"the cluster refused the write of Secret %s; check quotas, admission policies, the operator's permissions, and whether the namespace is being deleted", name)
 	}
 	return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "writing Secret %s: %s", name, apierrors.ReasonForError(err))
 }

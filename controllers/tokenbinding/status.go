@@ -38,6 +38,9 @@ func (s *scope) report(at step, problem *outcome.Problem) {
 	s.reportReady(c, problem)
 }
 
+// The bounds of status.scopes.
+const maxScope, maxScopes = 128, 100
+
 func (s *scope) reportFacts() {
 	st := &s.binding.Status
 	st.ObservedGeneration = s.binding.Generation
@@ -51,7 +54,9 @@ func (s *scope) reportFacts() {
 		st.RefreshAt = &metav1.Time{Time: schedule.RefreshAt(s.held.life, s.uid())}
 	}
 	for _, scope := range s.held.scopes {
-		st.Scopes = append(st.Scopes, v1alpha1.Scope(scope))
+		if len(scope) <= maxScope && len(st.Scopes) < maxScopes { // what the schema admits
+			st.Scopes = append(st.Scopes, v1alpha1.Scope(scope))
+		}
 	}
 	if s.held.cloudID != "" {
 		st.Site = &v1alpha1.SiteStatus{URL: s.held.siteURL, CloudID: s.held.cloudID}

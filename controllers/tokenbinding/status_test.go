@@ -21,7 +21,7 @@ import (
 func holding(now time.Time, hash string) *scope {
 	s := newScope(&v1alpha1.ConfluenceTokenBinding{}, now)
 	s.wantExchange = "e"
-	s.held = &held{life: schedule.NewLife(noon, time.Hour), exchangeHash: hash}
+	s.held, s.intact = &held{life: schedule.NewLife(noon, time.Hour), exchangeHash: hash, specHash: s.wantSpec}, true
 	return s
 }
 
@@ -31,6 +31,9 @@ func TestStateMatrix(t *testing.T) {
 	person := outcome.NeedsPerson(v1alpha1.ReasonConsentRequired, "consent")
 	empty := func() *scope { return newScope(&v1alpha1.ConfluenceTokenBinding{}, noon) }
 	suspended := func(s *scope) *scope { s.binding.Spec.Suspend = new(true); return s }
+	noInstall := func(now time.Time) *scope { s := holding(now, "e"); s.wantExchange = ""; return s }
+	otherSpec := func(now time.Time) *scope { s := noInstall(now); s.held.specHash = "old"; return s }
+	tampered := func(now time.Time) *scope { s := holding(now, "e"); s.intact = false; return s }
 	early, late, after := noon.Add(45*time.Minute), noon.Add(59*time.Minute), noon.Add(61*time.Minute)
 	tests := map[string]struct {
 		scope   *scope
@@ -49,6 +52,9 @@ func TestStateMatrix(t *testing.T) {
 		"expired, the zone has no newer":  {holding(after, "e"), "", nil, "False TokenExpired", "False TokenExpired", "Reconciling"},
 		"never issued":                    {empty(), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
 		"never issued, needs a person":    {empty(), stepToken, person, "False ConsentRequired", "False ConsentRequired", "Stalled"},
+		"for another spec, no install":    {otherSpec(early), stepResource, outcome.Wait(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
+		"same spec, no install":           {noInstall(early), stepResource, outcome.Wait(v1alpha1.ReasonResourceNotFound, "none"), "True Ready", "True RefreshFailing", ""},
+		"somebody changed the Secret":     {tampered(early), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
 		"for another spec":                {holding(early, "old"), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
 		"no install":                      {empty(), stepResource, outcome.Wait(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
 		"a foreign Secret":                {empty(), stepSecret, outcome.Block(v1alpha1.ReasonSecretConflict, "theirs"), "False SecretConflict", "Unknown Pending", "Stalled"},

@@ -29,12 +29,12 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	if err := r.loadInputs(ctx, s); err != nil {
 		return err
 	}
+	if last, ok := r.attempts.last(s.key(), s.inputs); ok && (last.problem != nil || s.usable()) {
+		s.attempt, s.pausing = last, s.now.Before(last.notBefore)
+	}
 	act, why := s.decide()
 	if act != exchange {
 		return nil
-	}
-	if last, ok := r.attempts.last(s.key(), s.inputs); ok {
-		s.attempt, s.pausing = last, s.now.Before(last.notBefore)
 	}
 	if s.pausing {
 		return s.attempt.pausedBy()
@@ -43,43 +43,54 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 		s.minted = m
 		return nil
 	}
+	if !r.attempts.mayIssue(s.key(), s.now) {
+		return &outcome.Problem{
+			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: schedule.MinInterval,
+			Message: fmt.Sprintf("too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?",
+				why, s.binding.Spec.Secret.Name),
+		}
+	}
 	log.FromContext(ctx).Info("exchanging for a token", "why", why)
 	return r.mint(ctx, s)
 }
 
 func (s *scope) decide() (action, string) {
 	return decide(facts{
-		now: s.now, uid: s.uid(), held: s.held, intact: s.isIntact(),
+		now: s.now, uid: s.uid(), held: s.held, intact: s.intact,
 		wantExchange: s.wantExchange, wantLayout: s.wantLayout, subjectVersion: s.subjectVersion,
 	})
 }
 
 // mint exchanges for a token and finds its site.
 func (r *Reconciler) mint(ctx context.Context, s *scope) error {
-	token, err := r.exchange(ctx, s)
-	if err != nil {
-		return remoteProblem(err)
+	if s.exchanged = s.attempt.exchanged; s.exchanged == nil {
+		token, err := r.exchange(ctx, s)
+		if err != nil {
+			return remoteProblem(err)
+		}
+		r.attempts.issued(s.key(), s.now)
+		s.exchanged = &token
 	}
+	token := *s.exchanged
 	if err := checkScopes(token.Scopes, s.scopes); err != nil {
 		return err
 	}
 	life := schedule.NewLife(token.ObservedAt, token.ExpiresIn)
 	if s.wouldNotAdvance(life) {
-		r.pause(s, attempt{notBefore: s.now.Add(schedule.UnchangedRetryAfter(s.remaining()))})
+		r.pause(s, attempt{notBefore: r.Clock.Now().Add(schedule.UnchangedRetryAfter(s.remaining()))})
 		return nil
 	}
 	site, err := r.site(ctx, s, token)
 	if err != nil {
 		return err
 	}
-	s.minted = &tokenfile.Token{
+	s.minted = &minted{Token: tokenfile.Token{
 		AccessToken: token.AccessToken, IssuedAt: life.IssuedAt, ExpiresAt: life.ExpiresAt,
 		Scopes: token.Scopes, Resource: s.resource,
 		SiteURL: site.URL, CloudID: site.CloudID, BaseURL: r.Atlassian.ConfluenceURL(site.CloudID),
-	}
-	s.lifetimeNote = ""
+	}}
 	if token.LifetimeNote != "" {
-		s.lifetimeNote = fmt.Sprintf("%s; the token is taken to live %s", token.LifetimeNote, life.Lifetime())
+		s.minted.lifetimeNote = fmt.Sprintf("%s; the token is taken to live %s", token.LifetimeNote, life.Lifetime())
 	}
 	return nil
 }
@@ -90,7 +101,7 @@ const sameExpiry = 2 * time.Second
 // wouldNotAdvance tells whether the zone handed out a token that lives no longer than the present one:
 // it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody.
 func (s *scope) wouldNotAdvance(life schedule.Life) bool {
-	return s.usable() && s.subjectVersion == s.held.subjectVersion && s.isIntact() &&
+	return s.usable() && s.subjectVersion == s.held.subjectVersion &&
 		!life.ExpiresAt.After(s.held.life.ExpiresAt.Add(sameExpiry))
 }
 
@@ -138,9 +149,10 @@ func (r *Reconciler) clientAuth(ctx context.Context, s *scope) (keycard.ClientAu
 	return keycard.ClientSecretBasic{ClientID: app.ID, ClientSecret: app.Secret}, nil
 }
 
-// site finds the Atlassian site. It does not change from token to token, so a refresh does not ask again.
+// site finds the Atlassian site. It does not change from token to token, so a routine refresh does not ask
+// again; after a failure it may be another, because the person consented anew.
 func (r *Reconciler) site(ctx context.Context, s *scope, token keycard.Token) (atlassian.Site, error) {
-	if s.held != nil && s.held.exchangeHash == s.wantExchange && s.held.cloudID != "" {
+	if s.usable() && s.attempt.failures == 0 && s.held.cloudID != "" {
 		return atlassian.Site{URL: s.held.siteURL, CloudID: s.held.cloudID}, nil
 	}
 	sites, err := r.Atlassian.Sites(ctx, token.AccessToken)
@@ -192,7 +204,7 @@ func checkScopes(granted, requested []string) error {
 // loadInputs notes the versions of the Secrets the exchange depends on, from their cached metadata.
 func (r *Reconciler) loadInputs(ctx context.Context, s *scope) error {
 	subject := s.binding.Spec.Subject.AccessTokenSecretRef
-	s.inputs = fmt.Sprintf("%s|%s/%d", s.inputs, s.binding.UID, s.binding.Generation)
+	s.inputs = fmt.Sprintf("%s|%s|%s/%d", s.inputs, s.wantExchange, s.binding.UID, s.binding.Generation)
 	for _, name := range inputSecrets(s.binding) {
 		m := secretMeta(s.binding.Namespace, name)
 		err := r.Client.Get(ctx, client.ObjectKeyFromObject(m), m)

@@ -9,7 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
@@ -112,6 +115,17 @@ func FromKeycard(err error) (*Problem, bool) {
 	p := &Problem{Kind: kindOf(remote.Class), Reason: reason, RetryAfter: remote.RetryAfter}
 	p.Message = fmt.Sprintf("%s; %s", remote.Error(), remedies[reason])
 	return p, true
+}
+
+// FromCluster turns an error of the Kubernetes API into a Problem. It shows what was being done and the kind
+// of failure; the rest of the text varies from attempt to attempt.
+func FromCluster(err error) *Problem {
+	op, _, _ := strings.Cut(err.Error(), ": ")
+	reason := string(apierrors.ReasonForError(err))
+	if reason == "" {
+		reason = "the Kubernetes API does not answer, or the operator does not watch that namespace"
+	}
+	return Passing(v1alpha1.ReasonClusterError, "%s: %s; it is retried", op, reason)
 }
 
 func kindOf(c keycard.Class) Kind {

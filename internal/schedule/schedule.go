@@ -53,7 +53,7 @@ func NewLife(now time.Time, d time.Duration) Life {
 		d = AssumedLifetime
 	}
 	issued := now.UTC().Truncate(time.Second)
-	return Life{IssuedAt: issued, ExpiresAt: issued.Add(min(d, MaxLifetime).Truncate(time.Second))}
+	return Life{IssuedAt: issued, ExpiresAt: issued.Add(max(min(d, MaxLifetime).Truncate(time.Second), time.Second))}
 }
 
 // RefreshAt is when to exchange for the next token: after two thirds of the life at the latest, and with
@@ -112,7 +112,11 @@ func SlowRetryAfter(failures int, seed string) time.Duration {
 // UnchangedRetryAfter is how long to wait when the zone handed out a token that lives no longer than the
 // present one, of which remaining is left.
 func UnchangedRetryAfter(remaining time.Duration) time.Duration {
-	return max(remaining/4, MinInterval)
+	wait := max(remaining/4, MinInterval)
+	if remaining > 0 {
+		wait = min(wait, remaining+time.Second) // the zone may renew at the last moment
+	}
+	return wait
 }
 
 // jitter is a stable duration in [0, width) for one token of one object: it does not move when it is

@@ -47,6 +47,7 @@ func TestNewLife(t *testing.T) {
 		"not announced":     {0, schedule.AssumedLifetime},
 		"negative":          {-time.Second, schedule.AssumedLifetime},
 		"a year":            {365 * 24 * time.Hour, schedule.MaxLifetime},
+		"under a second":    {time.Millisecond, time.Second},
 		"parts of a second": {90*time.Second + 900*time.Millisecond, 90 * time.Second},
 	}
 	for name, tc := range tests {
@@ -182,7 +183,10 @@ func TestRetryAfter(t *testing.T) {
 	if slow := schedule.SlowRetryAfter(3, "seed"); slow < 10*time.Minute || slow > 11*time.Minute {
 		t.Errorf("slow retry after %v, want at most six an hour", slow)
 	}
-	if got := schedule.UnchangedRetryAfter(10 * time.Second); got != schedule.MinInterval {
+	if got := schedule.UnchangedRetryAfter(10 * time.Second); got != 11*time.Second {
+		t.Errorf("an unchanged token that expires is asked for again after %v", got)
+	}
+	if got := schedule.UnchangedRetryAfter(40 * time.Second); got != schedule.MinInterval {
 		t.Errorf("unchanged token is asked for again after %v", got)
 	}
 	if got := schedule.UnchangedRetryAfter(20 * time.Minute); got != 5*time.Minute {

@@ -130,8 +130,10 @@ func TestInstallFaults(t *testing.T) {
 			on: zoneGet, answer: replyJSON(500, `{"message":"oops"}`), condition: valid, status: unknown,
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"oops", "retried"}, soonest: firstRetry, latest: lastRetry,
 		},
-		"the API is down": {on: "api ", answer: hangUp, condition: valid, status: unknown,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection closed", "retried"}, soonest: firstRetry, latest: lastRetry},
+		"the API is down": {
+			on: "api ", answer: hangUp, condition: valid, status: unknown,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection closed", "retried"}, soonest: firstRetry, latest: lastRetry,
+		},
 		"the API is slow": {
 			on: zoneGet, answer: slow, condition: valid, status: unknown,
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"timed out", "retried"}, soonest: firstRetry, latest: lastRetry,
@@ -249,8 +251,10 @@ func TestExchangeFaults(t *testing.T) {
 			on: exchanges, answer: replyJSON(500, `{}`), condition: issued, status: no,
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"HTTP 500", "retried"}, soonest: firstRetry, latest: lastRetry,
 		},
-		"the zone is down": {on: "zone ", answer: hangUp, condition: issued, status: no,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection closed", "retried"}, soonest: firstRetry, latest: lastRetry},
+		"the zone is down": {
+			on: "zone ", answer: hangUp, condition: issued, status: no,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection closed", "retried"}, soonest: firstRetry, latest: lastRetry,
+		},
 		"the zone is slow": {
 			on: exchanges, answer: slow, condition: issued, status: no,
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"timed out"}, soonest: firstRetry, latest: lastRetry,

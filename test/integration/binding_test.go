@@ -265,6 +265,7 @@ func TestTamperingIsRepaired(t *testing.T) {
 	}
 	for name, tamper := range tests {
 		t.Run(name, func(t *testing.T) {
+			w.clock.Step(schedule.MinInterval)
 			w.requests.take()
 			tamper(w.output(binding))
 			w.reconcileBinding(binding)
@@ -278,6 +279,63 @@ func TestTamperingIsRepaired(t *testing.T) {
 				t.Errorf("repaired again: %v", r)
 			}
 		})
+	}
+}
+
+// A program that keeps changing the Secret does not turn into a stream of exchanges.
+func TestTamperingIsBounded(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	w.requests.take()
+	for range 10 {
+		s := w.output(binding)
+		s.Data["token"] = []byte("tampered")
+		must(t, w.k8s.Update(w.ctx, s))
+		w.reconcileBinding(binding)
+	}
+	if n := w.requests.count(exchanges); n > 4 {
+		t.Errorf("ten changes in a moment led to %d exchanges", n)
+	}
+	message := w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonThrottled)
+	if !strings.Contains(message, "reports-token") {
+		t.Errorf("the message does not name the Secret: %s", message)
+	}
+	w.clock.Step(time.Minute)
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// An edit that can't be served yet is not called ready, although the old token still works; with the spec as
+// it was, the token goes on.
+func TestReadyIsForThisSpec(t *testing.T) {
+	w := newWorld(t)
+	resource, binding := w.ready()
+	must(t, w.k8s.Delete(w.ctx, resource))
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.expect(binding, v1alpha1.ConditionResourceReady, metav1.ConditionFalse, v1alpha1.ReasonResourceNotFound)
+	binding.Spec.Subject.User = "bob@example.com"
+	must(t, w.k8s.Update(w.ctx, binding))
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonResourceNotFound)
+}
+
+// A token that was issued is not exchanged for again when Atlassian fails after it.
+func TestIssuedTokenIsKept(t *testing.T) {
+	w := newWorld(t)
+	resource, binding := w.install(), w.binding("reports")
+	must(t, w.k8s.Create(w.ctx, resource))
+	must(t, w.k8s.Create(w.ctx, binding))
+	w.reconcileResource(resource)
+	undo := w.requests.answer("accessible-resources", replyJSON(503, `{}`))
+	for range 5 {
+		w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+	}
+	undo()
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if n := w.requests.count(exchanges); n != 1 {
+		t.Errorf("%d exchanges", n)
 	}
 }
 
@@ -329,6 +387,28 @@ func TestTokenThatDoesNotAdvance(t *testing.T) {
 	}
 	undo()
 	w.clock.Step(schedule.MinInterval)
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.pages(w.output(binding))
+}
+
+// While the zone has nothing newer, a Secret that is deleted comes back at once, and another layout is written.
+func TestPauseDoesNotBlockRepair(t *testing.T) {
+	w := newWorld(t, func(c *devzone.Config) { c.UpstreamTokens = broker.Cached })
+	_, binding := w.ready()
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	w.writes.take()
+	w.reconcileBinding(binding)
+	if writes := w.writes.take(); len(writes) > 0 {
+		t.Fatalf("the zone had a newer token: %v", writes)
+	}
+	binding.Spec.Secret.Formats = []v1alpha1.Format{v1alpha1.FormatHeader}
+	must(t, w.k8s.Update(w.ctx, binding))
+	w.reconcileBinding(binding)
+	if w.output(binding).Data["header"] == nil {
+		t.Error("another layout waits for the next token")
+	}
+	must(t, w.k8s.Delete(w.ctx, w.output(binding)))
 	w.reconcileBinding(binding)
 	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.pages(w.output(binding))

@@ -274,6 +274,34 @@ func TestDeletionLeavesWhatIsInUse(t *testing.T) {
 	}
 }
 
+// What the spec says at the moment of the deletion counts: Retain, and suspended, leave the zone alone.
+func TestDeletionHeedsTheSpec(t *testing.T) {
+	yes := true
+	for name, edit := range map[string]func(*v1alpha1.KeycardResource){
+		"changed to Retain": func(r *v1alpha1.KeycardResource) { r.Spec.DeletionPolicy = v1alpha1.DeletionRetain },
+		"suspended":         func(r *v1alpha1.KeycardResource) { r.Spec.Suspend = &yes },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			resource := w.install()
+			resource.Spec.DeletionPolicy = v1alpha1.DeletionDelete
+			must(t, w.k8s.Create(w.ctx, resource))
+			w.reconcileResource(resource)
+			edit(resource)
+			must(t, w.k8s.Update(w.ctx, resource))
+			must(t, w.k8s.Delete(w.ctx, resource))
+			w.requests.take()
+			w.reconcileResource(resource)
+			if r := w.requests.take(); len(r) > 0 {
+				t.Errorf("asked the zone: %v", r)
+			}
+			if err := w.k8s.Get(w.ctx, client.ObjectKeyFromObject(resource), resource); !apierrors.IsNotFound(err) {
+				t.Errorf("the object is still there: %v", err)
+			}
+		})
+	}
+}
+
 // A deletion that can't reach the zone gives up in bounded time, and says what it leaves behind.
 func TestDeletionNeverWedges(t *testing.T) {
 	tests := map[string]struct {
