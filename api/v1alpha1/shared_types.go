@@ -35,6 +35,15 @@ type SecretKeyReference struct {
 // +kubebuilder:validation:MaxLength=128
 type Scope string
 
+// ScopeNames gives scopes as plain strings.
+func ScopeNames(scopes []Scope) []string {
+	names := make([]string, len(scopes))
+	for i, s := range scopes {
+		names[i] = string(s)
+	}
+	return names
+}
+
 // Keys of the Secrets that users write. They are the same for the zone's service account, the
 // Atlassian OAuth app and a Keycard application.
 const (

@@ -11,11 +11,8 @@ package keycardresource
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -28,6 +25,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/statuspatch"
 )
 
 // The finalizer is the only thing that is ever written to the object itself, and only for deletionPolicy
@@ -136,24 +134,11 @@ func (r *Reconciler) nextWake(s *scope, problem *outcome.Problem) time.Duration 
 	return problem.Retry(r.failures.count(s.key()), 0, string(s.before.UID))
 }
 
-// writeTimeout bounds a write to the cluster that is finished even when the operator is told to stop.
-const writeTimeout = 10 * time.Second
-
-// patchStatus writes the status if it changed. The write is conditional on the version that was read,
-// so that a former leader can't undo what its successor wrote.
+// patchStatus writes the status if it changed.
 func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
-	if equality.Semantic.DeepEqual(s.before.Status, s.resource.Status) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
-	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
-	written := s.resource.DeepCopy()
-	if err := r.Client.Status().Patch(ctx, written, patch); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil // deleted meanwhile
-		}
-		return fmt.Errorf("writing status: %w", err)
+	written, changed, err := statuspatch.Write(ctx, r.Client, s.before, s.resource)
+	if err != nil || !changed {
+		return err
 	}
 	r.resources.Wrote(s.key(), written)
 	s.before, s.resource = written, written.DeepCopy()

@@ -22,7 +22,7 @@ func (r *Reconciler) plan(_ context.Context, s *scope) error {
 	spec := s.resource.Spec
 	var add, set []string
 	if spec.Scopes != nil {
-		add, set = toStrings(spec.Scopes.Add), toStrings(spec.Scopes.Set)
+		add, set = v1alpha1.ScopeNames(spec.Scopes.Add), v1alpha1.ScopeNames(spec.Scopes.Set)
 	}
 	scopes, err := s.entry.Offer(add, set)
 	if err != nil {
@@ -56,7 +56,7 @@ func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
 		BaseURL: zone.ManagementURL(), ClientID: account.ID, ClientSecret: account.Secret,
 	})
 	if err != nil {
-		return remoteProblem(err)
+		return outcome.Remote(err)
 	}
 	remote, err := s.zone.GetZone(ctx, zone.ID)
 	if keycard.IsNotFound(err) {
@@ -64,7 +64,7 @@ func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
 			"the service account sees no zone %q; check spec.zone.id and the service account's permissions", zone.ID)
 	}
 	if err != nil {
-		return remoteProblem(err)
+		return outcome.Remote(err)
 	}
 	s.resource.Status.RedirectURI = remote.Protocols.OAuth2.RedirectURI
 	return nil
@@ -83,21 +83,5 @@ func (r *Reconciler) readOAuthApp(ctx context.Context, s *scope) error {
 			v1alpha1.ClientIDKey, v1alpha1.ClientSecretKey)
 	}
 	s.app = app
-	return err
-}
-
-func toStrings(scopes []v1alpha1.Scope) []string {
-	out := make([]string, len(scopes))
-	for i, s := range scopes {
-		out[i] = string(s)
-	}
-	return out
-}
-
-// remoteProblem turns an error of the zone into a problem, and passes on what already is one.
-func remoteProblem(err error) error {
-	if p, ok := outcome.FromKeycard(err); ok {
-		return p
-	}
 	return err
 }

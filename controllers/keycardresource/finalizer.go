@@ -117,15 +117,15 @@ func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
 		err = s.zone.DeleteResource(ctx, s.zoneID(), resource.ID)
 	}
 	if err != nil {
-		return remoteProblem(err)
+		return outcome.Remote(err)
 	}
 	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
 	if err != nil || !found || !s.owns(provider.Description) {
-		return remoteProblem(err)
+		return outcome.Remote(err)
 	}
 	users, err := s.zone.ListResourcesByProvider(ctx, s.zoneID(), provider.ID)
 	if err == nil && len(users) == 0 {
 		err = s.zone.DeleteProvider(ctx, s.zoneID(), provider.ID)
 	}
-	return remoteProblem(err)
+	return outcome.Remote(err)
 }

@@ -19,7 +19,7 @@ import (
 func (r *Reconciler) ensureProvider(ctx context.Context, s *scope) error {
 	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
 	if err != nil {
-		return remoteProblem(err)
+		return outcome.Remote(err)
 	}
 	if !found {
 		provider, err = r.createProvider(ctx, s)
@@ -45,7 +45,7 @@ func (r *Reconciler) ensureProvider(ctx context.Context, s *scope) error {
 	if !patch.IsZero() {
 		log.FromContext(ctx).Info("updating the provider", "provider", provider.ID)
 		if _, err := s.zone.PatchProvider(ctx, s.zoneID(), provider.ID, patch); err != nil {
-			return remoteProblem(err)
+			return outcome.Remote(err)
 		}
 	}
 	s.resource.Status.OAuthAppHash = hash
@@ -95,7 +95,7 @@ func createProblem(err error, kind string) error {
 		return outcome.Passing(v1alpha1.ReasonProgressingWithRetry, "the %s was created by somebody else a moment ago; it is looked at again", kind)
 	}
 	if err != nil {
-		return remoteProblem(err)
+		return outcome.Remote(err)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	have, found, err := s.zone.FindResource(ctx, s.zoneID(), s.entry.Resource.Identifier)
 	if err != nil {
-		return remoteProblem(err)
+		return outcome.Remote(err)
 	}
 	if !found {
 		if have, err = r.createResource(ctx, s); err != nil {
@@ -31,7 +31,7 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	if patch := s.resourcePatch(have); !patch.IsZero() {
 		log.FromContext(ctx).Info("updating the resource", "resource", have.ID)
 		if _, err := s.zone.PatchResource(ctx, s.zoneID(), have.ID, patch); err != nil {
-			return remoteProblem(err)
+			return outcome.Remote(err)
 		}
 	}
 	s.resource.Status.ResourceID = have.ID

@@ -11,11 +11,8 @@ package tokenbinding
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -30,6 +27,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/freshest"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/statuspatch"
 )
 
 // +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=get;list;watch
@@ -163,21 +161,11 @@ func (r *Reconciler) pause(s *scope, next attempt) {
 	r.attempts.remember(s.key(), next)
 }
 
-// patchStatus writes the status if it changed. The write is conditional on the version that was read,
-// so that a former leader can't undo what its successor wrote.
+// patchStatus writes the status if it changed.
 func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
-	if equality.Semantic.DeepEqual(s.before.Status, s.binding.Status) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
-	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
-	written := s.binding.DeepCopy()
-	if err := r.Client.Status().Patch(ctx, written, patch); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil // deleted meanwhile
-		}
-		return fmt.Errorf("writing status: %w", err)
+	written, changed, err := statuspatch.Write(ctx, r.Client, s.before, s.binding)
+	if err != nil || !changed {
+		return err
 	}
 	r.bindings.Wrote(s.key(), written)
 	s.before, s.binding = written, written.DeepCopy()

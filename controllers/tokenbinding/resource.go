@@ -96,8 +96,8 @@ func (r *Reconciler) admits(ctx context.Context, resource *v1alpha1.KeycardResou
 
 // requestedScopes is what the binding asks for, or all that the resource offers; sorted.
 func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.KeycardResource) ([]string, error) {
-	offered := toStrings(resource.Status.Scopes)
-	wanted := toStrings(b.Spec.Scopes)
+	offered := v1alpha1.ScopeNames(resource.Status.Scopes)
+	wanted := v1alpha1.ScopeNames(b.Spec.Scopes)
 	if len(wanted) == 0 {
 		wanted = offered
 	}
@@ -114,12 +114,4 @@ func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.Keyc
 	}
 	slices.Sort(wanted)
 	return wanted, nil
-}
-
-func toStrings(scopes []v1alpha1.Scope) []string {
-	out := make([]string, len(scopes))
-	for i, s := range scopes {
-		out[i] = string(s)
-	}
-	return out
 }

@@ -66,7 +66,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	if s.exchanged = s.attempt.exchanged; s.exchanged == nil {
 		token, err := r.exchange(ctx, s)
 		if err != nil {
-			return remoteProblem(err)
+			return outcome.Remote(err)
 		}
 		r.attempts.issued(s.key(), s.now)
 		s.exchanged = &token
@@ -236,14 +236,6 @@ func inputSecrets(b *v1alpha1.ConfluenceTokenBinding) []string {
 
 func (s *scope) local(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: s.binding.Namespace, Name: name}
-}
-
-// remoteProblem turns an error of the zone into a problem, and passes on what already is one.
-func remoteProblem(err error) error {
-	if p, ok := outcome.FromKeycard(err); ok {
-		return p
-	}
-	return err
 }
 
 // atlassianProblem turns an error of Atlassian's API into a problem. The token is fresh from the zone, so

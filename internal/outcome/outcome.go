@@ -117,6 +117,14 @@ func FromKeycard(err error) (*Problem, bool) {
 	return p, true
 }
 
+// Remote gives the Problem that an error of the Keycard client is, as an error; any other error stays as it is.
+func Remote(err error) error {
+	if p, ok := FromKeycard(err); ok {
+		return p
+	}
+	return err
+}
+
 // FromCluster turns an error of the Kubernetes API into a Problem. It shows what was being done and the kind
 // of failure; the rest of the text varies from attempt to attempt.
 func FromCluster(err error) *Problem {
