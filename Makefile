@@ -27,7 +27,8 @@ PACKAGES ?= ./...
 
 .PHONY: demo
 demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a token that stays fresh (KEEP=1 leaves it running)
-	go run ./hack/demo $(if $(KEEP),--keep)
+	go build -o .cache/demo/demo ./hack/demo
+	exec .cache/demo/demo $(if $(KEEP),--keep)
 
 .PHONY: test
 test: kubernetes ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)

@@ -52,7 +52,8 @@ type ConfluenceTokenBindingSpec struct {
 	// +required
 	Subject Subject `json:"subject,omitzero"`
 
-	// scopes the token shall have, out of those the resource offers. Absent means all of them.
+	// scopes the token has to have, out of those the resource offers. Absent means all of them. The token
+	// may have more: the zone hands out what the person consented to.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
