@@ -58,9 +58,9 @@ type ConfluenceTokenBindingSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=50
-	// +kubebuilder:validation:XValidation:rule="self.all(s, s.matches('^[!#-Z^-~]+$'))",message="each scope must be visible ASCII without spaces, quotes, brackets and backslashes (RFC 6749 section 3.3)"
-	// +kubebuilder:validation:XValidation:rule="self.all(s, self.exists_one(t, t == s))",message="lists a scope twice; remove one of them"
-	// +kubebuilder:validation:XValidation:rule="!('offline_access' in self)",message="offline_access is added by the operator; remove it"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[!#-Z^-~]+$')",message="must be a scope: visible ASCII without spaces, quotes, brackets and backslashes (RFC 6749 section 3.3)"
+	// +kubebuilder:validation:XValidation:rule="self.all(s, self.exists_one(t, t == s))",message="lists a scope twice; remove one of them",messageExpression="'lists ' + self.filter(s, !self.exists_one(t, t == s))[0] + ' twice; remove one of them'"
+	// +kubebuilder:validation:items:XValidation:rule="self != 'offline_access'",message="is added by the operator; remove it"
 	Scopes []Scope `json:"scopes,omitempty"`
 
 	// site says which Atlassian site the token is used with. It may be left out when the grant has one.
@@ -121,7 +121,7 @@ type Subject struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[^[:cntrl:]<>]+$')",message="must be a user's identifier in the zone, without control characters, '<' and '>'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[^[:cntrl:]<> ]([^[:cntrl:]<>]*[^[:cntrl:]<> ])?$')",message="must be a user's identifier in the zone; remove control characters, '<', '>' and spaces around it"
 	User string `json:"user,omitempty"`
 
 	// accessTokenSecretRef names a key of a Secret that holds an access token of the zone for the
@@ -148,7 +148,7 @@ type Site struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the site's address in lower case, for example https://acme.atlassian.net, without path or trailing slash"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the site's address in lower case, for example https://acme.atlassian.net, without path or trailing slash"
 	URL string `json:"url,omitempty"`
 }
 
@@ -176,8 +176,7 @@ type OutputSecret struct {
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k).hasValue())",message="each label's key must be a qualified name, for example example.com/team"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.labelValue().validate(self[k]).hasValue())",message="each label's value must be at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
-	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k == 'app.kubernetes.io/managed-by' || k == 'app.kubernetes.io/instance' || k.matches('^([a-z0-9.-]+[.])?(keycard[.]cloud|kubernetes[.]io|k8s[.]io|argoproj[.]io|fluxcd[.]io|helm[.]sh)/') && !k.startsWith('app.kubernetes.io/'))",message="uses a reserved prefix: keys of keycard.cloud, kubernetes.io, k8s.io, argoproj.io, fluxcd.io and helm.sh, and app.kubernetes.io/managed-by and /instance, belong to others"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k == 'app.kubernetes.io/managed-by' || k == 'app.kubernetes.io/instance' || k.matches('^([a-z0-9.-]+[.])?(keycard[.]cloud|kubernetes[.]io|k8s[.]io|argoproj[.]io|fluxcd[.]io|helm[.]sh)/') && !k.startsWith('app.kubernetes.io/'))",message="uses a reserved prefix: keys of keycard.cloud, kubernetes.io, k8s.io, argoproj.io, fluxcd.io and helm.sh, and app.kubernetes.io/managed-by and /instance, belong to others; use a prefix of your own"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
 	// annotations to put on the Secret. Nothing is copied from this object's own annotations.
@@ -185,12 +184,13 @@ type OutputSecret struct {
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k).hasValue())",message="each annotation's key must be a qualified name, for example example.com/team"
-	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.matches('^([a-z0-9.-]+[.])?(keycard[.]cloud|kubernetes[.]io|k8s[.]io|fluxcd[.]io|helm[.]sh)/') || k == 'argocd.argoproj.io/tracking-id')",message="uses a reserved prefix: keys of keycard.cloud, kubernetes.io, k8s.io, fluxcd.io and helm.sh, and argocd.argoproj.io/tracking-id, belong to others"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.matches('^([a-z0-9.-]+[.])?(keycard[.]cloud|kubernetes[.]io|k8s[.]io|fluxcd[.]io|helm[.]sh)/') || k == 'argocd.argoproj.io/tracking-id')",message="uses a reserved prefix: keys of keycard.cloud, kubernetes.io, k8s.io, fluxcd.io and helm.sh, and argocd.argoproj.io/tracking-id, belong to others; use a prefix of your own"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 }
 
 // LabelValue is the value of a label.
 // +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule="!format.labelValue().validate(self).hasValue()",message="must be the value of a label: at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
 type LabelValue string
 
 // AnnotationValue is the value of an annotation.

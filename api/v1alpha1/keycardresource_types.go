@@ -47,7 +47,7 @@ type KeycardResourceSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be a catalog entry's name: lower-case letters, digits and '-'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be a catalog entry's name: lower-case letters, digits and '-', starting and ending with a letter or digit"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="is immutable; create another KeycardResource for another catalog entry"
 	CatalogEntry string `json:"catalogEntry,omitempty"`
 
@@ -59,8 +59,7 @@ type KeycardResourceSpec struct {
 	OAuthAppSecretRef LocalSecretReference `json:"oauthAppSecretRef,omitzero"`
 
 	// scopes changes which scopes the resource offers: exactly one of add and set. Absent means the
-	// catalog's defaults.
-	// offline_access is handled by the operator and is not named here.
+	// catalog's defaults. offline_access is handled by the operator and is not named here.
 	// +optional
 	Scopes *ScopeSelection `json:"scopes,omitempty"`
 
@@ -71,7 +70,8 @@ type KeycardResourceSpec struct {
 
 	// adoptionPolicy says what to do when the resource's identifier is already taken in the zone by an
 	// object this operator did not create. Refuse leaves it alone and reports IdentifierInUse; Adopt takes
-	// it over: from then on it is treated as if the operator had created it, deletion included. Absent means Refuse. The shared OAuth provider is used as it is in either case.
+	// it over: from then on it is treated as if the operator had created it, deletion included. Absent
+	// means Refuse. The shared OAuth provider is used as it is in either case.
 	// +optional
 	AdoptionPolicy AdoptionPolicy `json:"adoptionPolicy,omitempty"`
 
@@ -105,7 +105,7 @@ type ZoneReference struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@[:space:]]+$') && isURL(self)",message="must be a URL of scheme and host only, for example https://zn-8f2c.keycard.cloud, without path, query, user or trailing slash"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://([a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*|[[][0-9a-fA-F:.]+[]])(:[0-9]{1,5})?$') && isURL(self) && (url(self).getPort() == '' || int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535)",message="must be https:// and a host in ASCII, with a port of 1 to 65535 if need be, for example https://zn-8f2c.keycard.cloud; remove path, query, user and trailing slash"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('http://') || self.matches('^http://(127[.]0[.]0[.]1|localhost|[[]::1[]])(:[0-9]+)?$')",message="must use https; http is for loopback addresses only"
 	Issuer string `json:"issuer,omitempty"`
 
@@ -113,7 +113,7 @@ type ZoneReference struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@[:space:]]+$') && isURL(self)",message="must be a URL of scheme and host only, for example https://api.keycard.ai, without path, query, user or trailing slash"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://([a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*|[[][0-9a-fA-F:.]+[]])(:[0-9]{1,5})?$') && isURL(self) && (url(self).getPort() == '' || int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535)",message="must be https:// and a host in ASCII, with a port of 1 to 65535 if need be, for example https://api.keycard.ai; remove path, query, user and trailing slash"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('http://') || self.matches('^http://(127[.]0[.]0[.]1|localhost|[[]::1[]])(:[0-9]+)?$')",message="must use https; http is for loopback addresses only"
 	APIURL string `json:"apiURL,omitempty"`
 }
@@ -145,9 +145,9 @@ type ScopeSelection struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=50
-	// +kubebuilder:validation:XValidation:rule="self.all(s, s.matches('^[!#-Z^-~]+$'))",message="each scope must be visible ASCII without spaces, quotes, brackets and backslashes (RFC 6749 section 3.3)"
-	// +kubebuilder:validation:XValidation:rule="self.all(s, self.exists_one(t, t == s))",message="lists a scope twice; remove one of them"
-	// +kubebuilder:validation:XValidation:rule="!('offline_access' in self)",message="offline_access is added by the operator; remove it"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[!#-Z^-~]+$')",message="must be a scope: visible ASCII without spaces, quotes, brackets and backslashes (RFC 6749 section 3.3)"
+	// +kubebuilder:validation:XValidation:rule="self.all(s, self.exists_one(t, t == s))",message="lists a scope twice; remove one of them",messageExpression="'lists ' + self.filter(s, !self.exists_one(t, t == s))[0] + ' twice; remove one of them'"
+	// +kubebuilder:validation:items:XValidation:rule="self != 'offline_access'",message="is added by the operator; remove it"
 	Add []Scope `json:"add,omitempty"`
 
 	// set lists the scopes to offer instead of the catalog's defaults.
@@ -155,9 +155,9 @@ type ScopeSelection struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=50
-	// +kubebuilder:validation:XValidation:rule="self.all(s, s.matches('^[!#-Z^-~]+$'))",message="each scope must be visible ASCII without spaces, quotes, brackets and backslashes (RFC 6749 section 3.3)"
-	// +kubebuilder:validation:XValidation:rule="self.all(s, self.exists_one(t, t == s))",message="lists a scope twice; remove one of them"
-	// +kubebuilder:validation:XValidation:rule="!('offline_access' in self)",message="offline_access is added by the operator; remove it"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[!#-Z^-~]+$')",message="must be a scope: visible ASCII without spaces, quotes, brackets and backslashes (RFC 6749 section 3.3)"
+	// +kubebuilder:validation:XValidation:rule="self.all(s, self.exists_one(t, t == s))",message="lists a scope twice; remove one of them",messageExpression="'lists ' + self.filter(s, !self.exists_one(t, t == s))[0] + ' twice; remove one of them'"
+	// +kubebuilder:validation:items:XValidation:rule="self != 'offline_access'",message="is added by the operator; remove it"
 	Set []Scope `json:"set,omitempty"`
 }
 
@@ -169,8 +169,11 @@ type AllowedNamespaces struct {
 	// +required
 	From NamespacesFrom `json:"from,omitempty"`
 
-	// selector matches the labels of the namespaces that may use the resource.
+	// selector matches the labels of the namespaces that may use the resource. An empty one matches every
+	// namespace.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchLabels) || self.matchLabels.all(k, !format.qualifiedName().validate(k).hasValue())",message="each key of matchLabels must be a qualified name, for example example.com/team"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn'] ? has(e.values) && size(e.values) > 0 : e.operator in ['Exists', 'DoesNotExist'] && (!has(e.values) || size(e.values) == 0))",message="each of matchExpressions must have the operator In or NotIn and values, or Exists or DoesNotExist and no values"
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
