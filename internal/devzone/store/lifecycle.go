@@ -50,6 +50,10 @@ func (tx *Tx) DeleteZone(id string) error {
 	tx.Dependencies.deleteAll(id, nil)
 	tx.Grants.deleteAll(id, nil)
 	tx.Users.deleteAll(id, nil)
+	tx.Sessions.deleteAll(id, nil)
+	tx.Codes.deleteAll(id, nil)
+	tx.UserAgents.deleteAll(id, nil)
+	tx.SigningKeys.deleteAll(id, nil)
 	return nil
 }
 
@@ -128,5 +132,8 @@ func (tx *Tx) DeleteApplication(zoneID, id string) error {
 	tx.Credentials.deleteAll(zoneID, func(c Credential) bool { return c.ApplicationID == id })
 	tx.Dependencies.deleteAll(zoneID, func(d Dependency) bool { return d.ApplicationID == id })
 	tx.Grants.deleteAll(zoneID, func(g Grant) bool { return g.ApplicationID == id })
+	tx.Sessions.deleteAll(zoneID, func(s Session) bool { return s.ApplicationID == id })
+	tx.Codes.deleteAll(zoneID, func(c Code) bool { return c.ApplicationID == id })
+	tx.UserAgents.deleteAll(zoneID, func(u UserAgent) bool { return u.ApplicationID == id })
 	return nil
 }

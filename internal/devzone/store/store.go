@@ -14,6 +14,9 @@ import (
 type Store struct {
 	mu sync.Mutex
 	tx Tx
+	// events is the log of a store in memory. It only grows at the end and is
+	// cut at the front, so that a reader can keep a slice of it.
+	events []event
 }
 
 // Tx gives a function run by Store.Do access to the tables. It must not be
@@ -28,6 +31,10 @@ type Tx struct {
 	Grants          *Table[Grant, *Grant]
 	Users           *Table[User, *User]
 	ServiceAccounts *Table[ServiceAccount, *ServiceAccount]
+	Sessions        *Table[Session, *Session]
+	Codes           *Table[Code, *Code]
+	UserAgents      *Table[UserAgent, *UserAgent]
+	SigningKeys     *Table[SigningKey, *SigningKey]
 
 	journal *journal
 }
@@ -35,9 +42,10 @@ type Tx struct {
 // journal remembers how to undo the changes of the running transaction and
 // stamps new rows.
 type journal struct {
-	undo []func()
-	now  func() time.Time
-	seq  uint64
+	undo   []func()
+	events []event
+	now    func() time.Time
+	seq    uint64
 }
 
 // New returns an empty store. The clock gives created_at and updated_at.
@@ -53,6 +61,10 @@ func New(clock func() time.Time) *Store {
 		Grants:          newTable[Grant]("delegated grant", j),
 		Users:           newTable[User]("user", j),
 		ServiceAccounts: newTable[ServiceAccount]("service account", j),
+		Sessions:        newTable[Session]("session", j),
+		Codes:           newTable[Code]("authorization code", j),
+		UserAgents:      newTable[UserAgent]("user agent", j),
+		SigningKeys:     newTable[SigningKey]("signing key", j),
 		journal:         j,
 	}}
 }
@@ -73,13 +85,31 @@ func (s *Store) Do(f func(tx *Tx) error) error {
 		return err
 	}
 	done = true
-	s.tx.journal.undo = nil
+	s.commit()
 	return nil
+}
+
+// View runs f like Do, for functions that change nothing. It is the cheaper
+// one: it does not wait for the disk.
+func (s *Store) View(f func(tx *Tx) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f(&s.tx)
+}
+
+// commit makes the changes of the running transaction final.
+func (s *Store) commit() {
+	j := s.tx.journal
+	s.events = append(s.events, j.events...)
+	if extra := len(s.events) - maxMemoryEvents; extra > 0 {
+		s.events = s.events[extra:]
+	}
+	j.undo, j.events = nil, nil
 }
 
 func (j *journal) rollback() {
 	for _, v := range slices.Backward(j.undo) {
 		v()
 	}
-	j.undo = nil
+	j.undo, j.events = nil, nil
 }
