@@ -14,15 +14,19 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
 // keyBits is the size of a zone's signing key.
 const keyBits = 2048
 
-// keyring holds one signing key for each zone, made when first needed.
+// keyring holds one signing key for each zone, made when first needed and kept
+// in the store.
 type keyring struct {
-	mu   sync.Mutex
-	keys map[string]jose.JSONWebKey
+	store *store.Store
+	mu    sync.Mutex
+	keys  map[string]jose.JSONWebKey
 }
 
 // claims are the ones of a zone's access token.
@@ -45,37 +49,73 @@ const (
 	profileApp  = "app"
 )
 
-func (k *keyring) key(zoneID string) jose.JSONWebKey {
+// key returns the signing key of a zone.
+func (k *keyring) key(zoneID string) (jose.JSONWebKey, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if key, ok := k.keys[zoneID]; ok {
-		return key
+		return key, nil
 	}
-	private, err := rsa.GenerateKey(rand.Reader, keyBits)
+	key, err := k.load(zoneID)
 	if err != nil {
-		panic(fmt.Sprintf("generating a signing key: %v", err))
+		return key, fmt.Errorf("getting the zone's signing key: %w", err)
 	}
-	key := jose.JSONWebKey{Key: private, Algorithm: string(jose.RS256), Use: "sig"}
-	thumbprint, err := key.Thumbprint(crypto.SHA256)
-	if err != nil {
-		panic(fmt.Sprintf("naming a signing key: %v", err))
-	}
-	key.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
 	if k.keys == nil {
 		k.keys = map[string]jose.JSONWebKey{}
 	}
 	k.keys[zoneID] = key
-	return key
+	return key, nil
 }
 
-func (k *keyring) public(zoneID string) jose.JSONWebKeySet {
-	key := k.key(zoneID)
-	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}}
+func (k *keyring) load(zoneID string) (jose.JSONWebKey, error) {
+	var key jose.JSONWebKey
+	var kept []store.SigningKey
+	err := k.store.View(func(tx *store.Tx) error {
+		kept = tx.SigningKeys.All(zoneID, nil)
+		return nil
+	})
+	if err != nil {
+		return key, err
+	}
+	if len(kept) > 0 {
+		return key, key.UnmarshalJSON([]byte(kept[0].JWK))
+	}
+	if key, err = newKey(); err != nil {
+		return key, err
+	}
+	text, err := key.MarshalJSON()
+	if err != nil {
+		return key, err
+	}
+	return key, k.store.Do(func(tx *store.Tx) error {
+		_, err := tx.SigningKeys.Insert(store.SigningKey{Meta: store.Meta{ZoneID: zoneID}, JWK: string(text)})
+		return err
+	})
+}
+
+func newKey() (jose.JSONWebKey, error) {
+	private, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return jose.JSONWebKey{}, err
+	}
+	key := jose.JSONWebKey{Key: private, Algorithm: string(jose.RS256), Use: "sig"}
+	thumbprint, err := key.Thumbprint(crypto.SHA256)
+	key.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
+	return key, err
+}
+
+func (k *keyring) public(zoneID string) (jose.JSONWebKeySet, error) {
+	key, err := k.key(zoneID)
+	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}}, err
 }
 
 func (k *keyring) sign(zoneID string, c claims) (string, error) {
+	key, err := k.key(zoneID)
+	if err != nil {
+		return "", err
+	}
 	options := (&jose.SignerOptions{}).WithType("at+jwt")
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: k.key(zoneID)}, options)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, options)
 	if err != nil {
 		return "", fmt.Errorf("making a signer: %w", err)
 	}
@@ -94,7 +134,10 @@ func (k *keyring) verify(zoneID, issuer, token string, now time.Time) (claims, e
 	if err != nil {
 		return c, errMalformed
 	}
-	key := k.key(zoneID)
+	key, err := k.key(zoneID)
+	if err != nil {
+		return c, err
+	}
 	if err := parsed.Claims(key.Public(), &c); err != nil {
 		return c, fmt.Errorf("the signature is not the zone's")
 	}

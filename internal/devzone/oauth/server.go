@@ -41,7 +41,7 @@ type server struct {
 
 // New returns the handler of every zone's OAuth surface.
 func New(c Config) http.Handler {
-	s := &server{Config: c}
+	s := &server{Config: c, keys: keyring{store: c.Store}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+issuer.OAuthMetadataPath, s.metadata)
 	mux.HandleFunc("GET "+issuer.OpenIDMetadataPath, s.metadata)
@@ -96,7 +96,13 @@ func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	writeJSON(w, http.StatusOK, s.keys.public(zone.ID))
+	keys, err := s.keys.public(zone.ID)
+	if err != nil {
+		refusal := asRefusal(err)
+		writeJSON(w, refusal.Status, refusal)
+		return
+	}
+	writeJSON(w, http.StatusOK, keys)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
