@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
 	"strings"
 )
 
@@ -29,4 +31,27 @@ func DigestOf(secret string) Digest { return sha256.Sum256([]byte(secret)) }
 func (d Digest) Matches(secret string) bool {
 	other := DigestOf(secret)
 	return subtle.ConstantTimeCompare(d[:], other[:]) == 1
+}
+
+// MarshalText writes a digest in hexadecimal, and none as nothing.
+func (d Digest) MarshalText() ([]byte, error) {
+	if d == (Digest{}) {
+		return nil, nil
+	}
+	return []byte(hex.EncodeToString(d[:])), nil
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (d *Digest) UnmarshalText(text []byte) error {
+	*d = Digest{}
+	if len(text) == 0 {
+		return nil
+	}
+	if len(text) != hex.EncodedLen(len(d)) {
+		return fmt.Errorf("a digest must be %d bytes in hexadecimal", len(d))
+	}
+	if _, err := hex.Decode(d[:], text); err != nil {
+		return fmt.Errorf("a digest must be %d bytes in hexadecimal", len(d))
+	}
+	return nil
 }

@@ -5,10 +5,13 @@ package store
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/disk"
 )
 
 // Meta is what every object has.
@@ -66,7 +69,26 @@ type ConflictError struct {
 func (e *ConflictError) Error() string { return e.Kind + " identifier is already in use" }
 
 func newTable[T any, P Row[T]](kind string, j *journal) *Table[T, P] {
-	return &Table[T, P]{kind: kind, rows: map[string]T{}, keys: map[string]string{}, journal: j}
+	t := &Table[T, P]{kind: kind, rows: map[string]T{}, keys: map[string]string{}, journal: j}
+	j.tables = append(j.tables, t.load)
+	return t
+}
+
+// load puts the rows that the disk has into the table.
+func (t *Table[T, P]) load(db *disk.DB) error {
+	return db.Each(t.kind, func(_ string, value []byte) error {
+		var row T
+		if err := json.Unmarshal(value, &row); err != nil {
+			return fmt.Errorf("decoding a %s: %w", t.kind, err)
+		}
+		t.put(row)
+		return nil
+	})
+}
+
+// record notes what the disk has to do. Value is a copy of the row, or nil.
+func (t *Table[T, P]) record(id string, value any) {
+	t.journal.changes = append(t.journal.changes, disk.Change{Bucket: t.kind, Key: id, Value: value})
 }
 
 // Get returns the row with the id in the zone, or a *NotFoundError.
@@ -118,6 +140,7 @@ func (t *Table[T, P]) Insert(row T) (T, error) {
 	m.CreatedAt = t.stamp()
 	m.UpdatedAt = m.CreatedAt
 	t.put(row)
+	t.record(m.ID, row)
 	t.journal.undo = append(t.journal.undo, func() { t.drop(row) })
 	return row, nil
 }
@@ -138,6 +161,7 @@ func (t *Table[T, P]) Replace(row T) (T, error) {
 	m.UpdatedAt = t.stamp()
 	t.drop(old)
 	t.put(row)
+	t.record(m.ID, row)
 	t.journal.undo = append(t.journal.undo, func() { t.drop(row); t.put(old) })
 	return row, nil
 }
@@ -148,17 +172,21 @@ func (t *Table[T, P]) Delete(zoneID, id string) error {
 	if err != nil {
 		return err
 	}
-	t.drop(row)
-	t.journal.undo = append(t.journal.undo, func() { t.put(row) })
+	t.remove(row)
 	return nil
 }
 
 // deleteAll removes the rows of the zone that match accepts.
 func (t *Table[T, P]) deleteAll(zoneID string, match func(T) bool) {
 	for _, row := range t.All(zoneID, match) {
-		t.drop(row)
-		t.journal.undo = append(t.journal.undo, func() { t.put(row) })
+		t.remove(row)
 	}
+}
+
+func (t *Table[T, P]) remove(row T) {
+	t.drop(row)
+	t.record(P(&row).base().ID, nil)
+	t.journal.undo = append(t.journal.undo, func() { t.put(row) })
 }
 
 func (t *Table[T, P]) put(row T) {
