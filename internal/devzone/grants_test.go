@@ -141,7 +141,7 @@ func TestGrantExpiresWhenTheProviderSaysSo(t *testing.T) {
 	z := start(t, devzone.Config{})
 	z.install(nil)
 	g.Expect(z.impersonate("alice@example.com").Status).To(Equal(200))
-	z.Atlassian.Disconnect("alice@example.com", "atlassian-app")
+	g.Expect(z.Atlassian.Disconnect("alice@example.com", "atlassian-app")).To(Succeed())
 	got := z.impersonate("alice@example.com")
 	g.Expect(got.Status).To(Equal(400))
 	g.Expect(got.Body).To(HaveKeyWithValue("error", "insufficient_authorization"))

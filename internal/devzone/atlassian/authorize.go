@@ -115,8 +115,12 @@ func (s *Server) decideConsent(w http.ResponseWriter, r *http.Request) {
 		s.renderForm(w, http.StatusUnprocessableEntity, id, p, problem)
 		return
 	}
-	code := s.state.approve(approval{clientID: p.app.ClientID, email: email, scopes: p.scopes, cloudIDs: cloudIDs},
+	code, err := s.state.approve(approval{ClientID: p.app.ClientID, Email: email, Scopes: p.scopes, CloudIDs: cloudIDs},
 		p.redirectURI)
+	if err != nil {
+		s.render(w, http.StatusInternalServerError, page{Error: "server_error: the decision could not be saved"})
+		return
+	}
 	redirect(w, p.redirectURI, url.Values{"code": {code}, "state": {p.state}})
 }
 

@@ -45,20 +45,20 @@ func (s *Server) confluence(pattern string, scopes []string, e confluenceEndpoin
 			return
 		}
 		cloudID := r.PathValue("cloudid")
-		if !s.limits.allow(w, a.clientID+" "+cloudID) {
+		if !s.limits.allow(w, a.ClientID+" "+cloudID) {
 			return
 		}
 		site, ok := s.site(cloudID)
-		user, known := s.user(a.email)
-		if !ok || !known || !slices.Contains(a.cloudIDs, cloudID) || !slices.Contains(site.Members, a.email) {
+		user, known := s.user(a.Email)
+		if !ok || !known || !slices.Contains(a.CloudIDs, cloudID) || !slices.Contains(site.Members, a.Email) {
 			confluenceError(w, r, http.StatusNotFound, "NOT_FOUND", "Not Found")
 			return
 		}
-		if slices.Contains(site.BlockedApps, a.clientID) {
+		if slices.Contains(site.BlockedApps, a.ClientID) {
 			confluenceError(w, r, http.StatusForbidden, "FORBIDDEN", "The app is blocked by the site's app access policy")
 			return
 		}
-		if !slices.ContainsFunc(scopes, func(sc string) bool { return slices.Contains(a.scopes, sc) }) {
+		if !slices.ContainsFunc(scopes, func(sc string) bool { return slices.Contains(a.Scopes, sc) }) {
 			unauthorized(w, "Unauthorized; scope does not match")
 			return
 		}
@@ -89,10 +89,10 @@ func (s *Server) accessibleResources(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w, "Unauthorized")
 		return
 	}
-	scopes := slices.DeleteFunc(slices.Clone(a.scopes), func(sc string) bool { return sc == offlineAccess })
+	scopes := slices.DeleteFunc(slices.Clone(a.Scopes), func(sc string) bool { return sc == offlineAccess })
 	out := []accessibleResource{}
 	for _, site := range s.data.Sites {
-		if slices.Contains(a.cloudIDs, site.CloudID) && slices.Contains(site.Members, a.email) {
+		if slices.Contains(a.CloudIDs, site.CloudID) && slices.Contains(site.Members, a.Email) {
 			out = append(out, accessibleResource{
 				ID: site.CloudID, Name: site.Name, URL: site.URL, Scopes: scopes,
 				AvatarURL: site.URL + "/avatar.png",

@@ -58,7 +58,7 @@ type bodyView struct {
 
 // sees tells whether a restriction lets the caller through.
 func (c caller) sees(restrictedTo []string) bool {
-	return len(restrictedTo) == 0 || slices.Contains(restrictedTo, c.email)
+	return len(restrictedTo) == 0 || slices.Contains(restrictedTo, c.Email)
 }
 
 func (s *Server) listSpaces(w http.ResponseWriter, r *http.Request, c caller) {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/disk"
 )
 
 // Defaults of the hosted service.
@@ -39,6 +41,8 @@ type Config struct {
 	InvalidateOnRefresh bool
 	// Clock defaults to time.Now.
 	Clock func() time.Time
+	// Disk keeps approvals and tokens; they are in memory when it is nil.
+	Disk *disk.DB
 }
 
 // Server is the stand-in. It is safe for concurrent use.
@@ -65,11 +69,15 @@ func New(c Config) (*Server, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
+	state, err := newState(c)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
 		data:   c.Data,
 		config: c,
 		clock:  c.Clock,
-		state:  newState(c),
+		state:  state,
 		limits: newLimiter(c.Data.RateLimit, c.Clock),
 		mux:    http.NewServeMux(),
 	}
@@ -88,7 +96,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 
 // Disconnect does what a person does under "Connected apps" of her account: it
 // ends every refresh and access token that the app holds for her.
-func (s *Server) Disconnect(email, clientID string) { s.state.disconnect(email, clientID) }
+func (s *Server) Disconnect(email, clientID string) error { return s.state.disconnect(email, clientID) }
 
 // metadata publishes the endpoints at the hosted names, because that is what
 // the hosted document does whatever host is in the request.

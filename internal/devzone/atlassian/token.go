@@ -4,7 +4,6 @@
 package atlassian
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"io"
 	"mime"
@@ -12,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
 // maxTokenBody is the largest token request in bytes.
@@ -45,34 +46,33 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	app, known := s.app(req.ClientID)
-	secret := digestOf(app.ClientSecret)
-	given := digestOf(req.ClientSecret)
-	if subtle.ConstantTimeCompare(secret[:], given[:]) != 1 || !known {
+	if matches := store.DigestOf(app.ClientSecret).Matches(req.ClientSecret); !matches || !known {
 		oauthError(w, http.StatusUnauthorized, "access_denied", "Unauthorized")
 		return
 	}
 	switch req.GrantType {
 	case "authorization_code":
-		tokens, ok := s.state.redeem(req.Code, req.ClientID, req.RedirectURI)
-		if !ok {
-			oauthError(w, http.StatusForbidden, "invalid_grant", "Invalid authorization code")
-			return
-		}
-		s.writeTokens(w, tokens)
+		tokens, ok, err := s.state.redeem(req.Code, req.ClientID, req.RedirectURI)
+		s.answerTokens(w, tokens, ok, err, "Invalid authorization code")
 	case "refresh_token":
-		tokens, ok := s.state.refresh(req.RefreshToken, req.ClientID)
-		if !ok {
-			oauthError(w, http.StatusForbidden, "invalid_grant", "Unknown or invalid refresh token.")
-			return
-		}
-		s.writeTokens(w, tokens)
+		tokens, ok, err := s.state.refresh(req.RefreshToken, req.ClientID)
+		s.answerTokens(w, tokens, ok, err, "Unknown or invalid refresh token.")
 	default:
 		oauthError(w, http.StatusBadRequest, "unsupported_grant_type",
 			"grant_type must be authorization_code or refresh_token")
 	}
 }
 
-func (s *Server) writeTokens(w http.ResponseWriter, t issued) {
+// answerTokens writes the tokens, or says why there are none.
+func (s *Server) answerTokens(w http.ResponseWriter, t issued, ok bool, err error, refused string) {
+	if err != nil {
+		oauthError(w, http.StatusInternalServerError, "server_error", "the state could not be saved")
+		return
+	}
+	if !ok {
+		oauthError(w, http.StatusForbidden, "invalid_grant", refused)
+		return
+	}
 	writeJSON(w, http.StatusOK, tokenResponse{
 		AccessToken:  t.access,
 		RefreshToken: t.refresh,
