@@ -50,8 +50,14 @@ var RefreshModes = []RefreshMode{Overlap, Invalidate}
 // seed on loopback ports chosen by the system, with the lifetimes and behaviour
 // of the hosted services where those are known.
 type Config struct {
-	// Seed is what there is at the start; seed.Default() when nil.
+	// Seed is what there is at the start; seed.Default() when nil. A data folder
+	// that was filled before keeps the seed that it was filled with.
 	Seed *seed.Seed
+	// DataDir is the folder that keeps everything across restarts; in memory
+	// when empty.
+	DataDir string
+	// DataKey encrypts the folder: disk.KeySize random bytes.
+	DataKey []byte
 
 	// ZoneAddress, APIAddress and AtlassianAddress are host:port to listen on;
 	// port 0 and an empty value let the system choose.

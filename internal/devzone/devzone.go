@@ -20,7 +20,6 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
 	"github.com/keycardai/keycard-operator/internal/devzone/management"
 	"github.com/keycardai/keycard-operator/internal/devzone/oauth"
-	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
 // organizationID is the one organization that there is.
@@ -43,6 +42,7 @@ type Running struct {
 	// person who disconnects the app.
 	Atlassian *atlassian.Server
 
+	data     *data
 	servers  []*http.Server
 	client   *http.Client
 	serving  errgroup.Group
@@ -58,13 +58,18 @@ func Start(ctx context.Context, c Config) (*Running, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
+	d, err := openData(c)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
 	l, err := listen(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, d.close())
 	}
-	r, err := assemble(c, l)
+	r, err := assemble(c, l, d)
 	if err != nil {
 		l.close()
+		_ = d.close()
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
 	ctx, r.cancel = context.WithCancel(ctx)
@@ -80,6 +85,7 @@ func Start(ctx context.Context, c Config) (*Running, error) {
 		})
 	}
 	context.AfterFunc(ctx, func() { _ = r.Close() })
+	r.serving.Go(func() error { return d.watch(ctx, r.cancel) })
 	return r, nil
 }
 
@@ -117,8 +123,8 @@ func (l listeners) url(i int) string {
 }
 
 // assemble builds the three surfaces for the addresses that were given.
-func assemble(c Config, l listeners) (*Running, error) {
-	r := &Running{ZoneID: c.Seed.Zone.ID, ZoneURL: l.url(0), APIURL: l.url(1), AtlassianURL: l.url(2)}
+func assemble(c Config, l listeners, d *data) (*Running, error) {
+	r := &Running{data: d, ZoneID: d.seed.Zone.ID, ZoneURL: l.url(0), APIURL: l.url(1), AtlassianURL: l.url(2)}
 	if c.Issuer == "" {
 		c.Issuer = r.ZoneURL
 	}
@@ -127,17 +133,18 @@ func assemble(c Config, l listeners) (*Running, error) {
 		return nil, err
 	}
 	r.Issuer = issuers.Of(r.ZoneID)
-	content := c.Seed.WithIssuer(r.Issuer)
-	objects := store.New(c.Clock)
-	if err := content.Apply(objects, issuers.Of); err != nil {
+	content := d.seed.WithIssuer(r.Issuer)
+	if err := d.fill(content, issuers); err != nil {
 		return nil, err
 	}
+	objects := d.store
 	r.Atlassian, err = atlassian.New(atlassian.Config{
 		Data:                content.Atlassian,
 		TokenLifetime:       c.UpstreamTokenLifetime,
 		RefreshLeeway:       c.RefreshLeeway,
 		InvalidateOnRefresh: c.AtlassianRefresh == Invalidate,
 		Clock:               c.Clock,
+		Disk:                d.disk,
 	})
 	if err != nil {
 		return nil, err
@@ -193,7 +200,7 @@ func (r *Running) Close() error {
 				return nil
 			})
 		}
-		r.closeErr = stopping.Wait()
+		r.closeErr = errors.Join(stopping.Wait(), r.data.close())
 		r.client.CloseIdleConnections()
 	})
 	return r.closeErr

@@ -4,18 +4,42 @@
 package seed
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
-// Apply puts the zone's part of a valid seed into an empty store. The issuer
-// function gives a zone's issuer.
+// Load returns the seed that a store was filled with and the issuer that its
+// zone had then, or nil for an empty store.
+func Load(st *store.Store) (s *Seed, issuer string, err error) {
+	err = st.View(func(tx *store.Tx) error {
+		for _, origin := range tx.Origins.All("", nil) {
+			issuer, s = origin.Issuer, &Seed{}
+			if err := json.Unmarshal(origin.Seed, s); err != nil {
+				return fmt.Errorf("decoding the seed in the data: %w", err)
+			}
+		}
+		return nil
+	})
+	return s, issuer, err
+}
+
+// Apply puts the zone's part of a valid seed into an empty store, and the seed
+// itself. The issuer function gives a zone's issuer.
 func (s *Seed) Apply(st *store.Store, issuer func(zoneID string) string) error {
-	err := st.Do(func(tx *store.Tx) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encoding the seed: %w", err)
+	}
+	err = st.Do(func(tx *store.Tx) error {
 		steps := []func(*store.Tx) error{
 			s.applyServiceAccounts, s.applyUsers, s.applyApplications,
 			s.applyProviders, s.applyResources,
+		}
+		origin := store.Origin{Issuer: issuer(s.Zone.ID), Seed: text}
+		if _, err := tx.Origins.Insert(origin); err != nil {
+			return err
 		}
 		if _, err := tx.CreateZone(s.zone(), issuer); err != nil {
 			return err

@@ -3,7 +3,10 @@
 
 package store
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Owners of objects. What the platform owns cannot be changed or deleted.
 const (
@@ -232,6 +235,19 @@ type ServiceAccount struct {
 	// Role is RoleManager or RoleViewer.
 	Role string
 }
+
+// Origin is the one row that says what the store was filled with when it was
+// new.
+type Origin struct {
+	Meta
+	// Issuer is the default zone's.
+	Issuer string
+	// Seed is the seed as JSON.
+	Seed json.RawMessage
+}
+
+func (o *Origin) key() string   { return "origin" }
+func (o *Origin) label() string { return "" }
 
 func (z *Zone) key() string           { return "" }
 func (p *Provider) key() string       { return p.Identifier }

@@ -41,6 +41,7 @@ type Tx struct {
 	Codes           *Table[Code, *Code]
 	UserAgents      *Table[UserAgent, *UserAgent]
 	SigningKeys     *Table[SigningKey, *SigningKey]
+	Origins         *Table[Origin, *Origin]
 
 	journal *journal
 }
@@ -80,6 +81,7 @@ func New(clock func() time.Time) *Store {
 		Codes:           newTable[Code]("authorization code", j),
 		UserAgents:      newTable[UserAgent]("user agent", j),
 		SigningKeys:     newTable[SigningKey]("signing key", j),
+		Origins:         newTable[Origin]("origin", j),
 		journal:         j,
 	}}
 }
