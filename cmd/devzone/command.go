@@ -18,6 +18,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
+	"github.com/keycardai/keycard-operator/internal/devzone/disk"
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
 )
 
@@ -36,7 +37,7 @@ func (e usageError) Unwrap() error { return e.error }
 // options are the flags of serve.
 type options struct {
 	zoneAddress, apiAddress, atlassianAddress string
-	issuer, seedFile                          string
+	issuer, seedFile, dataDir, dataKeyFile    string
 	tokenLifetime                             time.Duration
 	upstreamTokens                            choice[broker.Mode]
 	atlassianRefresh                          choice[devzone.RefreshMode]
@@ -53,8 +54,9 @@ Three listeners speak the wire protocol of the hosted services:
   atlassian  auth.atlassian.com and api.atlassian.com (Confluence)
 
 Objects are registered with Atlassian's real URLs: the zone sends what it has to
-say to them to the stand-in. Each listener answers /healthz. Everything is kept
-in memory and starts from a seed ("devzone seed" prints the default one).
+say to them to the stand-in. Each listener answers /healthz. Everything starts
+from a seed ("devzone seed" prints the default one) and is kept in memory, or in
+a folder with --data.
 
 This is not for production: the seed's secrets are public, and the listeners
 speak plain HTTP, on loopback unless told otherwise.
@@ -120,6 +122,8 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.atlassianAddress, "atlassian-address", "127.0.0.1:8092", "address of the Atlassian stand-in; port 0 picks one")
 	f.StringVar(&o.issuer, "issuer", "", "issuer of the seeded zone (default: the URL of the zone listener)")
 	f.StringVar(&o.seedFile, "seed", "", "YAML file with what the zone starts with (default: built in)")
+	f.StringVar(&o.dataDir, "data", "", "folder to keep everything in across restarts, encrypted (default: in memory)")
+	f.StringVar(&o.dataKeyFile, "data-key-file", "", "file with the key of the data folder, 32 random bytes in base64; without it the key is\nin the environment variable "+dataKeyVariable)
 	f.DurationVar(&o.tokenLifetime, "token-lifetime", time.Hour, "life of upstream access tokens and of tokens the zone signs, from 1s")
 	f.Var(&o.upstreamTokens, "upstream-tokens", "upstream token of an exchange: refresh makes a new one each time, cached hands out the\ngrant's while it has life left")
 	f.Var(&o.atlassianRefresh, "atlassian-refresh", "what a refresh does to the access token before it: overlap lets it live, invalidate\nends it at once")
@@ -146,17 +150,50 @@ func (o *options) config(logger *slog.Logger) (devzone.Config, error) {
 	if o.tokenLifetime < time.Second {
 		return c, fmt.Errorf("--token-lifetime: %s is too short, it must be at least 1s", o.tokenLifetime)
 	}
+	var err error
+	if c.DataDir, c.DataKey, err = o.data(); err != nil {
+		return c, err
+	}
 	if o.seedFile == "" {
 		return c, nil
 	}
-	data, err := os.ReadFile(o.seedFile)
+	text, err := os.ReadFile(o.seedFile)
 	if err != nil {
 		return c, fmt.Errorf("--seed: %w", err)
 	}
-	if c.Seed, err = seed.Parse(data); err != nil {
+	if c.Seed, err = seed.Parse(text); err != nil {
 		return c, fmt.Errorf("--seed %s: %w", o.seedFile, err)
 	}
 	return c, nil
+}
+
+// dataKeyVariable names the environment variable with the data folder's key.
+const dataKeyVariable = "DEVZONE_DATA_KEY"
+
+// data returns the data folder and its key.
+func (o *options) data() (dir string, key []byte, err error) {
+	if o.dataDir == "" {
+		if o.dataKeyFile != "" {
+			return "", nil, errors.New("--data-key-file is of no use without --data")
+		}
+		return "", nil, nil
+	}
+	text, source := os.Getenv(dataKeyVariable), dataKeyVariable
+	if o.dataKeyFile != "" {
+		raw, err := os.ReadFile(o.dataKeyFile)
+		if err != nil {
+			return "", nil, fmt.Errorf("--data-key-file: %w", err)
+		}
+		text, source = string(raw), "--data-key-file "+o.dataKeyFile
+	}
+	if text == "" {
+		return "", nil, fmt.Errorf("--data needs a key, because client secrets and tokens are encrypted: make one with "+
+			"`openssl rand -base64 %d > key` and give it with --data-key-file key or in %s", disk.KeySize, dataKeyVariable)
+	}
+	if key, err = disk.ParseKey(text); err != nil {
+		return "", nil, fmt.Errorf("%s: %w", source, err)
+	}
+	return o.dataDir, key, nil
 }
 
 // run serves until the command's context ends.

@@ -133,7 +133,7 @@ func (b *Broker) obtain(ctx context.Context, q Query) (Token, error) {
 
 // look finds the grant, or the consent that may make one.
 func (b *Broker) look(q Query) (grant store.Grant, found bool, consent *store.Consent, err error) {
-	err = b.Store.Do(func(tx *store.Tx) error {
+	err = b.Store.View(func(tx *store.Tx) error {
 		if grant, found = tx.Grants.Find(q.Resource.ZoneID, q.key()); found {
 			return nil
 		}

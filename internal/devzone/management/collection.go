@@ -90,7 +90,7 @@ func (c collection[T, P]) post(r *http.Request) (any, error) {
 // get answers GET on one object.
 func (c collection[T, P]) get(r *http.Request) (any, error) {
 	var out any
-	err := c.server.Store.Do(func(tx *store.Tx) error {
+	err := c.server.Store.View(func(tx *store.Tx) error {
 		row, err := c.table(tx).Get(r.PathValue("zone"), r.PathValue("id"))
 		if err != nil {
 			return err
@@ -162,7 +162,7 @@ func listOf(s *server, r *http.Request, legacy bool, collect func(tx *store.Tx) 
 		return nil, err
 	}
 	var items []item
-	err = s.Store.Do(func(tx *store.Tx) error {
+	err = s.Store.View(func(tx *store.Tx) error {
 		items, err = collect(tx)
 		return err
 	})

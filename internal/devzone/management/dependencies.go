@@ -59,7 +59,7 @@ func (s *server) listDependencies(r *http.Request) (any, error) {
 
 func (s *server) getDependency(r *http.Request) (any, error) {
 	var out any
-	err := s.Store.Do(func(tx *store.Tx) error {
+	err := s.Store.View(func(tx *store.Tx) error {
 		d, err := findDependency(tx, r)
 		if err != nil {
 			return err

@@ -97,7 +97,7 @@ func findGrant(tx *store.Tx, r *http.Request) (store.Grant, error) {
 
 func (s *server) getGrant(r *http.Request) (any, error) {
 	var out any
-	err := s.Store.Do(func(tx *store.Tx) error {
+	err := s.Store.View(func(tx *store.Tx) error {
 		g, err := findGrant(tx, r)
 		out = s.grantView(g)
 		return err

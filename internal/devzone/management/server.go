@@ -27,8 +27,7 @@ type Config struct {
 
 type server struct {
 	Config
-	mux      *http.ServeMux
-	sessions *sessions
+	mux *http.ServeMux
 }
 
 // endpoint answers a request with a body for a 200, or nil for a 204.
@@ -37,7 +36,7 @@ type endpoint func(r *http.Request) (any, error)
 // New returns the handler of the management API, which expects to be mounted
 // at the root of its listener.
 func New(c Config) http.Handler {
-	s := &server{Config: c, mux: http.NewServeMux(), sessions: newSessions(c.Clock, c.TokenLifetime)}
+	s := &server{Config: c, mux: http.NewServeMux()}
 	s.mux.HandleFunc("POST /service-account-token", s.serviceAccountToken)
 	s.mux.HandleFunc("/", s.unmatched)
 	s.zoneRoutes()
@@ -78,7 +77,7 @@ func (s *server) handle(pattern string, e endpoint) {
 // inZone registers an endpoint for an existing zone.
 func (s *server) inZone(pattern string, e endpoint) {
 	s.handle(pattern, func(r *http.Request) (any, error) {
-		err := s.Store.Do(func(tx *store.Tx) error {
+		err := s.Store.View(func(tx *store.Tx) error {
 			_, err := tx.Zones.Get("", r.PathValue("zone"))
 			return err
 		})
@@ -96,7 +95,7 @@ func (s *server) authorize(r *http.Request) error {
 		return failure(http.StatusUnauthorized, "unauthorized",
 			"a bearer token from POST /service-account-token is required")
 	}
-	account, ok := s.sessions.find(token)
+	account, ok := s.bearer(token)
 	if !ok {
 		return failure(http.StatusUnauthorized, "unauthorized", "the bearer token is unknown or has expired")
 	}

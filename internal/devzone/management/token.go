@@ -8,48 +8,41 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
-// sessions remembers which bearer tokens are valid.
-type sessions struct {
-	clock    func() time.Time
-	lifetime time.Duration
-
-	mu     sync.Mutex
-	tokens map[store.Digest]session
-}
-
-type session struct {
-	account store.ServiceAccount
-	expires time.Time
-}
-
-func newSessions(clock func() time.Time, lifetime time.Duration) *sessions {
-	return &sessions{clock: clock, lifetime: lifetime, tokens: map[store.Digest]session{}}
-}
-
-func (s *sessions) issue(account store.ServiceAccount) string {
-	token, now := store.NewSecret(), s.clock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for digest, old := range s.tokens {
-		if !now.Before(old.expires) {
-			delete(s.tokens, digest)
+// issue makes a bearer token of a service account and forgets expired ones.
+func (s *server) issue(account store.ServiceAccount) (string, error) {
+	token, now := store.NewSecret(), s.Clock()
+	err := s.Store.Do(func(tx *store.Tx) error {
+		for _, old := range tx.APITokens.All("", func(t store.APIToken) bool { return !now.Before(t.ExpiresAt) }) {
+			if err := tx.APITokens.Delete("", old.ID); err != nil {
+				return err
+			}
 		}
-	}
-	s.tokens[store.DigestOf(token)] = session{account: account, expires: now.Add(s.lifetime)}
-	return token
+		_, err := tx.APITokens.Insert(store.APIToken{
+			Token: store.DigestOf(token), AccountID: account.ID, ExpiresAt: now.Add(s.TokenLifetime),
+		})
+		return err
+	})
+	return token, err
 }
 
-func (s *sessions) find(token string) (store.ServiceAccount, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	found, ok := s.tokens[store.DigestOf(token)]
-	return found.account, ok && s.clock().Before(found.expires)
+// bearer returns the service account that a valid token was issued to.
+func (s *server) bearer(token string) (account store.ServiceAccount, ok bool) {
+	_ = s.Store.View(func(tx *store.Tx) error {
+		found, known := tx.APITokens.Find("", store.DigestKey(store.DigestOf(token)))
+		if !known || !s.Clock().Before(found.ExpiresAt) {
+			return nil
+		}
+		var err error
+		account, err = tx.ServiceAccounts.Get("", found.AccountID)
+		ok = err == nil
+		return nil
+	})
+	return account, ok
 }
 
 // oauthError is the error body of /service-account-token, in the form of
@@ -72,6 +65,10 @@ type tokenResponse struct {
 func (s *server) serviceAccountToken(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	account, err := s.authenticate(r)
+	var token string
+	if err == nil {
+		token, err = s.issue(account)
+	}
 	if refusal, ok := errors.AsType[*oauthError](err); ok {
 		if refusal.Status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", `Basic realm="service-account-token"`)
@@ -84,7 +81,7 @@ func (s *server) serviceAccountToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, tokenResponse{
-		AccessToken: s.sessions.issue(account),
+		AccessToken: token,
 		TokenType:   "Bearer",
 		ExpiresIn:   int64(s.TokenLifetime / time.Second),
 	})
@@ -155,7 +152,7 @@ func invalidForm(text string) error {
 func (s *server) checkSecret(id, secret string) (store.ServiceAccount, error) {
 	var account store.ServiceAccount
 	var known bool
-	err := s.Store.Do(func(tx *store.Tx) error {
+	err := s.Store.View(func(tx *store.Tx) error {
 		account, known = tx.ServiceAccounts.Find("", id)
 		return nil
 	})

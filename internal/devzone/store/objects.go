@@ -236,6 +236,17 @@ type ServiceAccount struct {
 	Role string
 }
 
+// APIToken is a bearer token of the management API.
+type APIToken struct {
+	Meta
+	Token     Digest
+	AccountID string
+	ExpiresAt time.Time
+}
+
+func (t *APIToken) key() string   { return DigestKey(t.Token) }
+func (t *APIToken) label() string { return "" }
+
 // Origin is the one row that says what the store was filled with when it was
 // new.
 type Origin struct {

@@ -37,6 +37,7 @@ type Tx struct {
 	Grants          *Table[Grant, *Grant]
 	Users           *Table[User, *User]
 	ServiceAccounts *Table[ServiceAccount, *ServiceAccount]
+	APITokens       *Table[APIToken, *APIToken]
 	Sessions        *Table[Session, *Session]
 	Codes           *Table[Code, *Code]
 	UserAgents      *Table[UserAgent, *UserAgent]
@@ -77,6 +78,7 @@ func New(clock func() time.Time) *Store {
 		Grants:          newTable[Grant]("delegated grant", j),
 		Users:           newTable[User]("user", j),
 		ServiceAccounts: newTable[ServiceAccount]("service account", j),
+		APITokens:       newTable[APIToken]("service account token", j),
 		Sessions:        newTable[Session]("session", j),
 		Codes:           newTable[Code]("authorization code", j),
 		UserAgents:      newTable[UserAgent]("user agent", j),
