@@ -52,6 +52,7 @@ type program struct {
 	key                  string
 	zone, api, atlassian string
 	cmd                  *exec.Cmd
+	log                  bytes.Buffer
 	client               *http.Client
 	token                string
 }
@@ -63,15 +64,7 @@ func newProgram(t *testing.T) *program {
 		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: crashWorkers}},
 	}
 	// The issuer is part of the state, so that the addresses stay the same.
-	addresses := make([]string, 3)
-	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		addresses[i] = l.Addr().String()
-	}
+	addresses := [3]string{freeAddress(t), freeAddress(t), freeAddress(t)}
 	p.zone, p.api, p.atlassian = "http://"+addresses[0], "http://"+addresses[1], "http://"+addresses[2]
 	p.args = []string{
 		"--data", filepath.Join(t.TempDir(), "data"),
@@ -80,12 +73,26 @@ func newProgram(t *testing.T) *program {
 	return p
 }
 
+// freeAddress is one that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
+}
+
 // start returns when the program serves, with the time that took.
 func (p *program) start() time.Duration {
 	p.t.Helper()
 	p.cmd = exec.Command(os.Args[0], p.args...)
 	p.cmd.Env = append(os.Environ(), asProgram+"=1", dataKeyVariable+"="+p.key)
-	p.cmd.Stderr = os.Stderr
+	p.log.Reset()
+	p.cmd.Stderr = &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -98,7 +105,7 @@ func (p *program) start() time.Duration {
 	lines := bufio.NewScanner(out)
 	for range 3 {
 		if !lines.Scan() {
-			p.t.Fatalf("devzone ended: %v", p.cmd.Wait())
+			p.t.Fatalf("devzone ended: %v\n%s", p.cmd.Wait(), p.log.String())
 		}
 	}
 	return time.Since(began)

@@ -78,7 +78,8 @@ func (k *keyring) load(zoneID string) (jose.JSONWebKey, error) {
 		return key, err
 	}
 	if len(kept) > 0 {
-		return key, key.UnmarshalJSON([]byte(kept[0].JWK))
+		err := key.UnmarshalJSON([]byte(kept[0].JWK))
+		return key, err
 	}
 	if key, err = newKey(); err != nil {
 		return key, err

@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -81,12 +81,9 @@ func contents(t tester, s *store.Store) string {
 // Any run of changes, some of them undone, is there again when the folder is
 // opened anew; sequence numbers go on.
 func TestReopenedStoreIsTheSame(t *testing.T) {
+	base := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "store")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
+		dir := filepath.Join(base, store.NewID())
 		s, db := openStore(t, dir)
 		memory := store.New(func() time.Time { return at })
 		boom := errors.New("boom")

@@ -6,6 +6,7 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,8 +69,7 @@ func (s *Store) Events(zoneID string, before uint64, visit func(seq uint64, body
 	s.mu.RLock()
 	events := s.events
 	s.mu.RUnlock()
-	for i := len(events) - 1; i >= 0; i-- {
-		e := events[i]
+	for _, e := range slices.Backward(events) {
 		if e.zoneID == zoneID && e.seq < before && !visit(e.seq, e.body) {
 			return nil
 		}
