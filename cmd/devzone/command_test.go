@@ -63,6 +63,10 @@ func TestUsageErrors(t *testing.T) {
 		"upstream target":  {append([]string{"--upstream", "https://a.example=b"}, free...), "must be an http or https URL"},
 		"issuer":           {append([]string{"--issuer", "nope"}, free...), `issuer "nope"`},
 		"seed file":        {[]string{"--seed", filepath.Join(t.TempDir(), "missing.yaml")}, "--seed: open"},
+		"data without key": {[]string{"--data", filepath.Join(t.TempDir(), "d")}, "--data needs a key, because client secrets and tokens are encrypted: make one with `openssl rand -base64 32 > key`"},
+		"bad key":          {[]string{"--data", filepath.Join(t.TempDir(), "d"), "--data-key-file", bad}, bad + ": the key must be 32 random bytes in base64"},
+		"missing key":      {[]string{"--data", filepath.Join(t.TempDir(), "d"), "--data-key-file", bad + "x"}, "--data-key-file: open"},
+		"key without data": {[]string{"--data-key-file", bad}, "--data-key-file is of no use without --data"},
 		"seed file's text": {[]string{"--seed", bad}, `unknown field "nmae"`},
 	}
 	for name, tt := range tests {

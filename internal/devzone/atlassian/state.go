@@ -156,7 +156,8 @@ func (s *state) do(f func()) error {
 	return round.Wait()
 }
 
-func clientKey(clientID, email string) string { return clientID + "\x00" + email }
+// clientKey hides the person, because keys are not encrypted on disk.
+func clientKey(clientID, email string) string { return digestKey(clientID + "\x00" + email) }
 
 func digestKey(secret string) string { return store.DigestKey(store.DigestOf(secret)) }
 
