@@ -15,6 +15,10 @@ var (
 	spaceScopes = []string{"read:space:confluence", "read:confluence-space.summary"}
 	pageScopes  = []string{"read:page:confluence", "read:confluence-content.all"}
 	userScopes  = []string{"read:content-details:confluence", "read:confluence-user"}
+
+	writeScopes  = []string{"write:page:confluence", "write:confluence-content"}
+	deleteScopes = []string{"delete:page:confluence", "write:confluence-content"}
+	searchScopes = []string{"read:content-details:confluence", "search:confluence"}
 )
 
 // caller is who a Confluence request comes from, at a site she may use.
@@ -27,12 +31,16 @@ type caller struct {
 type confluenceEndpoint func(w http.ResponseWriter, r *http.Request, c caller)
 
 func (s *Server) confluenceRoutes() {
-	const prefix = "GET /ex/confluence/{cloudid}"
-	s.confluence(prefix+"/wiki/api/v2/spaces", spaceScopes, s.listSpaces)
-	s.confluence(prefix+"/wiki/api/v2/spaces/{id}", spaceScopes, s.getSpace)
-	s.confluence(prefix+"/wiki/api/v2/pages", pageScopes, s.listPages)
-	s.confluence(prefix+"/wiki/api/v2/pages/{id}", pageScopes, s.getPage)
-	s.confluence(prefix+"/wiki/rest/api/user/current", userScopes, s.currentUser)
+	const wiki = " /ex/confluence/{cloudid}/wiki"
+	s.confluence("GET"+wiki+"/api/v2/spaces", spaceScopes, s.listSpaces)
+	s.confluence("GET"+wiki+"/api/v2/spaces/{id}", spaceScopes, s.getSpace)
+	s.confluence("GET"+wiki+"/api/v2/pages", pageScopes, s.listPages)
+	s.confluence("POST"+wiki+"/api/v2/pages", writeScopes, s.createPage)
+	s.confluence("GET"+wiki+"/api/v2/pages/{id}", pageScopes, s.getPage)
+	s.confluence("PUT"+wiki+"/api/v2/pages/{id}", writeScopes, s.updatePage)
+	s.confluence("DELETE"+wiki+"/api/v2/pages/{id}", deleteScopes, s.deletePage)
+	s.confluence("GET"+wiki+"/rest/api/user/current", userScopes, s.currentUser)
+	s.confluence("GET"+wiki+"/rest/api/search", searchScopes, s.search)
 }
 
 // confluence registers an endpoint behind the checks of the gateway, in its

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// contentTime is when everything was made; the content does not change.
+// contentTime is when everything of the data was made.
 const contentTime = "2026-01-05T09:00:00.000Z"
 
 type spaceView struct {
@@ -107,15 +107,10 @@ func (s *Server) listPages(w http.ResponseWriter, r *http.Request, c caller) {
 	ids, spaces := listParameter(r, "id"), listParameter(r, "space-id")
 	title := r.URL.Query().Get("title")
 	var found []entry
-	for _, sp := range c.site.Spaces {
-		if !c.sees(sp.RestrictedTo) || !oneOf(spaces, sp.ID) {
-			continue
-		}
-		for i, p := range sp.Pages {
-			if c.sees(p.RestrictedTo) && oneOf(ids, p.ID) && (title == "" || title == p.Title) &&
-				oneOf(listParameter(r, "status"), "current") {
-				found = append(found, entry{id: p.ID, view: s.pageView(c, sp, i, format)})
-			}
+	for _, p := range s.visiblePages(c) {
+		if oneOf(spaces, p.space.ID) && oneOf(ids, p.ID) && (title == "" || title == p.Title) &&
+			oneOf(listParameter(r, "status"), "current") {
+			found = append(found, entry{id: p.ID, view: s.pageView(p, format)})
 		}
 	}
 	writePage(w, r, c, found)
@@ -128,26 +123,27 @@ func (s *Server) getPage(w http.ResponseWriter, r *http.Request, c caller) {
 			"Provided value for 'body-format' is not storage, atlas_doc_format or view")
 		return
 	}
-	for _, sp := range c.site.Spaces {
-		for i, p := range sp.Pages {
-			if p.ID == r.PathValue("id") && c.sees(sp.RestrictedTo) && c.sees(p.RestrictedTo) {
-				v := s.pageView(c, sp, i, format)
-				v.Links["base"] = c.site.URL + "/wiki"
-				writeJSON(w, http.StatusOK, v)
-				return
-			}
-		}
+	p, ok := s.visiblePage(c, r.PathValue("id"))
+	if !ok {
+		confluenceError(w, r, http.StatusNotFound, "NOT_FOUND", "Not Found")
+		return
 	}
-	confluenceError(w, r, http.StatusNotFound, "NOT_FOUND", "Not Found")
+	s.writePageView(w, c, p, format)
 }
 
-func (s *Server) pageView(c caller, sp Space, index int, format string) pageView {
-	p := sp.Pages[index]
-	path := "/spaces/" + sp.Key + "/pages/" + p.ID
+// writePageView answers with one page.
+func (s *Server) writePageView(w http.ResponseWriter, c caller, p located, format string) {
+	v := s.pageView(p, format)
+	v.Links["base"] = c.site.URL + "/wiki"
+	writeJSON(w, http.StatusOK, v)
+}
+
+func (s *Server) pageView(p located, format string) pageView {
+	path := "/spaces/" + p.space.Key + "/pages/" + p.ID
 	v := pageView{
-		ID: p.ID, Status: "current", Title: p.Title, SpaceID: sp.ID, Position: index,
-		AuthorID: s.author(c), OwnerID: s.author(c), CreatedAt: contentTime,
-		Version: versionView{CreatedAt: contentTime, Number: 1, AuthorID: s.author(c)},
+		ID: p.ID, Status: "current", Title: p.Title, SpaceID: p.space.ID, Position: p.position,
+		AuthorID: p.AuthorID, OwnerID: p.AuthorID, CreatedAt: p.CreatedAt,
+		Version: versionView{CreatedAt: p.ChangedAt, Message: p.Message, Number: p.Number, AuthorID: p.EditorID},
 		Body:    map[string]bodyView{},
 		Links:   map[string]string{"webui": path, "editui": path + "/edit", "tinyui": "/x/" + p.ID},
 	}
@@ -156,7 +152,7 @@ func (s *Server) pageView(c caller, sp Space, index int, format string) pageView
 		v.ParentID, v.ParentType = &p.Parent, &kind
 	}
 	if format != "" {
-		v.Body[format] = bodyView{Value: body(p, format), Representation: format}
+		v.Body[format] = bodyView{Value: body(p.Page, format), Representation: format}
 	}
 	return v
 }

@@ -76,7 +76,9 @@ type state struct {
 	chains  kept[chain]
 	access  kept[accessToken]
 	// sites are the cloud ids that a person gave an app, by clientKey.
-	sites   kept[[]string]
+	sites kept[[]string]
+	// pages are those that were written through the API, by pageKey.
+	pages   kept[revision]
 	sweepAt time.Time
 
 	db      *disk.DB
@@ -134,6 +136,7 @@ func newState(c Config) (*state, error) {
 		s.chains.load(s, "atlassian chain"),
 		s.access.load(s, "atlassian access token"),
 		s.sites.load(s, "atlassian sites"),
+		s.pages.load(s, "atlassian page"),
 	} {
 		if err != nil {
 			return nil, fmt.Errorf("loading the stand-in's state: %w", err)
