@@ -20,6 +20,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
 	"github.com/keycardai/keycard-operator/internal/devzone/management"
 	"github.com/keycardai/keycard-operator/internal/devzone/oauth"
+	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 )
 
 // organizationID is the one organization that there is.
@@ -160,6 +161,7 @@ func assemble(c Config, l listeners, d *data) (*Running, error) {
 			Store: objects, Issuers: issuers, Clock: c.Clock, Client: r.client,
 			Mode: c.UpstreamTokens, MinRemaining: c.MinRemaining,
 		}),
+		Policies:                 &policy.Engine{},
 		Recorder:                 oauth.LogRecorder{Logger: c.Logger},
 		TokenLifetime:            c.ZoneTokenLifetime,
 		OmitExpiresIn:            c.OmitExpiresIn,

@@ -200,7 +200,7 @@ func TestImpersonation(t *testing.T) {
 		"case of the user":  {token: part(header) + "." + part(`{"sub":"Alice@example.com"}`) + ".", code: "invalid_grant"},
 		"not permitted": {
 			token: part(header) + "." + part(`{"sub":"carol@example.com"}`) + ".", code: "access_denied",
-			want: "Access denied by policy. Policy set: default-zone-policies. Policy set version: 1. Determining policies: default-user-grants.",
+			want: "Access denied by policy. Policy set: seed-zone-policies. Policy set version: 1. Determining policies: default-user-grants.",
 		},
 		"no consent": {token: part(header) + "." + part(`{"sub":"bob@example.com"}`) + ".", code: "insufficient_authorization", want: "User consent is required"},
 	}

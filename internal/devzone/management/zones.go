@@ -8,6 +8,7 @@ import (
 	"net/url"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
+	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
@@ -80,7 +81,13 @@ func (s *server) zones() collection[store.Zone, *store.Zone] {
 		filter: func(q url.Values) (func(store.Zone) bool, error) {
 			return func(z store.Zone) bool { return equals(q.Get("slug"), z.Slug) }, nil
 		},
-		create: func(tx *store.Tx, z store.Zone) (store.Zone, error) { return tx.CreateZone(z, s.Issuers.Of) },
+		create: func(tx *store.Tx, z store.Zone) (store.Zone, error) {
+			z, err := tx.CreateZone(z, s.Issuers.Of)
+			if err == nil {
+				_, err = policy.Install(tx, z.ID)
+			}
+			return z, err
+		},
 		remove: func(tx *store.Tx, z store.Zone) error {
 			if z.ID == s.Issuers.DefaultZone() {
 				return forbidden("the server's default zone cannot be deleted")

@@ -50,7 +50,7 @@ func (s *server) exchange(ctx context.Context, c call) (*tokenResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.decide(c, t, &user, sub.impersonate); err != nil {
+	if c.permitted, err = s.decide(c, t, &user, sub.impersonate); err != nil {
 		return nil, err
 	}
 	issued, err := t.issuedType(c.form["requested_token_type"])
@@ -76,7 +76,7 @@ func (s *server) clientCredentials(ctx context.Context, c call) (*tokenResponse,
 	if err != nil {
 		return nil, err
 	}
-	if err := s.decide(c, t, nil, false); err != nil {
+	if c.permitted, err = s.decide(c, t, nil, false); err != nil {
 		return nil, err
 	}
 	switch t.kind() {
@@ -99,25 +99,45 @@ func (s *server) clientCredentials(ctx context.Context, c call) (*tokenResponse,
 	}
 }
 
-// decide asks the policy and words its denial.
-func (s *server) decide(c call, t target, user *store.User, impersonate bool) error {
-	d := policy.Decide(policy.Request{
-		Zone:        c.zone,
-		Application: c.client.application,
-		Resource:    t.resource,
-		Subject:     user,
-		Impersonate: impersonate,
-		Scopes:      c.scopes,
+// decide asks the zone's policies, words their denial, and returns the scopes
+// that they permit.
+func (s *server) decide(c call, t target, user *store.User, impersonate bool) ([]string, error) {
+	var d policy.Decision
+	err := s.Store.View(func(tx *store.Tx) error {
+		q := policy.Request{
+			Application:    c.client.application,
+			CredentialType: c.client.credential.Type,
+			Registration:   "managed",
+			Dependencies:   tx.DependencyIdentifiers(c.zone.ID, c.client.application.ID),
+			Resource:       t.resource,
+			Subject:        user,
+			Impersonate:    impersonate,
+			Scopes:         c.scopes,
+		}
+		if _, registered := tx.UserAgents.Find(c.zone.ID, c.client.credential.Identifier); registered {
+			q.Registration = "dcr"
+		}
+		var err error
+		d, err = s.Policies.Decide(tx, c.zone.ID, q)
+		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	// A provider's token has the scopes that it has: what can't be narrowed is
+	// refused.
+	if d.Allowed && len(d.Refusing) > 0 && t.kind() == store.ProviderExternal {
+		d.Allowed, d.Policies = false, d.Refusing
+	}
 	c.record.Policies = d.Policies
 	if d.Allowed {
-		return nil
+		return d.Scopes, nil
 	}
 	code := "access_denied"
 	if impersonate && s.UnauthorizedClientDenial {
 		code = "unauthorized_client"
 	}
-	return refuse(code, "%s", d.Denial())
+	return nil, refuse(code, "%s", d.Denial())
 }
 
 func (s *server) issueForUser(ctx context.Context, c call, t target, user store.User, act *actor) (*tokenResponse, error) {
@@ -143,10 +163,10 @@ func (s *server) upstream(ctx context.Context, c call, q broker.Query) (*tokenRe
 }
 
 // sign makes a zone token. Of the requested scopes it gets those that the
-// resource has.
+// resource has and the policies permit.
 func (s *server) sign(c call, t target, content claims) (*tokenResponse, error) {
 	var granted []string
-	for _, scope := range c.scopes {
+	for _, scope := range c.permitted {
 		if slices.Contains(t.resource.Scopes, scope) {
 			granted = append(granted, scope)
 		}

@@ -11,17 +11,19 @@ import (
 
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
 	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
+	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
 // Config is what the OAuth surface works with. Store, Issuers, Broker, Clock,
-// Recorder and TokenLifetime are required.
+// Recorder, Policies and TokenLifetime are required.
 type Config struct {
 	Store    *store.Store
 	Issuers  *issuer.Map
 	Broker   *broker.Broker
 	Clock    func() time.Time
 	Recorder Recorder
+	Policies *policy.Engine
 	// TokenLifetime is the life of a token that the zone signs, unless the
 	// resource has its own.
 	TokenLifetime time.Duration

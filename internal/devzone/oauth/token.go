@@ -28,7 +28,9 @@ type call struct {
 	client client
 	form   form
 	scopes []string
-	record *Exchange
+	// permitted are the scopes that the policies let through.
+	permitted []string
+	record    *Exchange
 }
 
 // tokenResponse is the success body (RFC 6749, section 5.1; RFC 8693,

@@ -1,49 +1,76 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package policy decides whether an application may have a token. Everything
-// that the decision needs is in the Request, so that a policy language can take
-// the place of the built-in rules without a change to the callers.
+// Package policy decides by the access policies of a zone, written in Cedar,
+// whether an application may have a token, and with which scopes.
+//
+// Nothing is allowed that no policy permits, and a forbid beats every permit. A
+// token on behalf of a user takes two decisions, one with the user as the
+// principal and one with the application: both must allow it.
 package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/cedar-policy/cedar-go"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
-// Names of the policy set and policies that a fresh zone has.
+// Cedar names of the schema. Identities of entities are the zone's internal
+// ids, so that policies match attributes such as principal.identifier.
 const (
-	defaultSet     = "default-zone-policies"
-	userGrants     = "default-user-grants"
-	appDelegation  = "default-app-delegation"
-	appDirect      = "default-app-direct-access"
-	seedPermits    = "seed-impersonation"
-	defaultVersion = 1
+	userType        = "Keycard::User"
+	applicationType = "Keycard::Application"
+	resourceType    = "Keycard::Resource"
+	actionType      = "Keycard::Action"
+	issueAction     = "credentials:issue"
 )
 
 // Request is one question: may this application have a token for this resource?
 type Request struct {
-	Zone        store.Zone
 	Application store.Application
-	Resource    store.Resource
+	// CredentialType is how the application authenticated: a credential type of
+	// the store.
+	CredentialType string
+	// Registration is "managed" or, for a client that registered itself, "dcr".
+	Registration string
+	// Dependencies are the identifiers of the resources that the application
+	// depends on.
+	Dependencies []string
+	Resource     store.Resource
 	// Subject is the user on whose behalf the application asks; nil when it
 	// asks for itself.
 	Subject *store.User
 	// Impersonate is true when the user takes no part in the request.
 	Impersonate bool
-	// Scopes are the requested ones.
+	// Scopes are the requested ones. Each is decided by itself.
 	Scopes []string
+	// ActorClaims and SubjectClaims are claims of the tokens that came with the
+	// request.
+	ActorClaims, SubjectClaims map[string]string
 }
 
 // Decision is the answer.
 type Decision struct {
 	Allowed bool
-	// Set, Version and Policies tell what decided.
+	// Scopes are the requested scopes that are permitted.
+	Scopes []string
+	// Set, Version and Policies tell what decided: the policies that permit, or
+	// those that forbid; when nothing permits, those that permitted the other
+	// half of a delegated decision.
 	Set      string
 	Version  int
 	Policies []string
+	// Refusing are the policies that determined the refusal of a scope, when
+	// others were permitted.
+	Refusing []string
+	// Errors are policies that could not be evaluated and counted for nothing.
+	Errors []string
+	// Shadow is what the shadow set of the zone says; nil without one.
+	Shadow *Decision
 }
 
 // Denial words a negative decision for an error_description, in the form the
@@ -53,23 +80,89 @@ func (d Decision) Denial() string {
 		d.Set, d.Version, strings.Join(d.Policies, ", "))
 }
 
-// Decide applies the rules of a fresh zone: delegation by a present user and
-// direct access are allowed, impersonation is forbidden unless the zone has a
-// permit for exactly this application and this user.
-func Decide(q Request) Decision {
-	d := Decision{Set: defaultSet, Version: defaultVersion}
-	switch {
-	case q.Subject == nil:
-		d.Allowed, d.Policies = true, []string{appDirect}
-	case !q.Impersonate:
-		d.Allowed, d.Policies = true, []string{userGrants, appDelegation}
-	default:
-		d.Policies = []string{userGrants}
-		for _, p := range q.Zone.Impersonation {
-			if p.ApplicationIdentifier == q.Application.Identifier && p.UserIdentifier == q.Subject.Identifier {
-				d.Allowed, d.Policies = true, []string{seedPermits}
-			}
+// compiled is a set version that is ready to be evaluated.
+type compiled struct {
+	set     string
+	version int
+	// policies are keyed "<name>" or, for the second statement of a policy and
+	// on, "<name>#<n>".
+	policies *cedar.PolicySet
+}
+
+// decide answers the question by the set.
+func (c *compiled) decide(q Request) Decision {
+	d := Decision{Set: c.set, Version: c.version}
+	base := newFacts(q)
+	if len(q.Scopes) == 0 {
+		d.Allowed, d.Policies, d.Errors = c.evaluate(base, q, nil)
+		return d
+	}
+	var permits []string
+	for _, scope := range q.Scopes {
+		allowed, policies, problems := c.evaluate(base, q, []string{scope})
+		d.Errors = union(d.Errors, problems)
+		if !allowed {
+			d.Refusing = union(d.Refusing, policies)
+			continue
 		}
+		d.Allowed = true
+		d.Scopes = append(d.Scopes, scope)
+		permits = union(permits, policies)
+	}
+	if d.Allowed {
+		d.Policies = permits
+	} else {
+		d.Policies, d.Refusing = d.Refusing, nil
 	}
 	return d
+}
+
+// evaluate takes the decisions for the user and for the application. Both must
+// allow; when one does not, what forbade is what determined it, if anything did.
+func (c *compiled) evaluate(f facts, q Request, scopes []string) (allowed bool, policies, problems []string) {
+	context := f.context(q, scopes)
+	principals := []cedar.EntityUID{f.application}
+	if q.Subject != nil {
+		principals = []cedar.EntityUID{f.subject, f.application}
+	}
+	allowed = true
+	var forbids []string
+	for _, principal := range principals {
+		decision, diagnostic := c.policies.IsAuthorized(f.entities, cedar.Request{
+			Principal: principal, Action: cedar.NewEntityUID(actionType, issueAction), Resource: f.resource, Context: context,
+		})
+		var names []string
+		for _, reason := range diagnostic.Reasons {
+			names = union(names, []string{policyName(reason.PolicyID)})
+		}
+		for _, e := range diagnostic.Errors {
+			problems = union(problems, []string{policyName(e.PolicyID) + ": " + e.Message})
+		}
+		policies = union(policies, names)
+		if decision == cedar.Deny {
+			allowed = false
+			forbids = union(forbids, names)
+		}
+	}
+	if !allowed && len(forbids) > 0 {
+		policies = forbids
+	}
+	return allowed, policies, problems
+}
+
+// policyName drops the number of the statement.
+func policyName(id cedar.PolicyID) string {
+	name, _, _ := strings.Cut(string(id), statementMark)
+	return name
+}
+
+// union appends what is not there yet and keeps names in order, because Cedar
+// gives them in none.
+func union(all, more []string) []string {
+	for _, s := range more {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
 }

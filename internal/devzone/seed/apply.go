@@ -7,7 +7,15 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
+)
+
+// Names of the set with the seed's policies, and of the policy that is made
+// from mayImpersonate.
+const (
+	seedSet             = "seed-zone-policies"
+	impersonationPolicy = "seed-impersonation"
 )
 
 // Load returns the seed that a store was filled with and the issuer that its
@@ -34,7 +42,7 @@ func (s *Seed) Apply(st *store.Store, issuer func(zoneID string) string) error {
 	}
 	err = st.Do(func(tx *store.Tx) error {
 		steps := []func(*store.Tx) error{
-			s.applyServiceAccounts, s.applyUsers, s.applyApplications,
+			s.applyPolicies, s.applyServiceAccounts, s.applyUsers, s.applyApplications,
 			s.applyProviders, s.applyResources,
 		}
 		origin := store.Origin{Issuer: issuer(s.Zone.ID), Seed: text}
@@ -60,17 +68,47 @@ func (s *Seed) Apply(st *store.Store, issuer func(zoneID string) string) error {
 func (s *Seed) meta() store.Meta { return store.Meta{ZoneID: s.Zone.ID} }
 
 func (s *Seed) zone() store.Zone {
-	z := store.Zone{
+	return store.Zone{
 		Meta: store.Meta{ID: s.Zone.ID}, Name: s.Zone.Name,
 		RequiresInvitation: true, DCREnabled: true, PKCERequired: true,
 	}
+}
+
+// applyPolicies installs the platform's policies. The seed's own are added to
+// them in another set, which takes the place of the platform's.
+func (s *Seed) applyPolicies(tx *store.Tx) error {
+	manifest, err := policy.Install(tx, s.Zone.ID)
+	if err != nil {
+		return err
+	}
+	own := s.policies()
+	if len(own) == 0 {
+		return nil
+	}
+	added, err := policy.AddPolicies(tx, s.Zone.ID, store.OwnerCustomer, own)
+	if err != nil {
+		return err
+	}
+	return policy.AddSet(tx, s.Zone.ID, store.OwnerCustomer, seedSet, append(manifest, added...))
+}
+
+// policies are the seed's own: what mayImpersonate says in Cedar, and those
+// that it spells out.
+func (s *Seed) policies() []policy.Named {
+	var out []policy.Named
+	impersonation := ""
 	for _, a := range s.Applications {
-		for _, u := range a.MayImpersonate {
-			z.Impersonation = append(z.Impersonation,
-				store.ImpersonationPermit{ApplicationIdentifier: a.Identifier, UserIdentifier: u})
+		if len(a.MayImpersonate) > 0 {
+			impersonation += policy.Impersonation(a.Identifier, a.MayImpersonate)
 		}
 	}
-	return z
+	if impersonation != "" {
+		out = append(out, policy.Named{Name: impersonationPolicy, Cedar: impersonation})
+	}
+	for _, p := range s.Policies {
+		out = append(out, policy.Named{Name: p.Name, Cedar: p.Cedar})
+	}
+	return out
 }
 
 func (s *Seed) applyServiceAccounts(tx *store.Tx) error {
@@ -89,7 +127,7 @@ func (s *Seed) applyServiceAccounts(tx *store.Tx) error {
 
 func (s *Seed) applyUsers(tx *store.Tx) error {
 	for _, u := range s.Users {
-		row := store.User{Meta: s.meta(), Identifier: u.identifier(), Email: u.Email, Consents: consents(u.Consents, u.Email)}
+		row := store.User{Meta: s.meta(), Identifier: u.identifier(), Email: u.Email, Groups: u.Groups, Consents: consents(u.Consents, u.Email)}
 		if _, err := tx.Users.Insert(row); err != nil {
 			return err
 		}

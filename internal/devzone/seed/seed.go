@@ -30,7 +30,15 @@ type Seed struct {
 	Providers       []Provider       `json:"providers,omitempty"`
 	Resources       []Resource       `json:"resources,omitempty"`
 	Applications    []Application    `json:"applications,omitempty"`
-	Atlassian       atlassian.Data   `json:"atlassian"`
+	// Policies are added to the platform's access policies.
+	Policies  []Policy       `json:"policies,omitempty"`
+	Atlassian atlassian.Data `json:"atlassian"`
+}
+
+// Policy is an access policy in Cedar.
+type Policy struct {
+	Name  string `json:"name"`
+	Cedar string `json:"cedar"`
 }
 
 // Zone is the zone that answers on any host.
@@ -52,6 +60,8 @@ type User struct {
 	// Identifier is what impersonation names; the e-mail address when absent.
 	Identifier string `json:"identifier,omitempty"`
 	Email      string `json:"email"`
+	// Groups are for access policies.
+	Groups []string `json:"groups,omitempty"`
 	// Consents are approved on the user's behalf when first needed.
 	Consents []Consent `json:"consents,omitempty"`
 }

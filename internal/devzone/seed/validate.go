@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
@@ -23,7 +24,7 @@ func (s *Seed) Validate() error {
 	if s.Zone.Name == "" {
 		return fmt.Errorf("seed zone.name: is required")
 	}
-	checks := []func() error{s.checkServiceAccounts, s.checkUsers, s.checkObjects, s.checkApplications, s.checkAtlassian}
+	checks := []func() error{s.checkServiceAccounts, s.checkUsers, s.checkObjects, s.checkApplications, s.checkPolicies, s.checkAtlassian}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return fmt.Errorf("seed %w", err)
@@ -43,6 +44,22 @@ func (s *Seed) checkServiceAccounts() error {
 		}
 		if err := ids.add(a.ClientID); err != nil {
 			return fmt.Errorf("serviceAccounts[%d].client_id: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (s *Seed) checkPolicies() error {
+	names := unique{}
+	for i, p := range s.Policies {
+		if err := names.add(p.Name); err != nil {
+			return fmt.Errorf("policies[%d].name: %w", i, err)
+		}
+		if p.Name == impersonationPolicy {
+			return fmt.Errorf("policies[%d].name: %s is the policy that mayImpersonate makes; choose another name", i, p.Name)
+		}
+		if err := policy.Check(p.Cedar); err != nil {
+			return fmt.Errorf("policies[%d].cedar: %w", i, err)
 		}
 	}
 	return nil

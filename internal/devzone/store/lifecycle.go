@@ -54,6 +54,10 @@ func (tx *Tx) DeleteZone(id string) error {
 	tx.Codes.deleteAll(id, nil)
 	tx.UserAgents.deleteAll(id, nil)
 	tx.SigningKeys.deleteAll(id, nil)
+	tx.Policies.deleteAll(id, nil)
+	tx.PolicyVersions.deleteAll(id, nil)
+	tx.PolicySets.deleteAll(id, nil)
+	tx.PolicySetVersions.deleteAll(id, nil)
 	return nil
 }
 
@@ -86,6 +90,18 @@ func (tx *Tx) Depend(zoneID, applicationID, resourceID string, whenAccessing []s
 	row.ZoneID, row.ApplicationID, row.ResourceID = zoneID, applicationID, resourceID
 	_, err := tx.Dependencies.Insert(row)
 	return err
+}
+
+// DependencyIdentifiers returns the identifiers of the resources that an
+// application depends on.
+func (tx *Tx) DependencyIdentifiers(zoneID, applicationID string) []string {
+	var out []string
+	for _, d := range tx.Dependencies.All(zoneID, func(d Dependency) bool { return d.ApplicationID == applicationID }) {
+		if r, err := tx.Resources.Get(zoneID, d.ResourceID); err == nil {
+			out = append(out, r.Identifier)
+		}
+	}
+	return out
 }
 
 // DeleteProvider removes a provider that no resource, credential or grant uses.

@@ -67,14 +67,8 @@ type Zone struct {
 	LoginFlow              *string
 	DCREnabled             bool
 	PKCERequired           bool
-	// Impersonation lists who may act as whom; everything else is forbidden.
-	Impersonation []ImpersonationPermit
-}
-
-// ImpersonationPermit lets an application act as a user in her absence.
-type ImpersonationPermit struct {
-	ApplicationIdentifier string
-	UserIdentifier        string
+	// PolicySchema is the zone's default schema version; the server's when empty.
+	PolicySchema string
 }
 
 // Provider issues the credentials of resources.
@@ -213,6 +207,8 @@ type User struct {
 	Meta
 	Identifier string
 	Email      string
+	// Groups are for access policies.
+	Groups []string
 	// Consents are given by a seed and not used up yet.
 	Consents []Consent
 }
