@@ -5,6 +5,7 @@ package devzone
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -93,6 +94,9 @@ type Config struct {
 	// for the requests that the zones make. Atlassian's two go to the stand-in
 	// unless mapped here.
 	Upstreams map[string]string
+	// UpstreamCAs are trusted for the requests that the zones make, instead of
+	// the system's CAs; those when nil.
+	UpstreamCAs *x509.CertPool
 
 	// Logger gets structured records without secrets; none are kept when nil.
 	Logger *slog.Logger

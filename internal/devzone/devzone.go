@@ -152,7 +152,7 @@ func assemble(c Config, l listeners, d *data) (*Running, error) {
 	}
 	upstreams := map[string]string{atlassianAuthOrigin: r.AtlassianURL, atlassianAPIOrigin: r.AtlassianURL}
 	maps.Copy(upstreams, c.Upstreams)
-	if r.client, err = broker.NewClient(upstreams); err != nil {
+	if r.client, err = broker.NewClient(upstreams, c.UpstreamCAs); err != nil {
 		return nil, err
 	}
 	zone := oauth.New(oauth.Config{
@@ -162,6 +162,7 @@ func assemble(c Config, l listeners, d *data) (*Running, error) {
 			Mode: c.UpstreamTokens, MinRemaining: c.MinRemaining,
 		}),
 		Policies:                 &policy.Engine{},
+		Client:                   r.client,
 		Recorder:                 oauth.LogRecorder{Logger: c.Logger},
 		TokenLifetime:            c.ZoneTokenLifetime,
 		OmitExpiresIn:            c.OmitExpiresIn,

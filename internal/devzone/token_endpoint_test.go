@@ -69,8 +69,12 @@ func TestMetadata(t *testing.T) {
 				HaveKeyWithValue("authorization_endpoint", z.Issuer+"/oauth/2/authorize"),
 				HaveKeyWithValue("registration_endpoint", z.Issuer+"/oauth/2/registration"),
 				HaveKeyWithValue("jwks_uri", z.Issuer+"/openidconnect/jwks"),
-				HaveKeyWithValue("grant_types_supported", ConsistOf(clientCredentials, tokenExchange)),
-				HaveKeyWithValue("token_endpoint_auth_methods_supported", ConsistOf("client_secret_basic", "client_secret_post")),
+				HaveKeyWithValue("userinfo_endpoint", z.Issuer+"/openidconnect/userinfo"),
+				HaveKeyWithValue("revocation_endpoint", z.Issuer+"/oauth/2/revoke"),
+				HaveKeyWithValue("introspection_endpoint", z.Issuer+"/oauth/2/introspect"),
+				HaveKeyWithValue("grant_types_supported", ConsistOf("authorization_code", "refresh_token", clientCredentials, tokenExchange)),
+				HaveKeyWithValue("token_endpoint_auth_methods_supported", ConsistOf("client_secret_basic", "client_secret_post", "private_key_jwt", "none")),
+				HaveKeyWithValue("token_endpoint_auth_signing_alg_values_supported", And(ContainElement("ES256"), Not(ContainElement("none")), Not(ContainElement("HS256")))),
 				HaveKeyWithValue("code_challenge_methods_supported", ConsistOf("S256"))))
 		})
 	}
@@ -111,7 +115,7 @@ func TestClientAuthentication(t *testing.T) {
 		"public client":         {form: url.Values{"client_id": {"pub"}, "client_secret": {"x"}}, status: 401, code: "invalid_client"},
 		"deleted credential":    {header: basic("doomed:" + doomed["password"].(string)), status: 401, code: "invalid_client"},
 		"application id":        {form: url.Values{"client_id": {app}, "client_secret": {password}}, status: 401, code: "invalid_client"},
-		"assertion":             {form: url.Values{"client_assertion": {"x"}}, status: 401, code: "invalid_client", want: "client_assertion is not supported"},
+		"assertion":             {form: url.Values{"client_assertion": {"x"}}, status: 400, code: "invalid_request", want: "client_assertion_type is required"},
 		"two ways":              {header: basic("reports:" + password), form: url.Values{"client_secret": {password}}, status: 400, code: "invalid_request", want: "one way"},
 		"two ways by assertion": {header: basic("reports:" + password), form: url.Values{"client_assertion": {"x"}}, status: 400, code: "invalid_request", want: "one way"},
 		"contradicting ids":     {header: basic("reports:" + password), form: url.Values{"client_id": {"other"}}, status: 400, code: "invalid_request", want: "differs"},
@@ -166,8 +170,9 @@ func TestTokenRequestForm(t *testing.T) {
 		"semicolon":          {body: "grant_type=a;b=c", status: 400, code: "invalid_request", want: "not form-encoded"},
 		"too large":          {body: "a=" + strings.Repeat("x", 64<<10), status: 400, code: "invalid_request", want: "larger than"},
 		"no grant type":      {body: "resource=x", status: 400, code: "invalid_request", want: "grant_type is required"},
-		"authorization code": {body: "grant_type=authorization_code", status: 400, code: "unsupported_grant_type"},
-		"refresh token":      {body: "grant_type=refresh_token", status: 400, code: "unsupported_grant_type"},
+		"authorization code": {body: "grant_type=authorization_code", status: 400, code: "invalid_request", want: "code is required"},
+		"refresh token":      {body: "grant_type=refresh_token", status: 400, code: "invalid_request", want: "refresh_token is required"},
+		"password":           {body: "grant_type=password", status: 400, code: "unsupported_grant_type", want: "one of authorization_code"},
 		"bad scope":          {body: good.Encode() + "&scope=%22a%22", status: 400, code: "invalid_scope"},
 	}
 	for name, tt := range tests {

@@ -70,7 +70,7 @@ func newFixture(t *testing.T) *fixture {
 	t.Cleanup(web.Close)
 	f.upstream = web.URL
 
-	client, err := broker.NewClient(nil)
+	client, err := broker.NewClient(nil, nil)
 	g.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(client.CloseIdleConnections)
 	issuers, err := issuer.NewMap("zn", "https://zn.example")

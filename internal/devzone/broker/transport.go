@@ -4,6 +4,8 @@
 package broker
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -22,11 +24,13 @@ type mapped struct {
 
 // NewClient returns a client that sends requests for the origins (such as
 // https://auth.atlassian.com) to the mapped base URLs and all others where they
-// belong. It does not follow redirects: none may carry credentials along, and
+// belong. CAs are trusted instead of the system's, unless nil. It does not follow redirects: none may carry credentials along, and
 // the authorization flow has to see them.
-func NewClient(upstreams map[string]string) (*http.Client, error) {
+func NewClient(upstreams map[string]string, cas *x509.CertPool) (*http.Client, error) {
 	m := mapped{origins: map[string]*url.URL{}, next: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
+		TLSClientConfig:     &tls.Config{RootCAs: cas, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     time.Minute,
 	}}

@@ -18,6 +18,8 @@ const (
 	TokenPath          = "/oauth/2/token"
 	RegistrationPath   = "/oauth/2/registration"
 	RedirectPath       = "/oauth/2/redirect"
+	RevocationPath     = "/oauth/2/revoke"
+	IntrospectionPath  = "/oauth/2/introspect"
 	JWKSPath           = "/openidconnect/jwks"
 	UserinfoPath       = "/openidconnect/userinfo"
 	OAuthMetadataPath  = "/.well-known/oauth-authorization-server"

@@ -4,6 +4,7 @@
 package oauth
 
 import (
+	"context"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -12,59 +13,164 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
-// client is an authenticated caller of the token endpoint.
+// Client authentication methods (RFC 7591, section 2).
+const (
+	methodBasic         = "client_secret_basic"
+	methodPost          = "client_secret_post"
+	methodPrivateKeyJWT = "private_key_jwt"
+	methodNone          = "none"
+)
+
+// authMethods are the ones that a client may authenticate with. A workload's
+// token is sent like a private_key_jwt.
+var authMethods = []string{methodBasic, methodPost, methodPrivateKeyJWT, methodNone}
+
+// typeJWTBearer is the one client_assertion_type (RFC 7523, section 2.2).
+const typeJWTBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// client is a caller of the token endpoint: authenticated, or public.
 type client struct {
 	credential  store.Credential
 	application store.Application
+	// userAgentID is set when the client registered itself.
+	userAgentID string
+	// public is true for a client that cannot keep a secret and has shown none.
+	public bool
 }
 
-// authenticate finds the caller by client_secret_basic or client_secret_post.
-func (s *server) authenticate(zoneID string, r *http.Request, f form) (client, error) {
-	id, secret, err := presented(r, f)
+// id is the client_id. A workload has none of its own: its credential's id
+// stands for it, as in its token requests.
+func (c client) id() string {
+	if c.credential.Type == store.CredentialToken {
+		return c.credential.ID
+	}
+	return c.credential.Identifier
+}
+
+// presentation is how a client authenticates, and with what.
+type presentation struct {
+	id, secret string
+	// assertion is set instead of a secret.
+	assertion string
+	// anonymous is true when a client_id is all there is.
+	anonymous bool
+}
+
+// authenticate finds the caller.
+func (s *server) authenticate(ctx context.Context, zoneID string, r *http.Request, f form) (client, error) {
+	p, err := present(r, f)
 	if err != nil {
 		return client{}, err
 	}
-	var c client
-	var known bool
-	err = s.Store.Do(func(tx *store.Tx) error {
-		if c.credential, known = tx.Credentials.Find(zoneID, id); !known {
-			return nil
+	var found store.Credential
+	switch {
+	case p.assertion != "":
+		found, err = s.authenticateAssertion(ctx, zoneID, p)
+	case p.anonymous:
+		found, err = s.authenticatePublic(ctx, zoneID, p.id)
+	default:
+		found, err = s.authenticateSecret(zoneID, p)
+	}
+	if err != nil {
+		return client{}, err
+	}
+	return s.clientOf(found, p.anonymous)
+}
+
+func (s *server) clientOf(found store.Credential, public bool) (client, error) {
+	c := client{credential: found, public: public}
+	err := s.Store.View(func(tx *store.Tx) error {
+		if agent, ok := tx.UserAgents.Find(found.ZoneID, found.Identifier); ok {
+			c.userAgentID = agent.ID
 		}
 		var err error
-		c.application, err = tx.Applications.Get(zoneID, c.credential.ApplicationID)
+		c.application, err = tx.Applications.Get(found.ZoneID, found.ApplicationID)
 		return err
 	})
-	if err != nil {
-		return client{}, err
-	}
-	known = known && c.credential.Type == store.CredentialPassword
-	// The comparison runs for unknown clients too, so that the time taken does
-	// not tell them apart.
-	if matches := c.credential.Password.Matches(secret); !known || !matches {
-		return client{}, invalidClient("Unknown client or wrong client secret")
-	}
-	return c, nil
+	return c, err
 }
 
-// presented reads the client's credentials, which must come in one way only
-// (RFC 6749, section 2.3).
-func presented(r *http.Request, f form) (id, secret string, err error) {
-	header := r.Header.Get("Authorization")
+// findCredential returns the credential with a client_id.
+func (s *server) findCredential(zoneID, id string) (found store.Credential, ok bool) {
+	_ = s.Store.View(func(tx *store.Tx) error {
+		found, ok = tx.Credentials.Find(zoneID, id)
+		return nil
+	})
+	return found, ok && found.Type != store.CredentialToken
+}
+
+func (s *server) authenticateSecret(zoneID string, p presentation) (store.Credential, error) {
+	found, known := s.findCredential(zoneID, p.id)
+	known = known && found.Type == store.CredentialPassword
+	// The comparison runs for unknown clients too, so that the time taken does
+	// not tell them apart.
+	if matches := found.Password.Matches(p.secret); !known || !matches {
+		return store.Credential{}, invalidClient("Unknown client or wrong client secret")
+	}
+	return found, nil
+}
+
+// authenticatePublic accepts a client that has no secret: one with a public
+// credential, or one whose metadata document says so.
+func (s *server) authenticatePublic(ctx context.Context, zoneID, id string) (store.Credential, error) {
+	found, known := s.findCredential(zoneID, id)
 	switch {
-	case header != "" && (f["client_secret"] != "" || f["client_assertion"] != ""):
-		return "", "", invalidRequest("the client must authenticate in one way only")
+	case known && found.Type == store.CredentialPublic:
+		return found, nil
+	case known && found.Type == store.CredentialURL:
+		document, err := s.documents.Client(ctx, found.Identifier)
+		if err != nil {
+			return found, unfetched(err)
+		}
+		if document.AuthMethod == methodNone {
+			return found, nil
+		}
+	}
+	return found, errNoAuthentication
+}
+
+var errNoAuthentication = invalidClient("Client authentication is required: use " + strings.Join(authMethods[:3], ", ") +
+	" or a workload's token as client_assertion")
+
+// present reads the client's credentials, which must come in one way only
+// (RFC 6749, section 2.3).
+func present(r *http.Request, f form) (presentation, error) {
+	p := presentation{id: f["client_id"], secret: f["client_secret"], assertion: f["client_assertion"]}
+	header := r.Header.Get("Authorization")
+	ways := 0
+	for _, way := range []string{header, p.secret, p.assertion} {
+		if way != "" {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1 || len(r.Header.Values("Authorization")) > 1:
+		return p, invalidRequest("the client must authenticate in one way only")
 	case header != "":
-		id, secret, err = basic(header)
-		if err == nil && f["client_id"] != "" && f["client_id"] != id {
+		id, secret, err := basic(header)
+		if err == nil && p.id != "" && p.id != id {
 			err = invalidRequest("client_id differs from the one in the Authorization header")
 		}
-		return id, secret, err
-	case f["client_assertion"] != "":
-		return "", "", invalidClient("client_assertion is not supported: use client_secret_basic or client_secret_post")
-	case f["client_id"] == "" || f["client_secret"] == "":
-		return "", "", invalidClient("Client authentication is required: use client_secret_basic or client_secret_post")
+		return presentation{id: id, secret: secret}, err
+	case p.assertion != "" || f["client_assertion_type"] != "":
+		return p, checkAssertionType(f)
+	case p.id == "":
+		return p, errNoAuthentication
 	}
-	return f["client_id"], f["client_secret"], nil
+	p.anonymous = p.secret == ""
+	return p, nil
+}
+
+func checkAssertionType(f form) error {
+	switch {
+	case f["client_assertion"] == "":
+		return invalidRequest("client_assertion is required with client_assertion_type")
+	case f["client_assertion_type"] == "":
+		return invalidRequest("client_assertion_type is required with client_assertion: it must be %s", typeJWTBearer)
+	case f["client_assertion_type"] != typeJWTBearer:
+		return invalidClient("client_assertion_type must be " + typeJWTBearer)
+	}
+	return nil
 }
 
 // basic decodes an Authorization header whose two parts are form-urlencoded

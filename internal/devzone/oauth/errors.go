@@ -41,6 +41,17 @@ func invalidClient(description string) *refusal {
 	return e
 }
 
+func invalidGrant(format string, args ...any) *refusal {
+	return refuse("invalid_grant", format, args...)
+}
+
+// unavailable says that the same request may work later.
+func unavailable(description string) *refusal {
+	e := refuse("temporarily_unavailable", "%s", description)
+	e.Status = http.StatusServiceUnavailable
+	return e
+}
+
 // asRefusal turns any error of a token request into an OAuth error. Faults of a
 // provider keep their cause, because only a person who reads it can mend it.
 func asRefusal(err error) *refusal {
@@ -61,10 +72,7 @@ func asRefusal(err error) *refusal {
 		return &refusal{Status: http.StatusBadGateway, Code: "server_error", Description: e.Error()}
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return &refusal{
-			Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable",
-			Description: "the request took too long",
-		}
+		return unavailable("the request took too long")
 	}
 	return &refusal{
 		Status: http.StatusInternalServerError, Code: "server_error",

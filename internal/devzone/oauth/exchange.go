@@ -33,7 +33,10 @@ func (s *server) exchange(ctx context.Context, c call) (*tokenResponse, error) {
 
 	var user store.User
 	var t target
-	err = s.Store.Do(func(tx *store.Tx) error {
+	err = s.Store.View(func(tx *store.Tx) error {
+		if err := alive(tx, c, sub, s.Clock()); err != nil {
+			return err
+		}
 		via, err := owned(tx, c, sub)
 		if err != nil {
 			return err
@@ -57,7 +60,7 @@ func (s *server) exchange(ctx context.Context, c call) (*tokenResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.issueForUser(ctx, c, t, user, act)
+	out, err := s.issueForUser(ctx, c, t, user, claims{SessionID: sub.sessionID, Actor: act})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +71,7 @@ func (s *server) exchange(ctx context.Context, c call) (*tokenResponse, error) {
 // clientCredentials serves an application that asks for itself.
 func (s *server) clientCredentials(ctx context.Context, c call) (*tokenResponse, error) {
 	var t target
-	err := s.Store.Do(func(tx *store.Tx) error {
+	err := s.Store.View(func(tx *store.Tx) error {
 		var err error
 		t, err = findTarget(tx, c, nil)
 		return err
@@ -140,10 +143,11 @@ func (s *server) decide(c call, t target, user *store.User, impersonate bool) ([
 	return nil, refuse(code, "%s", d.Denial())
 }
 
-func (s *server) issueForUser(ctx context.Context, c call, t target, user store.User, act *actor) (*tokenResponse, error) {
+func (s *server) issueForUser(ctx context.Context, c call, t target, user store.User, content claims) (*tokenResponse, error) {
 	switch t.kind() {
 	case store.ProviderSTS:
-		return s.sign(c, t, claims{Claims: jwt.Claims{Subject: user.Identifier}, SubProfile: profileUser, Actor: act})
+		content.Subject, content.SubProfile = user.Identifier, profileUser
+		return s.sign(c, t, content)
 	case store.ProviderExternal:
 		return s.upstream(ctx, c, broker.Query{Resource: t.resource, Provider: *t.provider, UserID: user.ID})
 	default:
@@ -181,9 +185,9 @@ func (s *server) sign(c call, t target, content claims) (*tokenResponse, error) 
 	content.ID = store.NewID()
 	content.IssuedAt = jwt.NewNumericDate(now)
 	content.Expiry = jwt.NewNumericDate(now.Add(lifetime))
-	content.ClientID = c.client.credential.Identifier
+	content.ClientID = c.client.id()
 	content.Scope = strings.Join(granted, " ")
-	token, err := s.keys.sign(c.zone.ID, content)
+	token, err := s.keys.sign(c.zone.ID, typeAccess, content)
 	if err != nil {
 		return nil, err
 	}

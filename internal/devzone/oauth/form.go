@@ -66,6 +66,15 @@ func (f form) scopes() ([]string, error) {
 	return strings.Fields(f["scope"]), nil
 }
 
+// shortened keeps a value that an error text quotes from growing beyond measure.
+func shortened(s string) string {
+	const most = 256
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
 // printable keeps a parameter's name fit for an error text.
 func printable(s string) string {
 	if len(s) > 64 {

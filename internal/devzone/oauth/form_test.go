@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -137,7 +138,13 @@ func TestResolve(t *testing.T) {
 	}
 	for requested, want := range tests {
 		t.Run(requested, func(t *testing.T) {
-			got, ok := resolve(resources, requested)
+			got, ok := match(requested, func(identifier string) (store.Resource, bool) {
+				i := slices.IndexFunc(resources, func(r store.Resource) bool { return r.Identifier == identifier })
+				if i < 0 {
+					return store.Resource{}, false
+				}
+				return resources[i], true
+			})
 			if got.Identifier != want || ok != (want != "") {
 				t.Errorf("resolved to %q, want %q", got.Identifier, want)
 			}

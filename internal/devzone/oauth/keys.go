@@ -36,7 +36,10 @@ type claims struct {
 	Scope         string `json:"scope,omitempty"`
 	SubProfile    string `json:"sub_profile,omitempty"`
 	ApplicationID string `json:"keycard_app_id,omitempty"`
-	Actor         *actor `json:"act,omitempty"`
+	SessionID     string `json:"sid,omitempty"`
+	// Target lists the resources that the token can be exchanged for.
+	Target []string `json:"target,omitempty"`
+	Actor  *actor   `json:"act,omitempty"`
 }
 
 type actor struct {
@@ -110,12 +113,17 @@ func (k *keyring) public(zoneID string) (jose.JSONWebKeySet, error) {
 	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}}, err
 }
 
-func (k *keyring) sign(zoneID string, c claims) (string, error) {
+// typeAccess is the typ header of access tokens (RFC 9068, section 2.1). It keeps
+// an ID token from being used as one.
+const typeAccess = "at+jwt"
+
+// sign makes a token of the type from the claims.
+func (k *keyring) sign(zoneID, typ string, c any) (string, error) {
 	key, err := k.key(zoneID)
 	if err != nil {
 		return "", err
 	}
-	options := (&jose.SignerOptions{}).WithType("at+jwt")
+	options := (&jose.SignerOptions{}).WithType(jose.ContentType(typ))
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, options)
 	if err != nil {
 		return "", fmt.Errorf("making a signer: %w", err)
@@ -134,6 +142,9 @@ func (k *keyring) verify(zoneID, issuer, token string, now time.Time) (claims, e
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return c, errMalformed
+	}
+	if parsed.Headers[0].ExtraHeaders[jose.HeaderType] != typeAccess {
+		return c, fmt.Errorf("it is no access token")
 	}
 	key, err := k.key(zoneID)
 	if err != nil {

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
+	"github.com/keycardai/keycard-operator/internal/devzone/discovery"
 	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
 	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
 // Config is what the OAuth surface works with. Store, Issuers, Broker, Clock,
-// Recorder, Policies and TokenLifetime are required.
+// Recorder, Policies, Client and TokenLifetime are required.
 type Config struct {
 	Store    *store.Store
 	Issuers  *issuer.Map
@@ -24,6 +25,8 @@ type Config struct {
 	Clock    func() time.Time
 	Recorder Recorder
 	Policies *policy.Engine
+	// Client fetches what clients and platforms publish: key sets and metadata.
+	Client *http.Client
 	// TokenLifetime is the life of a token that the zone signs, unless the
 	// resource has its own.
 	TokenLifetime time.Duration
@@ -38,24 +41,30 @@ type Config struct {
 
 type server struct {
 	Config
-	keys keyring
+	keys      keyring
+	documents *discovery.Fetcher
+	seen      replays
 }
 
 // New returns the handler of every zone's OAuth surface.
 func New(c Config) http.Handler {
-	s := &server{Config: c, keys: keyring{store: c.Store}}
+	s := &server{Config: c, keys: keyring{store: c.Store}, documents: discovery.New(c.Client, c.Clock)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+issuer.OAuthMetadataPath, s.metadata)
 	mux.HandleFunc("GET "+issuer.OpenIDMetadataPath, s.metadata)
 	mux.HandleFunc("GET "+issuer.JWKSPath, s.jwks)
 	mux.HandleFunc(issuer.TokenPath, s.token)
+	mux.HandleFunc(issuer.RevocationPath, s.clientEndpoint(s.revocation))
+	mux.HandleFunc(issuer.IntrospectionPath, s.clientEndpoint(s.introspection))
+	mux.HandleFunc(issuer.RegistrationPath, s.registration)
+	mux.HandleFunc(issuer.UserinfoPath, s.userinfo)
 	return mux
 }
 
 // zoneOf returns the zone that the request's Host names.
 func (s *server) zoneOf(r *http.Request) (store.Zone, error) {
 	var zone store.Zone
-	err := s.Store.Do(func(tx *store.Tx) error {
+	err := s.Store.View(func(tx *store.Tx) error {
 		id := s.Issuers.Zone(r.Host, func(id string) bool {
 			_, err := tx.Zones.Get("", id)
 			return err == nil
@@ -75,21 +84,30 @@ func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	iss := s.Issuers.Of(zone.ID)
-	writeJSON(w, http.StatusOK, map[string]any{
+	document := map[string]any{
 		"issuer":                                iss,
 		"authorization_endpoint":                iss + issuer.AuthorizePath,
 		"token_endpoint":                        iss + issuer.TokenPath,
 		"jwks_uri":                              iss + issuer.JWKSPath,
-		"registration_endpoint":                 iss + issuer.RegistrationPath,
 		"userinfo_endpoint":                     iss + issuer.UserinfoPath,
-		"scopes_supported":                      []string{"openid", "email"},
+		"revocation_endpoint":                   iss + issuer.RevocationPath,
+		"introspection_endpoint":                iss + issuer.IntrospectionPath,
+		"scopes_supported":                      identityScopes,
 		"response_types_supported":              []string{"code"},
-		"grant_types_supported":                 []string{grantClientCredentials, grantTokenExchange},
-		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
-		"code_challenge_methods_supported":      []string{"S256"},
-		"subject_types_supported":               []string{"public"},
-		"id_token_signing_alg_values_supported": []string{"RS256"},
-	})
+		"grant_types_supported":                 grantTypes,
+		"token_endpoint_auth_methods_supported": authMethods,
+		"token_endpoint_auth_signing_alg_values_supported": assertionAlgorithms,
+		"revocation_endpoint_auth_methods_supported":       authMethods,
+		"introspection_endpoint_auth_methods_supported":    authMethods[:3],
+		"code_challenge_methods_supported":                 []string{"S256"},
+		"subject_types_supported":                          []string{"public"},
+		"id_token_signing_alg_values_supported":            []string{"RS256"},
+		"claims_supported":                                 []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "email", "email_verified"},
+	}
+	if zone.DCREnabled {
+		document["registration_endpoint"] = iss + issuer.RegistrationPath
+	}
+	writeJSON(w, http.StatusOK, document)
 }
 
 func (s *server) jwks(w http.ResponseWriter, r *http.Request) {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
@@ -24,6 +25,8 @@ type subject struct {
 	impersonate bool
 	// audience is the first aud of a zone access token.
 	audience string
+	// sessionID is the sid of a zone access token that has one.
+	sessionID string
 }
 
 // readSubject reads subject_token. What cannot be parsed is an invalid_request;
@@ -45,7 +48,7 @@ func (s *server) readSubject(c call) (subject, error) {
 		if claims.SubProfile != profileUser || len(claims.Audience) == 0 {
 			return subject{}, refuse("invalid_grant", "subject_token was not issued for a user")
 		}
-		return subject{identifier: claims.Subject, audience: claims.Audience[0]}, nil
+		return subject{identifier: claims.Subject, audience: claims.Audience[0], sessionID: claims.SessionID}, nil
 	case "":
 		return subject{}, invalidRequest("subject_token_type is required")
 	default:
@@ -124,6 +127,18 @@ func decodePart(part string, v any) bool {
 	}
 	_, err = d.Token()
 	return errors.Is(err, io.EOF)
+}
+
+// alive refuses a token of a session that has ended. The token itself would be
+// valid for a while.
+func alive(tx *store.Tx, c call, sub subject, now time.Time) error {
+	if sub.sessionID == "" {
+		return nil
+	}
+	if _, live := tx.LiveSession(c.zone.ID, sub.sessionID, now); !live {
+		return refuse("invalid_grant", "subject_token belongs to a session that was revoked or has expired")
+	}
+	return nil
 }
 
 // owned applies the ownership rule: the caller must provide the resource that

@@ -18,30 +18,57 @@ type target struct {
 	provider *store.Provider
 }
 
+// maxIdentifier is the length of the longest resource identifier in bytes: 2048
+// characters.
+const maxIdentifier = 4 * 2048
+
 // resolve finds the resource that a request names: the one with exactly this
 // identifier, or else the one with the longest matching prefix.
-func resolve(resources []store.Resource, requested string) (store.Resource, bool) {
-	var best store.Resource
-	found := false
-	for _, r := range resources {
-		if r.Identifier == requested {
-			return r, true
-		}
-		if r.Prefix && continues(r.Identifier, requested) && len(r.Identifier) > len(best.Identifier) {
-			best, found = r, true
-		}
-	}
-	return best, found
+func resolve(tx *store.Tx, zoneID, requested string) (store.Resource, bool) {
+	return match(requested, func(identifier string) (store.Resource, bool) {
+		return tx.Resources.Find(zoneID, identifier)
+	})
 }
 
-// continues tells whether a URI goes on after the prefix at a path, query or
-// fragment boundary.
-func continues(prefix, uri string) bool {
-	rest, ok := strings.CutPrefix(uri, prefix)
-	if !ok || rest == "" {
-		return ok
+// match tries what comes before each path, query and fragment boundary of the
+// requested URI, from its end.
+func match(requested string, find func(identifier string) (store.Resource, bool)) (store.Resource, bool) {
+	if len(requested) > maxIdentifier {
+		return store.Resource{}, false
 	}
-	return strings.HasSuffix(prefix, "/") || strings.ContainsRune("/?#", rune(rest[0]))
+	if r, ok := find(requested); ok {
+		return r, true
+	}
+	for end := len(requested) - 1; end > 0; end-- {
+		boundary := requested[end-1] == '/' || strings.IndexByte("/?#", requested[end]) >= 0
+		if !boundary {
+			continue
+		}
+		if r, ok := find(requested[:end]); ok && r.Prefix {
+			return r, true
+		}
+	}
+	return store.Resource{}, false
+}
+
+// lookUp resolves a resource parameter.
+func lookUp(tx *store.Tx, zoneID, requested string) (target, error) {
+	resource, ok := resolve(tx, zoneID, requested)
+	if !ok {
+		return target{}, refuse("invalid_target", "Requested authorization for unknown resource %q", shortened(requested))
+	}
+	return withProvider(tx, resource)
+}
+
+func withProvider(tx *store.Tx, resource store.Resource) (target, error) {
+	t := target{resource: resource}
+	id := resource.CredentialProviderID
+	if id == nil {
+		return t, nil
+	}
+	provider, err := tx.Providers.Get(resource.ZoneID, *id)
+	t.provider = &provider
+	return t, err
 }
 
 // findTarget resolves the resource parameter and checks that the application
@@ -51,27 +78,21 @@ func findTarget(tx *store.Tx, c call, via *store.Resource) (target, error) {
 	if requested == "" {
 		return target{}, invalidRequest("resource is required")
 	}
-	resource, ok := resolve(tx.Resources.All(c.zone.ID, nil), requested)
-	if !ok {
-		return target{}, refuse("invalid_target", "Requested authorization for unknown resource %q", requested)
+	t, err := lookUp(tx, c.zone.ID, requested)
+	if err != nil {
+		return t, err
 	}
-	key := store.DependencyKey(c.client.application.ID, resource.ID)
-	dependency, ok := tx.Dependencies.Find(c.zone.ID, key)
+	dependency, ok := tx.Dependencies.Find(c.zone.ID, store.DependencyKey(c.client.application.ID, t.resource.ID))
 	reachable := len(dependency.WhenAccessing) == 0 ||
 		(via != nil && slices.Contains(dependency.WhenAccessing, via.ID))
 	if !ok || !reachable {
-		return target{}, refuse("access_denied", "Application %q is not allowed to access %q.",
-			c.client.application.Name, resource.Identifier)
-	}
-	t := target{resource: resource}
-	if id := resource.CredentialProviderID; id != nil {
-		provider, err := tx.Providers.Get(c.zone.ID, *id)
-		if err != nil {
-			return t, err
-		}
-		t.provider = &provider
+		return t, forbidden(c, t.resource)
 	}
 	return t, nil
+}
+
+func forbidden(c call, r store.Resource) error {
+	return refuse("access_denied", "Application %q is not allowed to access %q.", c.client.application.Name, r.Identifier)
 }
 
 func (t target) kind() string {

@@ -15,6 +15,8 @@ import (
 // Grant types and token types.
 const (
 	grantClientCredentials = "client_credentials"
+	grantAuthorizationCode = "authorization_code"
+	grantRefreshToken      = "refresh_token"
 	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 	typeAccessToken    = "urn:ietf:params:oauth:token-type:access_token"
@@ -42,13 +44,14 @@ type tokenResponse struct {
 	ExpiresIn       *int64 `json:"expires_in,omitempty"`
 	// Scope is nil when nothing was asked for and nothing given; an empty text
 	// says that none of the requested scopes was granted.
-	Scope *string `json:"scope,omitempty"`
+	Scope        *string `json:"scope,omitempty"`
+	RefreshToken string  `json:"refresh_token,omitempty"`
+	IDToken      string  `json:"id_token,omitempty"`
 }
 
 // token answers the token endpoint. Every request leaves exactly one record.
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Pragma", "no-cache")
+	noStore(w)
 	record := Exchange{Time: s.Clock(), RequestID: store.NewID()}
 	answer, err := s.answer(r, &record)
 	if err == nil {
@@ -57,14 +60,25 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e := asRefusal(err)
-	e.RequestID = record.RequestID
 	record.Error, record.Description = e.Code, e.Description
 	if e.Status == http.StatusInternalServerError {
 		record.Description = err.Error()
 	}
 	s.Recorder.Record(r.Context(), record)
+	s.writeRefusal(w, record.ZoneID, record.RequestID, e)
+}
+
+func noStore(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
+}
+
+// writeRefusal answers a request of a client with an error.
+func (s *server) writeRefusal(w http.ResponseWriter, zoneID, requestID string, e *refusal) {
+	e.RequestID = requestID
+	noStore(w)
 	if e.Status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Basic realm="`+s.Issuers.Of(record.ZoneID)+`"`)
+		w.Header().Set("WWW-Authenticate", `Basic realm="`+s.Issuers.Of(zoneID)+`"`)
 	}
 	if e.Status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", http.MethodPost)
@@ -72,7 +86,15 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	if e.RetryAfter != "" {
 		w.Header().Set("Retry-After", e.RetryAfter)
 	}
-	writeJSON(w, e.Status, e)
+	writeRefusal(w, e)
+}
+
+func writeRefusal(w http.ResponseWriter, e *refusal) { writeJSON(w, e.Status, e) }
+
+func wrongMethod() error {
+	e := invalidRequest("the endpoint accepts POST only")
+	e.Status = http.StatusMethodNotAllowed
+	return e
 }
 
 func (s *server) answer(r *http.Request, record *Exchange) (*tokenResponse, error) {
@@ -82,9 +104,7 @@ func (s *server) answer(r *http.Request, record *Exchange) (*tokenResponse, erro
 	}
 	record.ZoneID = zone.ID
 	if r.Method != http.MethodPost {
-		e := invalidRequest("the token endpoint accepts POST only")
-		e.Status = http.StatusMethodNotAllowed
-		return nil, e
+		return nil, wrongMethod()
 	}
 	f, err := readForm(r)
 	if err != nil {
@@ -96,28 +116,46 @@ func (s *server) answer(r *http.Request, record *Exchange) (*tokenResponse, erro
 		return nil, err
 	}
 	c := call{zone: zone, form: f, record: record}
-	if c.client, err = s.authenticate(zone.ID, r, f); err != nil {
+	if c.client, err = s.authenticate(r.Context(), zone.ID, r, f); err != nil {
 		return nil, err
 	}
-	record.Application, record.ClientID = c.client.application.Identifier, c.client.credential.Identifier
+	record.Application, record.ClientID = c.client.application.Identifier, c.client.id()
+	if c.client.public && !grant.public {
+		return nil, refuse("unauthorized_client", "A client without a secret may use %s and %s only",
+			grantAuthorizationCode, grantRefreshToken)
+	}
 	record.Resource = f["resource"]
 	if c.scopes, err = f.scopes(); err != nil {
 		return nil, err
 	}
 	record.Requested = c.scopes
-	return grant(r.Context(), c)
+	return grant.serve(r.Context(), c)
 }
 
-func (s *server) grant(name string) (func(context.Context, call) (*tokenResponse, error), error) {
+// grantType is a way to get a token.
+type grantType struct {
+	serve func(context.Context, call) (*tokenResponse, error)
+	// public is true when a client that cannot keep a secret may use it.
+	public bool
+}
+
+// grantTypes are the ones that there are.
+var grantTypes = []string{grantAuthorizationCode, grantRefreshToken, grantClientCredentials, grantTokenExchange}
+
+func (s *server) grant(name string) (grantType, error) {
 	switch name {
+	case grantAuthorizationCode:
+		return grantType{serve: s.authorizationCode, public: true}, nil
+	case grantRefreshToken:
+		return grantType{serve: s.refresh, public: true}, nil
 	case grantClientCredentials:
-		return s.clientCredentials, nil
+		return grantType{serve: s.clientCredentials}, nil
 	case grantTokenExchange:
-		return s.exchange, nil
+		return grantType{serve: s.exchange}, nil
 	case "":
-		return nil, invalidRequest("grant_type is required")
+		return grantType{}, invalidRequest("grant_type is required")
 	default:
-		return nil, refuse("unsupported_grant_type", "grant_type must be %s or %s", grantClientCredentials, grantTokenExchange)
+		return grantType{}, refuse("unsupported_grant_type", "grant_type must be one of %s", strings.Join(grantTypes, ", "))
 	}
 }
 

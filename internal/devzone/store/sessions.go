@@ -54,6 +54,10 @@ type Session struct {
 	// SessionApplication. A refresh token is "<session id>.<secret>", so that
 	// one that was rotated away still names its session.
 	Refresh Digest
+	// RefreshFamily is the digest of the part that all refresh tokens of the
+	// session have in common. One that has it but is not the current one was
+	// rotated away; without it, a token is a guess.
+	RefreshFamily Digest
 	// Scopes and Resources are what the person agreed to; a refresh may ask for
 	// less.
 	Scopes    []string
@@ -68,6 +72,59 @@ func (s *Session) key() string {
 }
 
 func (s *Session) label() string { return "" }
+
+// Alive tells whether the session may be used. It says nothing of its parent;
+// see Tx.LiveSession.
+func (s *Session) Alive(now time.Time) bool {
+	return s.Status == SessionActive && now.Before(s.ExpiresAt)
+}
+
+// LiveSession returns the session with the id unless it, or the person's session
+// that it belongs to, was revoked or deleted, or it has expired. A browser's
+// session that merely expires does not end what applications were given.
+func (tx *Tx) LiveSession(zoneID, id string, now time.Time) (Session, bool) {
+	s, err := tx.Sessions.Get(zoneID, id)
+	if err != nil || !s.Alive(now) {
+		return s, false
+	}
+	if s.ParentID == "" {
+		return s, true
+	}
+	parent, err := tx.Sessions.Get(zoneID, s.ParentID)
+	return s, err == nil && parent.Status != SessionRevoked
+}
+
+// RevokeSession ends a session and those that belong to it. Their refresh tokens
+// and cookies are of no use afterwards.
+func (tx *Tx) RevokeSession(zoneID, id string) (Session, error) {
+	s, err := tx.Sessions.Get(zoneID, id)
+	if err != nil {
+		return s, err
+	}
+	children := tx.Sessions.All(zoneID, func(c Session) bool { return c.ParentID == id })
+	for _, one := range append(children, s) {
+		if one.Status == SessionRevoked {
+			continue
+		}
+		one.Status = SessionRevoked
+		if one, err = tx.Sessions.Replace(one); err != nil {
+			return s, err
+		}
+		if one.ID == id {
+			s = one
+		}
+	}
+	return s, nil
+}
+
+// DeleteSession removes a session and those that belong to it.
+func (tx *Tx) DeleteSession(zoneID, id string) error {
+	if err := tx.Sessions.Delete(zoneID, id); err != nil {
+		return err
+	}
+	tx.Sessions.deleteAll(zoneID, func(c Session) bool { return c.ParentID == id })
+	return nil
+}
 
 // DigestKey is the unique key of what is found by the digest of a secret.
 func DigestKey(secret Digest) string { return hex.EncodeToString(secret[:]) }
