@@ -68,7 +68,8 @@ func parsePage(q url.Values, legacy bool) (pageRequest, error) {
 		}
 		p.limit = n
 	}
-	for _, e := range q["expand[]"] {
+	// The policy lists' SDK sends expand without brackets.
+	for _, e := range append(q["expand[]"], q["expand"]...) {
 		switch e {
 		case "total_count":
 			p.total = true

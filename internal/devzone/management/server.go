@@ -4,6 +4,7 @@
 package management
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -47,17 +48,21 @@ func New(c Config) http.Handler {
 	s.dependencyRoutes()
 	s.grantRoutes()
 	s.userRoutes()
+	s.policyRoutes()
+	s.policySetRoutes()
+	s.policySchemaRoutes()
 	return s.mux
 }
 
 // handle registers an endpoint behind the bearer token check.
 func (s *server) handle(pattern string, e endpoint) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := s.authorize(r); err != nil {
+		account, err := s.authorize(r)
+		if err != nil {
 			writeError(w, asAPIError(err))
 			return
 		}
-		out, err := e(r)
+		out, err := e(r.WithContext(context.WithValue(r.Context(), callerKey{}, account)))
 		if err != nil {
 			answer := asAPIError(err)
 			if answer.Status == http.StatusInternalServerError {
@@ -70,8 +75,23 @@ func (s *server) handle(pattern string, e endpoint) {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
+		if t, ok := out.(tagged); ok {
+			w.Header().Set("ETag", t.tag())
+		}
 		writeJSON(w, http.StatusOK, out)
 	})
+}
+
+// tagged is an answer with an entity tag (RFC 9110, section 8.8.3).
+type tagged interface{ tag() string }
+
+// callerKey is the key of the service account in a request's context.
+type callerKey struct{}
+
+// caller is the service account that made the request.
+func caller(r *http.Request) store.ServiceAccount {
+	account, _ := r.Context().Value(callerKey{}).(store.ServiceAccount)
+	return account
 }
 
 // inZone registers an endpoint for an existing zone.
@@ -89,21 +109,21 @@ func (s *server) inZone(pattern string, e endpoint) {
 }
 
 // authorize checks the bearer token and, for changes, the role behind it.
-func (s *server) authorize(r *http.Request) error {
+func (s *server) authorize(r *http.Request) (store.ServiceAccount, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return failure(http.StatusUnauthorized, "unauthorized",
+		return store.ServiceAccount{}, failure(http.StatusUnauthorized, "unauthorized",
 			"a bearer token from POST /service-account-token is required")
 	}
 	account, ok := s.bearer(token)
 	if !ok {
-		return failure(http.StatusUnauthorized, "unauthorized", "the bearer token is unknown or has expired")
+		return account, failure(http.StatusUnauthorized, "unauthorized", "the bearer token is unknown or has expired")
 	}
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if account.Role == store.RoleViewer && !read {
-		return forbidden("the service account's role %s does not permit changes", store.RoleViewer)
+		return account, forbidden("the service account's role %s does not permit changes", store.RoleViewer)
 	}
-	return nil
+	return account, nil
 }
 
 // unmatched answers what no pattern matches: 405 where the path exists with

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/x/exp/schema"
 )
 
 // SchemaVersions are the versions of the Cedar schema, oldest first. They differ
@@ -123,3 +124,12 @@ func Impersonation(application string, users []string) string {
 
 // quote writes a Cedar string literal.
 func quote(s string) string { return string(cedar.String(s).MarshalCedar()) }
+
+// SchemaJSON is the schema in Cedar's JSON form.
+func SchemaJSON() (json.RawMessage, error) {
+	var s schema.Schema
+	if err := s.UnmarshalCedar([]byte(Schema)); err != nil {
+		return nil, err
+	}
+	return s.MarshalJSON()
+}

@@ -1,0 +1,523 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package management
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/policy"
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
+)
+
+// policySetView is a policy set with what is in force of it.
+type policySetView struct {
+	ID              string     `json:"id"`
+	ZoneID          string     `json:"zone_id"`
+	OwnerType       string     `json:"owner_type"`
+	Name            string     `json:"name"`
+	ScopeType       string     `json:"scope_type"`
+	ScopeTargetID   string     `json:"scope_target_id,omitempty"`
+	CreatedAt       time.Time  `json:"created_at"`
+	CreatedBy       string     `json:"created_by"`
+	UpdatedAt       time.Time  `json:"updated_at"`
+	UpdatedBy       string     `json:"updated_by,omitempty"`
+	ArchivedAt      *time.Time `json:"archived_at,omitempty"`
+	LatestVersion   int        `json:"latest_version,omitempty"`
+	LatestVersionID string     `json:"latest_version_id,omitempty"`
+	Active          bool       `json:"active"`
+	ActiveVersion   int        `json:"active_version,omitempty"`
+	ActiveVersionID string     `json:"active_version_id,omitempty"`
+	Mode            string     `json:"mode,omitempty"`
+	ShadowVersion   int        `json:"shadow_version,omitempty"`
+	ShadowVersionID string     `json:"shadow_version_id,omitempty"`
+}
+
+func (v policySetView) tag() string { return entityTag(v.ID, v.UpdatedAt) }
+
+type policySetVersionView struct {
+	ID            string       `json:"id"`
+	OwnerType     string       `json:"owner_type"`
+	PolicySetID   string       `json:"policy_set_id"`
+	Version       int          `json:"version"`
+	SchemaVersion string       `json:"schema_version"`
+	Manifest      manifestView `json:"manifest"`
+	ManifestSHA   string       `json:"manifest_sha"`
+	Active        bool         `json:"active"`
+	CreatedAt     time.Time    `json:"created_at"`
+	CreatedBy     string       `json:"created_by"`
+	ArchivedAt    *time.Time   `json:"archived_at,omitempty"`
+	ArchivedBy    string       `json:"archived_by,omitempty"`
+}
+
+type manifestView struct {
+	Entries []store.ManifestEntry `json:"entries"`
+}
+
+// policySetRoutes registers policy sets and their versions. One version of one
+// set is in force in a zone; PATCH {"active":true} puts it there.
+func (s *server) policySetRoutes() {
+	const path = "/zones/{zone}/policy-sets"
+	s.inZone("GET "+path, s.listPolicySets)
+	s.inZone("POST "+path, s.createPolicySet)
+	s.inZone("GET "+path+"/{id}", s.getPolicySet)
+	s.inZone("PATCH "+path+"/{id}", s.updatePolicySet)
+	s.inZone("DELETE "+path+"/{id}", s.archivePolicySet)
+	s.inZone("GET "+path+"/{id}/versions", s.listPolicySetVersions)
+	s.inZone("POST "+path+"/{id}/versions", s.createPolicySetVersion)
+	s.inZone("GET "+path+"/{id}/versions/{version}", s.getPolicySetVersion)
+	s.inZone("PATCH "+path+"/{id}/versions/{version}", s.activatePolicySetVersion)
+	s.inZone("DELETE "+path+"/{id}/versions/{version}", s.archivePolicySetVersion)
+	s.inZone("GET "+path+"/{id}/versions/{version}/policies", s.listPoliciesOfSet)
+}
+
+func policySetViewOf(tx *store.Tx, set store.PolicySet) policySetView {
+	v := policySetView{
+		ID: set.ID, ZoneID: set.ZoneID, OwnerType: set.OwnerType, Name: set.Name, ScopeType: set.ScopeType,
+		CreatedAt: set.CreatedAt, CreatedBy: set.CreatedBy, UpdatedAt: set.UpdatedAt, UpdatedBy: set.UpdatedBy, ArchivedAt: set.ArchivedAt,
+	}
+	for _, version := range tx.PolicySetVersionsOf(set.ZoneID, set.ID) {
+		v.LatestVersion, v.LatestVersionID = version.Version, version.ID
+		if version.ID == set.ShadowVersionID {
+			v.Mode, v.ShadowVersion, v.ShadowVersionID = "shadow", version.Version, version.ID
+		}
+		if version.ID == set.ActiveVersionID {
+			v.Active, v.ActiveVersion, v.ActiveVersionID = true, version.Version, version.ID
+		}
+	}
+	if v.Active {
+		v.Mode, v.ScopeTargetID = "active", set.ZoneID
+	}
+	return v
+}
+
+func (s *server) listPolicySets(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	descending, err := parseOrder(q, "created_at", "status")
+	if err != nil {
+		return nil, err
+	}
+	keep, err := filterPolicySets(q)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
+		var items []item
+		for _, set := range tx.PolicySets.All(r.PathValue("zone"), keep) {
+			items = append(items, item{seq: set.Seq, view: policySetViewOf(tx, set)})
+		}
+		return ordered(items, descending), nil
+	})
+}
+
+func filterPolicySets(q url.Values) (func(store.PolicySet) bool, error) {
+	if err := checkOwner(q); err != nil {
+		return nil, err
+	}
+	active := q.Get("filter[active]")
+	if active != "" && active != "true" && active != "false" {
+		return nil, badRequest("filter[active]: must be true or false")
+	}
+	if scope := q.Get("filter[scope_type]"); scope != "" && isScopeType(scope) != "" {
+		return nil, badRequest("filter[scope_type]: %s", isScopeType(scope))
+	}
+	return func(set store.PolicySet) bool {
+		return equals(active, fmt.Sprint(set.ActiveVersionID != "")) && equals(q.Get("filter[owner_type]"), set.OwnerType) &&
+			equals(q.Get("filter[scope_type]"), set.ScopeType)
+	}, nil
+}
+
+var isScopeType = isOneOf("zone", "resource", "user", "session")
+
+func (s *server) createPolicySet(r *http.Request) (any, error) {
+	o, err := readObject(r)
+	if err != nil {
+		return nil, err
+	}
+	set := store.PolicySet{
+		Meta: store.Meta{ZoneID: r.PathValue("zone")}, OwnerType: store.OwnerCustomer, ScopeType: "zone", CreatedBy: caller(r).ClientID,
+	}
+	o.text("name", true, &set.Name, isName)
+	o.text("scope_type", false, &set.ScopeType, isScopeType)
+	if err := o.err(); err != nil {
+		return nil, err
+	}
+	var out policySetView
+	err = s.Store.Do(func(tx *store.Tx) error {
+		set, err := tx.PolicySets.Insert(set)
+		out = policySetViewOf(tx, set)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) getPolicySet(r *http.Request) (any, error) {
+	var out policySetView
+	err := s.Store.View(func(tx *store.Tx) error {
+		set, err := tx.PolicySets.Get(r.PathValue("zone"), r.PathValue("id"))
+		out = policySetViewOf(tx, set)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) changePolicySet(r *http.Request, change func(set *store.PolicySet) error) (any, error) {
+	var out policySetView
+	err := s.Store.Do(func(tx *store.Tx) error {
+		set, err := tx.PolicySets.Get(r.PathValue("zone"), r.PathValue("id"))
+		if err != nil {
+			return err
+		}
+		if err := changeable("policy set", set.OwnerType, set.ArchivedAt); err != nil {
+			return err
+		}
+		if err := matches(r, policySetViewOf(tx, set).tag()); err != nil {
+			return err
+		}
+		if err := change(&set); err != nil {
+			return err
+		}
+		set.UpdatedBy = caller(r).ClientID
+		set, err = tx.PolicySets.Replace(set)
+		out = policySetViewOf(tx, set)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) updatePolicySet(r *http.Request) (any, error) {
+	o, err := readObject(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.changePolicySet(r, func(set *store.PolicySet) error {
+		o.text("name", false, &set.Name, isName)
+		return o.err()
+	})
+}
+
+func (s *server) archivePolicySet(r *http.Request) (any, error) {
+	return s.changePolicySet(r, func(set *store.PolicySet) error {
+		if set.ActiveVersionID != "" || set.ShadowVersionID != "" {
+			return failure(http.StatusConflict, "in_use", "the policy set is in force in the zone: activate a version of another set first")
+		}
+		set.ArchivedAt = s.now()
+		return nil
+	})
+}
+
+func policySetVersionViewOf(tx *store.Tx, v store.PolicySetVersion) policySetVersionView {
+	set, _ := tx.PolicySets.Get(v.ZoneID, v.PolicySetID)
+	return policySetVersionView{
+		ID: v.ID, OwnerType: v.OwnerType, PolicySetID: v.PolicySetID, Version: v.Version, SchemaVersion: v.SchemaVersion,
+		Manifest: manifestView{Entries: append([]store.ManifestEntry{}, v.Manifest...)}, ManifestSHA: v.ManifestSHA,
+		Active: set.ActiveVersionID == v.ID, CreatedAt: v.CreatedAt, CreatedBy: v.CreatedBy,
+		ArchivedAt: v.ArchivedAt, ArchivedBy: v.ArchivedBy,
+	}
+}
+
+func findPolicySetVersion(tx *store.Tx, r *http.Request) (store.PolicySetVersion, error) {
+	v, err := tx.PolicySetVersions.Get(r.PathValue("zone"), r.PathValue("version"))
+	if err == nil && v.PolicySetID != r.PathValue("id") {
+		err = &store.NotFoundError{Kind: "policy set version", ID: v.ID}
+	}
+	return v, err
+}
+
+func (s *server) listPolicySetVersions(r *http.Request) (any, error) {
+	descending, err := parseOrder(r.URL.Query(), "created_at")
+	if err != nil {
+		return nil, err
+	}
+	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
+		set, err := tx.PolicySets.Get(r.PathValue("zone"), r.PathValue("id"))
+		if err != nil {
+			return nil, err
+		}
+		var items []item
+		for _, v := range tx.PolicySetVersionsOf(set.ZoneID, set.ID) {
+			items = append(items, item{seq: v.Seq, view: policySetVersionViewOf(tx, v)})
+		}
+		return ordered(items, descending), nil
+	})
+}
+
+func (s *server) createPolicySetVersion(r *http.Request) (any, error) {
+	o, err := readObject(r)
+	if err != nil {
+		return nil, err
+	}
+	v := store.PolicySetVersion{
+		Meta:        store.Meta{ZoneID: r.PathValue("zone")},
+		PolicySetID: r.PathValue("id"), OwnerType: store.OwnerCustomer, CreatedBy: caller(r).ClientID,
+	}
+	o.text("schema_version", true, &v.SchemaVersion, isOneOf(policy.SchemaVersions...))
+	manifest := o.object("manifest")
+	entries := get[[]store.ManifestEntry](manifest.value, "entries", "an array of entries with policy_id and policy_version_id")
+	if !entries.set || entries.null || len(entries.value) == 0 {
+		o.problem("manifest.entries", "is required, with at least one entry: a set without policies denies everything")
+	}
+	var out policySetVersionView
+	err = s.Store.Do(func(tx *store.Tx) error {
+		set, err := tx.PolicySets.Get(v.ZoneID, v.PolicySetID)
+		if err != nil {
+			return err
+		}
+		if err := changeable("policy set", set.OwnerType, set.ArchivedAt); err != nil {
+			return err
+		}
+		v.Manifest = checkManifest(tx, o, v, entries.value)
+		if err := o.err(); err != nil {
+			return err
+		}
+		v.ManifestSHA = policy.ManifestSHA(v.Manifest)
+		v.Version = len(tx.PolicySetVersionsOf(v.ZoneID, v.PolicySetID)) + 1
+		if v, err = tx.PolicySetVersions.Insert(v); err != nil {
+			return err
+		}
+		out = policySetVersionViewOf(tx, v)
+		return nil
+	})
+	return out, err
+}
+
+// checkManifest reports every entry that names no version to be used, and fills
+// in the digests.
+func checkManifest(tx *store.Tx, o object, set store.PolicySetVersion, entries []store.ManifestEntry) []store.ManifestEntry {
+	seen := map[string]bool{}
+	out := make([]store.ManifestEntry, 0, len(entries))
+	for i, e := range entries {
+		name := fmt.Sprintf("manifest.entries[%d]", i)
+		p, err := tx.Policies.Get(set.ZoneID, e.PolicyID)
+		v, err2 := tx.PolicyVersions.Get(set.ZoneID, e.PolicyVersionID)
+		switch {
+		case err != nil:
+			o.problem(name, "policy_id: no policy of the zone has this id")
+		case err2 != nil || v.PolicyID != p.ID:
+			o.problem(name, "policy_version_id: the policy has no version with this id")
+		case p.ArchivedAt != nil || v.ArchivedAt != nil:
+			o.problem(name, "the policy or its version is archived")
+		case v.SchemaVersion != set.SchemaVersion && p.OwnerType != store.OwnerPlatform:
+			o.problem(name, "the policy version has the schema version "+v.SchemaVersion+", the set "+set.SchemaVersion)
+		case e.SHA != "" && e.SHA != v.SHA:
+			o.problem(name, "sha: is not the policy version's, which is "+v.SHA)
+		case seen[p.ID]:
+			o.problem(name, "policy_id: the policy is there twice")
+		}
+		seen[e.PolicyID] = true
+		out = append(out, store.ManifestEntry{PolicyID: e.PolicyID, PolicyVersionID: e.PolicyVersionID, SHA: v.SHA})
+	}
+	return out
+}
+
+func (s *server) getPolicySetVersion(r *http.Request) (any, error) {
+	var out policySetVersionView
+	err := s.Store.View(func(tx *store.Tx) error {
+		v, err := findPolicySetVersion(tx, r)
+		out = policySetVersionViewOf(tx, v)
+		return err
+	})
+	return out, err
+}
+
+// activatePolicySetVersion puts a version in force, from the next token on. The
+// platform's own set can be put in force again too.
+func (s *server) activatePolicySetVersion(r *http.Request) (any, error) {
+	o, err := readObject(r)
+	if err != nil {
+		return nil, err
+	}
+	active := get[bool](o, "active", "a boolean")
+	if !active.value {
+		o.problem("active", "must be true: activate another version to put this one out of force")
+	}
+	if err := o.err(); err != nil {
+		return nil, err
+	}
+	var out policySetVersionView
+	err = s.Store.Do(func(tx *store.Tx) error {
+		v, err := findPolicySetVersion(tx, r)
+		if err != nil {
+			return err
+		}
+		set, err := tx.PolicySets.Get(v.ZoneID, v.PolicySetID)
+		if err != nil {
+			return err
+		}
+		if v.ArchivedAt != nil || set.ArchivedAt != nil {
+			return failure(http.StatusConflict, "archived", "the policy set or its version is archived and cannot be activated")
+		}
+		if err := tx.Activate(v); err != nil {
+			return err
+		}
+		out = policySetVersionViewOf(tx, v)
+		return nil
+	})
+	return out, err
+}
+
+func (s *server) archivePolicySetVersion(r *http.Request) (any, error) {
+	var out policySetVersionView
+	err := s.Store.Do(func(tx *store.Tx) error {
+		v, err := findPolicySetVersion(tx, r)
+		if err != nil {
+			return err
+		}
+		if err := changeable("policy set version", v.OwnerType, v.ArchivedAt); err != nil {
+			return err
+		}
+		set, err := tx.PolicySets.Get(v.ZoneID, v.PolicySetID)
+		if err != nil {
+			return err
+		}
+		if set.ActiveVersionID == v.ID || set.ShadowVersionID == v.ID {
+			return failure(http.StatusConflict, "in_use", "the policy set version is in force in the zone: activate another version first")
+		}
+		v.ArchivedAt, v.ArchivedBy = s.now(), caller(r).ClientID
+		if v, err = tx.PolicySetVersions.Replace(v); err != nil {
+			return err
+		}
+		out = policySetVersionViewOf(tx, v)
+		return nil
+	})
+	return out, err
+}
+
+func (s *server) listPoliciesOfSet(r *http.Request) (any, error) {
+	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
+		set, err := findPolicySetVersion(tx, r)
+		if err != nil {
+			return nil, err
+		}
+		var items []item
+		for i, e := range set.Manifest {
+			p, err := tx.Policies.Get(set.ZoneID, e.PolicyID)
+			if err != nil {
+				return nil, err
+			}
+			items = append(items, item{seq: uint64(i) + 1, view: policyViewOf(tx, p)})
+		}
+		return items, nil
+	})
+}
+
+// schemaView is a version of the Cedar schema.
+type schemaView struct {
+	Version     string          `json:"version"`
+	Status      string          `json:"status"`
+	IsDefault   bool            `json:"is_default"`
+	CreatedAt   string          `json:"created_at"`
+	UpdatedAt   string          `json:"updated_at"`
+	CedarSchema string          `json:"cedar_schema,omitempty"`
+	CedarJSON   json.RawMessage `json:"cedar_schema_json,omitempty"`
+}
+
+// policySchemaRoutes registers the versions of the Cedar schema.
+func (s *server) policySchemaRoutes() {
+	const path = "/zones/{zone}/policy-schemas"
+	s.inZone("GET "+path, s.listSchemas)
+	s.inZone("GET "+path+"/{version}", s.getSchema)
+	s.inZone("PATCH "+path+"/{version}", s.setDefaultSchema)
+}
+
+func schemaViewOf(z store.Zone, version, format string) (schemaView, error) {
+	current := z.PolicySchema
+	if current == "" {
+		current = policy.DefaultSchemaVersion
+	}
+	v := schemaView{
+		Version: version, Status: "active", IsDefault: version == current,
+		CreatedAt: version + "T00:00:00Z", UpdatedAt: version + "T00:00:00Z",
+	}
+	if format != "json" {
+		v.CedarSchema = policy.Schema
+		return v, nil
+	}
+	var err error
+	v.CedarJSON, err = policy.SchemaJSON()
+	return v, err
+}
+
+func (s *server) listSchemas(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	format, err := parseFormat(q)
+	if err != nil {
+		return nil, err
+	}
+	only := q.Get("filter[default]") + q.Get("is_default")
+	if only != "" && only != "true" && only != "false" {
+		return nil, badRequest("filter[default]: must be true or false")
+	}
+	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
+		z, err := tx.Zones.Get("", r.PathValue("zone"))
+		if err != nil {
+			return nil, err
+		}
+		var items []item
+		for i, version := range policy.SchemaVersions {
+			v, err := schemaViewOf(z, version, format)
+			if err != nil {
+				return nil, err
+			}
+			if equals(only, fmt.Sprint(v.IsDefault)) {
+				items = append(items, item{seq: uint64(i) + 1, view: v})
+			}
+		}
+		return items, nil
+	})
+}
+
+// schemaOf finds the version in the path.
+func schemaOf(r *http.Request) (string, error) {
+	version := r.PathValue("version")
+	if isOneOf(policy.SchemaVersions...)(version) != "" {
+		return "", &store.NotFoundError{Kind: "policy schema", ID: version}
+	}
+	return version, nil
+}
+
+func (s *server) getSchema(r *http.Request) (any, error) {
+	version, err := schemaOf(r)
+	if err != nil {
+		return nil, err
+	}
+	format, err := parseFormat(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	var out schemaView
+	err = s.Store.View(func(tx *store.Tx) error {
+		z, err := tx.Zones.Get("", r.PathValue("zone"))
+		if err != nil {
+			return err
+		}
+		out, err = schemaViewOf(z, version, format)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) setDefaultSchema(r *http.Request) (any, error) {
+	version, err := schemaOf(r)
+	if err != nil {
+		return nil, err
+	}
+	var out schemaView
+	err = s.Store.Do(func(tx *store.Tx) error {
+		z, err := tx.Zones.Get("", r.PathValue("zone"))
+		if err != nil {
+			return err
+		}
+		z.PolicySchema = version
+		if z, err = tx.Zones.Replace(z); err != nil {
+			return err
+		}
+		out, err = schemaViewOf(z, version, "")
+		return err
+	})
+	return out, err
+}
