@@ -128,16 +128,20 @@ func filterPolicies(q url.Values) (func(store.Policy) bool, error) {
 	if err := checkOwner(q); err != nil {
 		return nil, err
 	}
-	has := func(text, part string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(part)) }
 	return func(p store.Policy) bool {
-		description := ""
-		if p.Description != nil {
-			description = *p.Description
-		}
-		return (len(ids) == 0 || slices.Contains(ids, p.ID)) && equals(q.Get("filter[owner_type]"), p.OwnerType) &&
-			(has(p.Name, q.Get("query")) || has(description, q.Get("query"))) &&
-			has(p.Name, q.Get("query[name]")) && has(description, q.Get("query[description]"))
+		return (len(ids) == 0 || slices.Contains(ids, p.ID)) && equals(q.Get("filter[owner_type]"), p.OwnerType) && searched(q, p)
 	}, nil
+}
+
+// searched tests a policy against query, query[name] and query[description].
+func searched(q url.Values, p store.Policy) bool {
+	has := func(text, part string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(part)) }
+	description := ""
+	if p.Description != nil {
+		description = *p.Description
+	}
+	return (has(p.Name, q.Get("query")) || has(description, q.Get("query"))) &&
+		has(p.Name, q.Get("query[name]")) && has(description, q.Get("query[description]"))
 }
 
 func checkOwner(q url.Values) error {

@@ -128,7 +128,7 @@ func (c *compiled) evaluate(f facts, q Request, scopes []string) (allowed bool, 
 	allowed = true
 	var forbids []string
 	for _, principal := range principals {
-		decision, diagnostic := c.policies.IsAuthorized(f.entities, cedar.Request{
+		decision, diagnostic := cedar.Authorize(c.policies, f.entities, cedar.Request{
 			Principal: principal, Action: cedar.NewEntityUID(actionType, issueAction), Resource: f.resource, Context: context,
 		})
 		var names []string

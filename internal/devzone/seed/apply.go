@@ -6,6 +6,7 @@ package seed
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
@@ -96,14 +97,14 @@ func (s *Seed) applyPolicies(tx *store.Tx) error {
 // that it spells out.
 func (s *Seed) policies() []policy.Named {
 	var out []policy.Named
-	impersonation := ""
+	var impersonation strings.Builder
 	for _, a := range s.Applications {
 		if len(a.MayImpersonate) > 0 {
-			impersonation += policy.Impersonation(a.Identifier, a.MayImpersonate)
+			impersonation.WriteString(policy.Impersonation(a.Identifier, a.MayImpersonate))
 		}
 	}
-	if impersonation != "" {
-		out = append(out, policy.Named{Name: impersonationPolicy, Cedar: impersonation})
+	if impersonation.Len() > 0 {
+		out = append(out, policy.Named{Name: impersonationPolicy, Cedar: impersonation.String()})
 	}
 	for _, p := range s.Policies {
 		out = append(out, policy.Named{Name: p.Name, Cedar: p.Cedar})
