@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,6 +44,7 @@ type options struct {
 	atlassianRefresh                          choice[devzone.RefreshMode]
 	omitExpiresIn, verbose                    bool
 	upstreams                                 map[string]string
+	upstreamCA                                string
 }
 
 const about = `Run a Keycard zone for development and tests, with a stand-in for Atlassian.
@@ -129,6 +131,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.Var(&o.atlassianRefresh, "atlassian-refresh", "what a refresh does to the access token before it: overlap lets it live, invalidate\nends it at once")
 	f.BoolVar(&o.omitExpiresIn, "omit-expires-in", false, "leave expires_in out of the zone's token responses")
 	f.StringToStringVar(&o.upstreams, "upstream", nil, "send the zone's requests for an origin elsewhere, as https://host=http://127.0.0.1:port;\nmay be repeated (default: Atlassian's two go to the stand-in)")
+	f.StringVar(&o.upstreamCA, "upstream-ca", "", "PEM file with CAs to trust besides the system's in the zone's own requests, such as that\nof a cluster whose service accounts authenticate")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log every request")
 }
 
@@ -154,6 +157,9 @@ func (o *options) config(logger *slog.Logger) (devzone.Config, error) {
 	if c.DataDir, c.DataKey, err = o.data(); err != nil {
 		return c, err
 	}
+	if c.UpstreamCAs, err = o.upstreamCAs(); err != nil {
+		return c, fmt.Errorf("--upstream-ca: %w", err)
+	}
 	if o.seedFile == "" {
 		return c, nil
 	}
@@ -165,6 +171,25 @@ func (o *options) config(logger *slog.Logger) (devzone.Config, error) {
 		return c, fmt.Errorf("--seed %s: %w", o.seedFile, err)
 	}
 	return c, nil
+}
+
+// upstreamCAs returns the system's CAs and those of the file, or nil without one.
+func (o *options) upstreamCAs() (*x509.CertPool, error) {
+	if o.upstreamCA == "" {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("loading the system's CAs: %w", err)
+	}
+	text, err := os.ReadFile(o.upstreamCA)
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", o.upstreamCA)
+	}
+	return pool, nil
 }
 
 // dataKeyVariable names the environment variable with the data folder's key.

@@ -67,6 +67,8 @@ func TestUsageErrors(t *testing.T) {
 		"bad key":          {[]string{"--data", filepath.Join(t.TempDir(), "d"), "--data-key-file", bad}, bad + ": the key must be 32 random bytes in base64"},
 		"missing key":      {[]string{"--data", filepath.Join(t.TempDir(), "d"), "--data-key-file", bad + "x"}, "--data-key-file: open"},
 		"key without data": {[]string{"--data-key-file", bad}, "--data-key-file is of no use without --data"},
+		"missing CA":       {[]string{"--upstream-ca", bad + "x"}, "--upstream-ca: open"},
+		"no CA":            {[]string{"--upstream-ca", bad}, "--upstream-ca: " + bad + " holds no certificate in PEM form"},
 		"seed file's text": {[]string{"--seed", bad}, `unknown field "nmae"`},
 	}
 	for name, tt := range tests {

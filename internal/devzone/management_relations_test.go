@@ -200,7 +200,7 @@ func TestUsers(t *testing.T) {
 	g.Expect(z.must("GET", "/users/"+id, nil)).To(Equal(alice[0]))
 	g.Expect(z.must("GET", "/users?filter[id]="+id, nil)["items"]).To(HaveLen(1))
 	g.Expect(z.must("GET", "/users?query[email]=B@EX", nil)["items"]).To(HaveLen(1))
-	for _, query := range []string{"filter[id]=x&after=c2VxOjE", "sort=-email", strings.Repeat("filter[id]=x&", 101)} {
+	for _, query := range []string{"filter[id]=x&after=c2VxOjE", "sort=name", "sort=-", "sort=--email", strings.Repeat("filter[id]=x&", 101)} {
 		g.Expect(z.api("GET", "/users?"+query, nil).Status).To(Equal(400), query)
 	}
 	g.Expect(z.api("GET", "/users/nope", nil).Status).To(Equal(404))

@@ -24,6 +24,9 @@ type pageRequest struct {
 	after, before uint64
 	limit         int
 	total         bool
+	// sorted says that the items are not in the order of their creation. A cursor
+	// then names the item that it stands for.
+	sorted bool
 }
 
 // pagination is the block that every list has.
@@ -106,10 +109,13 @@ func (p *pageRequest) parseCursors(q url.Values, legacy bool) error {
 func pageOf(items []item, p pageRequest, legacy bool) list {
 	from, to := 0, len(items)
 	if p.after > 0 {
-		from, _ = slices.BinarySearchFunc(items, p.after+1, compareSeq)
+		from = p.place(items, p.after)
+		if from < len(items) && items[from].seq == p.after {
+			from++
+		}
 	}
 	if p.before > 0 {
-		to, _ = slices.BinarySearchFunc(items, p.before, compareSeq)
+		to = p.place(items, p.before)
 		from = max(0, to-p.limit)
 	}
 	to = min(to, from+p.limit)
@@ -137,6 +143,19 @@ func pageOf(items []item, p pageRequest, legacy bool) list {
 		out.PageInfo = &pageInfo{HasNextPage: hasNext, HasPreviousPage: hasPrevious, StartCursor: start, EndCursor: end}
 	}
 	return out
+}
+
+// place returns the index at which an item with the number is, or would be. In a
+// sorted list one that is not there is at the end.
+func (p pageRequest) place(items []item, seq uint64) int {
+	if !p.sorted {
+		i, _ := slices.BinarySearchFunc(items, seq, compareSeq)
+		return i
+	}
+	if i := slices.IndexFunc(items, func(it item) bool { return it.seq == seq }); i >= 0 {
+		return i
+	}
+	return len(items)
 }
 
 func compareSeq(it item, seq uint64) int {

@@ -48,6 +48,8 @@ func New(c Config) http.Handler {
 	s.dependencyRoutes()
 	s.grantRoutes()
 	s.userRoutes()
+	s.userAgentRoutes()
+	s.sessionRoutes()
 	s.policyRoutes()
 	s.policySetRoutes()
 	s.policySchemaRoutes()
