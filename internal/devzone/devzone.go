@@ -21,6 +21,8 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone/management"
 	"github.com/keycardai/keycard-operator/internal/devzone/oauth"
 	"github.com/keycardai/keycard-operator/internal/devzone/policy"
+	"github.com/keycardai/keycard-operator/internal/devzone/signin"
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
 // organizationID is the one organization that there is.
@@ -155,29 +157,42 @@ func assemble(c Config, l listeners, d *data) (*Running, error) {
 	if r.client, err = broker.NewClient(upstreams, c.UpstreamCAs); err != nil {
 		return nil, err
 	}
-	zone := oauth.New(oauth.Config{
-		Store: objects, Issuers: issuers, Clock: c.Clock,
-		Broker: broker.New(broker.Config{
-			Store: objects, Issuers: issuers, Clock: c.Clock, Client: r.client,
-			Mode: c.UpstreamTokens, MinRemaining: c.MinRemaining,
-		}),
+	api := management.New(management.Config{
+		Store: objects, Issuers: issuers, Clock: c.Clock, Logger: c.Logger,
+		OrganizationID: organizationID, TokenLifetime: defaultLifetime,
+	})
+	r.servers = []*http.Server{
+		surface("zone", r.zone(c, objects, issuers, upstreams), c.ZoneMiddleware, c.Logger),
+		surface("api", api, c.APIMiddleware, c.Logger),
+		surface("atlassian", r.Atlassian, c.AtlassianMiddleware, c.Logger),
+	}
+	return r, nil
+}
+
+// zone is the handler of the zones: the OAuth endpoints and the pages.
+func (r *Running) zone(c Config, objects *store.Store, issuers *issuer.Map, upstreams map[string]string) http.Handler {
+	upstream := broker.New(broker.Config{
+		Store: objects, Issuers: issuers, Clock: c.Clock, Client: r.client,
+		Mode: c.UpstreamTokens, MinRemaining: c.MinRemaining,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/", oauth.New(oauth.Config{
+		Store: objects, Issuers: issuers, Broker: upstream, Clock: c.Clock,
 		Policies:                 &policy.Engine{},
 		Client:                   r.client,
 		Recorder:                 oauth.LogRecorder{Logger: c.Logger},
 		TokenLifetime:            c.ZoneTokenLifetime,
 		OmitExpiresIn:            c.OmitExpiresIn,
 		UnauthorizedClientDenial: c.UnauthorizedClientDenial,
+	}))
+	pages := signin.New(signin.Config{
+		Store: objects, Issuers: issuers, Broker: upstream, Clock: c.Clock, Logger: c.Logger,
+		Client: r.client, Locate: broker.Locate(upstreams),
 	})
-	api := management.New(management.Config{
-		Store: objects, Issuers: issuers, Clock: c.Clock, Logger: c.Logger,
-		OrganizationID: organizationID, TokenLifetime: defaultLifetime,
-	})
-	r.servers = []*http.Server{
-		surface("zone", zone, c.ZoneMiddleware, c.Logger),
-		surface("api", api, c.APIMiddleware, c.Logger),
-		surface("atlassian", r.Atlassian, c.AtlassianMiddleware, c.Logger),
+	for _, path := range signin.Paths() {
+		mux.Handle(path, pages)
 	}
-	return r, nil
+	return mux
 }
 
 // Wait returns when every listener has stopped, with what stopped it if that

@@ -133,7 +133,9 @@ func (s *Server) readDecision(form url.Values) (email string, cloudIDs []string,
 		return "", nil, "Choose the account to continue with."
 	}
 	cloudIDs = form["site"]
-	if len(cloudIDs) == 0 {
+	hasSite := slices.ContainsFunc(s.data.Sites, func(site Site) bool { return slices.Contains(site.Members, user.Email) })
+	// An account without any site can agree all the same; its token opens none.
+	if len(cloudIDs) == 0 && hasSite {
 		return "", nil, "Choose at least one site."
 	}
 	for _, id := range cloudIDs {

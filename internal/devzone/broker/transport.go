@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -77,5 +78,19 @@ func (m mapped) RoundTrip(r *http.Request) (*http.Response, error) {
 func (m mapped) CloseIdleConnections() {
 	if t, ok := m.next.(*http.Transport); ok {
 		t.CloseIdleConnections()
+	}
+}
+
+// Locate returns a function that tells where a browser finds a URL: an origin
+// that is mapped is replaced, because the browser does not know of the mapping.
+// Targets that NewClient has refused are left as they are.
+func Locate(upstreams map[string]string) func(target string) string {
+	return func(target string) string {
+		for from, to := range upstreams {
+			if rest, ok := strings.CutPrefix(target, strings.TrimSuffix(from, "/")); ok && (rest == "" || strings.ContainsRune("/?#", rune(rest[0]))) {
+				return strings.TrimSuffix(to, "/") + rest
+			}
+		}
+		return target
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
@@ -71,7 +73,8 @@ func (s *Seed) meta() store.Meta { return store.Meta{ZoneID: s.Zone.ID} }
 func (s *Seed) zone() store.Zone {
 	return store.Zone{
 		Meta: store.Meta{ID: s.Zone.ID}, Name: s.Zone.Name,
-		RequiresInvitation: true, DCREnabled: true, PKCERequired: true,
+		RequiresInvitation: s.Zone.RequiresInvitation == nil || *s.Zone.RequiresInvitation,
+		DCREnabled:         true, PKCERequired: true,
 	}
 }
 
@@ -128,7 +131,11 @@ func (s *Seed) applyServiceAccounts(tx *store.Tx) error {
 
 func (s *Seed) applyUsers(tx *store.Tx) error {
 	for _, u := range s.Users {
-		row := store.User{Meta: s.meta(), Identifier: u.identifier(), Email: u.Email, Groups: u.Groups, Consents: consents(u.Consents, u.Email)}
+		hash, err := u.hash()
+		if err != nil {
+			return err
+		}
+		row := store.User{PasswordHash: hash, Meta: s.meta(), Identifier: u.identifier(), Email: u.Email, Groups: u.Groups, Consents: consents(u.Consents, u.Email)}
 		if _, err := tx.Users.Insert(row); err != nil {
 			return err
 		}
@@ -154,20 +161,24 @@ func (s *Seed) applyApplications(tx *store.Tx) error {
 		if consent == "" {
 			consent = "required"
 		}
-		app, err := tx.Applications.Insert(store.Application{
+		row := store.Application{
 			Meta: s.meta(), OwnerType: store.OwnerCustomer,
 			Identifier: a.Identifier, Name: a.Name, Consent: consent,
 			SeedDependencies: a.Dependencies, SeedGrants: consents(a.Grants, ""),
-		})
+		}
+		if len(a.RedirectURIs) > 0 {
+			row.Protocols = &store.ApplicationProtocols{OAuth2: &store.ApplicationOAuth2{RedirectURIs: a.RedirectURIs}}
+		}
+		app, err := tx.Applications.Insert(row)
 		if err != nil {
 			return err
 		}
 		for _, c := range a.Credentials {
-			_, err := tx.Credentials.Insert(store.Credential{
-				Meta: s.meta(), ApplicationID: app.ID, Type: c.Type,
-				Identifier: c.Identifier, Password: store.DigestOf(c.Password),
-			})
-			if err != nil {
+			row := store.Credential{Meta: s.meta(), ApplicationID: app.ID, Type: c.Type, Identifier: c.Identifier}
+			if c.Type == store.CredentialPassword {
+				row.Password = store.DigestOf(c.Password)
+			}
+			if _, err := tx.Credentials.Insert(row); err != nil {
 				return err
 			}
 		}
@@ -181,17 +192,48 @@ func (s *Seed) applyProviders(tx *store.Tx) error {
 			Issuer: p.Identifier, AuthorizationEndpoint: optional(p.AuthorizationEndpoint),
 			TokenEndpoint: optional(p.TokenEndpoint), AuthorizationParameters: p.AuthorizationParameters,
 		}
+		protocols := &store.ProviderProtocols{OAuth2: &oauth2}
+		if p.UserIdentifierClaim != "" {
+			protocols.OpenID = &store.ProviderOpenID{UserIdentifierClaim: &p.UserIdentifierClaim}
+		}
 		_, err := tx.Providers.Insert(store.Provider{
 			Meta: s.meta(), OwnerType: store.OwnerCustomer,
 			Type: store.ProviderExternal, Identifier: p.Identifier, Name: p.Name,
 			ClientID: optional(p.ClientID), ClientSecret: optional(p.ClientSecret),
-			Protocols: &store.ProviderProtocols{OAuth2: &oauth2},
+			Protocols: protocols,
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.applyIdentityProvider(tx)
+}
+
+func (s *Seed) applyIdentityProvider(tx *store.Tx) error {
+	provider, found := tx.Providers.Find(s.Zone.ID, s.Zone.IdentityProvider)
+	if !found {
+		return nil
+	}
+	zone, err := tx.Zones.Get("", s.Zone.ID)
+	if err != nil {
+		return err
+	}
+	zone.UserIdentityProviderID = &provider.ID
+	_, err = tx.Zones.Replace(zone)
+	return err
+}
+
+// hash returns the bcrypt hash of the user's password. The cheapest cost will
+// do for a password that stands in a seed as it is.
+func (u User) hash() (string, error) {
+	if u.Password == "" {
+		return u.PasswordHash, nil
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(u.Password), bcrypt.MinCost)
+	if err != nil {
+		return "", fmt.Errorf("hashing the password of %s: %w", u.Email, err)
+	}
+	return string(hash), nil
 }
 
 func (s *Seed) applyResources(tx *store.Tx) error {

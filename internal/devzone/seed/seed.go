@@ -45,6 +45,12 @@ type Policy struct {
 type Zone struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
+	// IdentityProvider is the identifier of the provider that signs people in;
+	// the zone's own users sign in with their passwords when absent.
+	IdentityProvider string `json:"identityProvider,omitempty"`
+	// RequiresInvitation admits only the seed's users when people sign in with an
+	// identity provider; true when absent.
+	RequiresInvitation *bool `json:"requiresInvitation,omitempty"`
 }
 
 // ServiceAccount may call the management API.
@@ -62,6 +68,10 @@ type User struct {
 	Email      string `json:"email"`
 	// Groups are for access policies.
 	Groups []string `json:"groups,omitempty"`
+	// Password is for signing in with a browser. A user without one can't.
+	Password string `json:"password,omitempty"`
+	// PasswordHash is a bcrypt hash instead of the password.
+	PasswordHash string `json:"passwordHash,omitempty"`
 	// Consents are approved on the user's behalf when first needed.
 	Consents []Consent `json:"consents,omitempty"`
 }
@@ -87,6 +97,9 @@ type Provider struct {
 	AuthorizationEndpoint   string            `json:"authorizationEndpoint,omitempty"`
 	TokenEndpoint           string            `json:"tokenEndpoint,omitempty"`
 	AuthorizationParameters map[string]string `json:"authorizationParameters,omitempty"`
+	// UserIdentifierClaim is the claim that names users who sign in with the
+	// provider; the zone makes names up when absent.
+	UserIdentifierClaim string `json:"userIdentifierClaim,omitempty"`
 }
 
 // Resource is an API registered from the start.
@@ -112,19 +125,22 @@ type Application struct {
 	// Dependencies are resource identifiers. A dependency on a resource that
 	// does not exist yet takes effect when it is registered.
 	Dependencies []string `json:"dependencies,omitempty"`
+	// RedirectURIs are where the application's sign-in may lead to.
+	RedirectURIs []string `json:"redirectURIs,omitempty"`
 	// MayImpersonate are user identifiers.
 	MayImpersonate []string `json:"mayImpersonate,omitempty"`
 	// Grants are resources that the application may use as itself.
 	Grants []Consent `json:"grants,omitempty"`
 }
 
-// Credential is a password of an application.
+// Credential is a password of an application, or says that it has none.
 type Credential struct {
-	// Type is password.
+	// Type is password or public.
 	Type string `json:"type"`
 	// Identifier is the OAuth client_id.
 	Identifier string `json:"identifier"`
-	Password   string `json:"password"`
+	// Password is for the type password.
+	Password string `json:"password,omitempty"`
 }
 
 // Parse reads and checks a seed. An unknown field, a duplicate key and a

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
@@ -74,6 +76,9 @@ func (s *Seed) checkUsers() error {
 		if err := ids.add(u.identifier()); err != nil {
 			return fmt.Errorf("users[%d].identifier: %w", i, err)
 		}
+		if err := u.checkPassword(); err != nil {
+			return fmt.Errorf("users[%d].%w", i, err)
+		}
 		for j, c := range u.Consents {
 			if err := s.checkConsent(c, u.Email); err != nil {
 				return fmt.Errorf("users[%d].consents[%d].%w", i, j, err)
@@ -123,8 +128,27 @@ func (s *Seed) checkObjects() error {
 			return fmt.Errorf("resources[%d].provider: %q is not in providers", i, r.Provider)
 		}
 	}
+	if p := s.Zone.IdentityProvider; p != "" && !providers[p] {
+		return fmt.Errorf("zone.identityProvider: %q is not in providers", p)
+	}
 	return nil
 }
+
+func (u User) checkPassword() error {
+	if u.Password != "" && u.PasswordHash != "" {
+		return fmt.Errorf("passwordHash: must not be there together with password")
+	}
+	if len(u.Password) > maxPassword {
+		return fmt.Errorf("password: must be at most %d bytes long", maxPassword)
+	}
+	if _, err := bcrypt.Cost([]byte(u.PasswordHash)); u.PasswordHash != "" && err != nil {
+		return fmt.Errorf("passwordHash: is no bcrypt hash")
+	}
+	return nil
+}
+
+// maxPassword is the length that bcrypt takes.
+const maxPassword = 72
 
 func (s *Seed) checkApplications() error {
 	users := unique{}
@@ -161,11 +185,11 @@ func (a Application) check(users, clients unique) error {
 		return fmt.Errorf("consent: must be implicit or required, got %q", a.Consent)
 	}
 	for i, c := range a.Credentials {
-		if c.Type != store.CredentialPassword {
-			return fmt.Errorf("credentials[%d].type: must be %s, got %q", i, store.CredentialPassword, c.Type)
+		if c.Type != store.CredentialPassword && c.Type != store.CredentialPublic {
+			return fmt.Errorf("credentials[%d].type: must be %s or %s, got %q", i, store.CredentialPassword, store.CredentialPublic, c.Type)
 		}
-		if c.Password == "" {
-			return fmt.Errorf("credentials[%d].password: is required", i)
+		if (c.Password != "") != (c.Type == store.CredentialPassword) {
+			return fmt.Errorf("credentials[%d].password: is required for the type %s, and only there", i, store.CredentialPassword)
 		}
 		if err := clients.add(c.Identifier); err != nil {
 			return fmt.Errorf("credentials[%d].identifier: %w", i, err)

@@ -54,6 +54,8 @@ func (tx *Tx) DeleteZone(id string) error {
 	tx.Codes.deleteAll(id, nil)
 	tx.UserAgents.deleteAll(id, nil)
 	tx.SigningKeys.deleteAll(id, nil)
+	tx.Interactions.deleteAll(id, nil)
+	tx.Approvals.deleteAll(id, nil)
 	tx.Policies.deleteAll(id, nil)
 	tx.PolicyVersions.deleteAll(id, nil)
 	tx.PolicySets.deleteAll(id, nil)
@@ -151,5 +153,7 @@ func (tx *Tx) DeleteApplication(zoneID, id string) error {
 	tx.Sessions.deleteAll(zoneID, func(s Session) bool { return s.ApplicationID == id })
 	tx.Codes.deleteAll(zoneID, func(c Code) bool { return c.ApplicationID == id })
 	tx.UserAgents.deleteAll(zoneID, func(u UserAgent) bool { return u.ApplicationID == id })
+	tx.Interactions.deleteAll(zoneID, func(i Interaction) bool { return i.ApplicationID == id })
+	tx.Approvals.deleteAll(zoneID, func(a Approval) bool { return a.ApplicationID == id })
 	return nil
 }

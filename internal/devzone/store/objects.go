@@ -209,6 +209,13 @@ type User struct {
 	Email      string
 	// Groups are for access policies.
 	Groups []string
+	// PasswordHash is bcrypt's; empty for one who does not sign in here.
+	PasswordHash string
+	// ProviderID, Issuer and Subject tell who signs the person in; empty for
+	// users of the zone's own.
+	ProviderID string
+	Issuer     string
+	Subject    string
 	// Consents are given by a seed and not used up yet.
 	Consents []Consent
 }

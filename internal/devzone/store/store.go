@@ -46,6 +46,8 @@ type Tx struct {
 	PolicyVersions    *Table[PolicyVersion, *PolicyVersion]
 	PolicySets        *Table[PolicySet, *PolicySet]
 	PolicySetVersions *Table[PolicySetVersion, *PolicySetVersion]
+	Interactions      *Table[Interaction, *Interaction]
+	Approvals         *Table[Approval, *Approval]
 	Origins           *Table[Origin, *Origin]
 
 	journal *journal
@@ -91,6 +93,8 @@ func New(clock func() time.Time) *Store {
 		PolicyVersions:    newTable[PolicyVersion]("policy version", j),
 		PolicySets:        newTable[PolicySet]("policy set", j),
 		PolicySetVersions: newTable[PolicySetVersion]("policy set version", j),
+		Interactions:      newTable[Interaction]("interaction", j),
+		Approvals:         newTable[Approval]("approval", j),
 		Origins:           newTable[Origin]("origin", j),
 		journal:           j,
 	}}

@@ -1,0 +1,340 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package signin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
+)
+
+// authorize answers the authorization endpoint: it checks the request and sends
+// the browser on its way.
+func (s *server) authorize(w http.ResponseWriter, r *http.Request) {
+	q, problem := readQuery(w, r)
+	if problem != nil {
+		s.fail(w, http.StatusBadRequest, problem.text)
+		return
+	}
+	var zone store.Zone
+	var made store.Interaction
+	var refused *rejection
+	err := s.Store.Do(func(tx *store.Tx) error {
+		var err error
+		if zone, err = s.zone(tx, r); err != nil {
+			return err
+		}
+		app, i, problem := findClient(tx, zone.ID, q)
+		if problem != nil {
+			return problem
+		}
+		if refused = readRequest(tx, zone, app, q, &i); refused != nil {
+			made = i
+			return nil
+		}
+		i.Browser = s.browser(w, r, zone.ID)
+		i.ExpiresAt = s.Clock().Add(interactionLifetime)
+		made, err = s.open(tx, i)
+		return err
+	})
+	if problem, ok := errors.AsType[*rejection](err); ok {
+		s.fail(w, http.StatusBadRequest, problem.text)
+		return
+	}
+	if err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	if refused != nil {
+		s.sendBack(w, r, made, url.Values{"error": {refused.code}, "error_description": {refused.text}})
+		return
+	}
+	s.see(w, r, continuePath, made.ID)
+}
+
+// open stores an interaction and forgets those whose time is over.
+func (s *server) open(tx *store.Tx, i store.Interaction) (store.Interaction, error) {
+	now := s.Clock()
+	for _, old := range tx.Interactions.All(i.ZoneID, func(o store.Interaction) bool { return !now.Before(o.ExpiresAt) }) {
+		if err := tx.Interactions.Delete(old.ZoneID, old.ID); err != nil {
+			return i, err
+		}
+	}
+	return tx.Interactions.Insert(i)
+}
+
+// see sends the browser to a page of an interaction.
+func (s *server) see(w http.ResponseWriter, r *http.Request, path, id string) {
+	http.Redirect(w, r, path+"?"+url.Values{"i": {id}}.Encode(), http.StatusSeeOther)
+}
+
+// journey is an interaction with what it is about.
+type journey struct {
+	store.Interaction
+	zone    store.Zone
+	app     store.Application
+	session store.Session
+	user    store.User
+	// signedIn is true when the browser has a session that will do.
+	signedIn bool
+	// shown are the resources for the consent page, and missing those whose
+	// provider the person still has to go to.
+	shown, missing []store.Resource
+}
+
+// travel loads the interaction that a request of the browser belongs to.
+func (s *server) travel(tx *store.Tx, r *http.Request, id string) (journey, error) {
+	var j journey
+	var err error
+	if j.zone, err = s.zone(tx, r); err != nil {
+		return j, err
+	}
+	var ok bool
+	if j.Interaction, ok = s.interaction(tx, r, j.zone.ID, id); !ok {
+		return j, errLost
+	}
+	if j.app, err = tx.Applications.Get(j.zone.ID, j.ApplicationID); err != nil {
+		return j, errLost
+	}
+	j.session, j.user, j.signedIn = s.session(tx, r, j.zone.ID)
+	if again := slices.Contains(j.Prompts, "login") || slices.Contains(j.Prompts, "select_account"); again && j.signedIn {
+		j.signedIn = j.SignedIn && j.SessionID == j.session.ID
+	}
+	if j.shown, err = resourcesOf(tx, j.Interaction); err != nil {
+		return j, err
+	}
+	for _, resource := range j.shown {
+		if s.needsConnection(tx, j, resource) {
+			j.missing = append(j.missing, resource)
+		}
+	}
+	return j, nil
+}
+
+// errLost says that a page was opened too late, twice or in another browser.
+var errLost = errors.New("no such interaction")
+
+// resourcesOf are the resources that a person is asked about: those that the
+// request names and, unless it names foreign ones only, all that the
+// application depends on.
+func resourcesOf(tx *store.Tx, i store.Interaction) ([]store.Resource, error) {
+	var out []store.Resource
+	owned := len(i.Resources) == 0
+	add := func(r store.Resource) {
+		if !slices.ContainsFunc(out, func(o store.Resource) bool { return o.ID == r.ID }) {
+			out = append(out, r)
+		}
+	}
+	for _, name := range i.Resources {
+		if r, ok := tx.Resources.Find(i.ZoneID, name); ok {
+			owned = owned || (r.ApplicationID != nil && *r.ApplicationID == i.ApplicationID)
+			add(r)
+		}
+	}
+	if !owned {
+		return out, nil
+	}
+	for _, d := range tx.Dependencies.All(i.ZoneID, func(d store.Dependency) bool { return d.ApplicationID == i.ApplicationID }) {
+		r, err := tx.Resources.Get(i.ZoneID, d.ResourceID)
+		if err != nil {
+			return nil, err
+		}
+		add(r)
+	}
+	return out, nil
+}
+
+// external returns the provider that a person has to agree with for a resource.
+func external(tx *store.Tx, r store.Resource) (store.Provider, bool) {
+	if r.CredentialProviderID == nil {
+		return store.Provider{}, false
+	}
+	p, err := tx.Providers.Get(r.ZoneID, *r.CredentialProviderID)
+	return p, err == nil && p.Type == store.ProviderExternal
+}
+
+// needsConnection tells whether the person has to go to the resource's provider:
+// the request names the resource, or there is no active grant with its scopes.
+func (s *server) needsConnection(tx *store.Tx, j journey, r store.Resource) bool {
+	p, ok := external(tx, r)
+	if !ok || slices.Contains(j.Connected, r.ID) {
+		return false
+	}
+	if slices.Contains(j.Resources, r.Identifier) {
+		return true
+	}
+	grant, found := tx.Grants.Find(r.ZoneID, store.GrantKey(j.user.ID, "", r.ID))
+	if !found || grant.Status != store.GrantActive || grant.ProviderID != p.ID {
+		return true
+	}
+	return slices.ContainsFunc(r.Scopes, func(scope string) bool {
+		return scope != "offline_access" && !slices.Contains(grant.Scopes, scope)
+	})
+}
+
+// step is where a journey goes next.
+type step int
+
+const (
+	stepLogin step = iota
+	stepConsent
+	stepConnect
+	stepFinish
+)
+
+// next decides it. A request that forbids pages (prompt=none) gets the error
+// that says which page it would have taken.
+func (j journey) next(approved bool) (step, *rejection) {
+	silent := slices.Contains(j.Prompts, "none")
+	choose := func(at step, code, text string) (step, *rejection) {
+		if silent {
+			return at, reject(code, text)
+		}
+		return at, nil
+	}
+	asks := j.app.Consent == "required" && !approved || slices.Contains(j.Prompts, "consent")
+	switch {
+	case !j.signedIn:
+		return choose(stepLogin, "login_required", "the person is not signed in")
+	case asks && !j.Consented:
+		return choose(stepConsent, "consent_required", "the person has not consented")
+	case len(j.missing) > 0:
+		return choose(stepConnect, "interaction_required", "the person has to connect an account")
+	}
+	return stepFinish, nil
+}
+
+// approved tells whether the person has agreed to all of this before.
+func approved(tx *store.Tx, j journey) bool {
+	a, ok := tx.Approvals.Find(j.zone.ID, store.ApprovalKey(j.user.ID, j.app.ID))
+	if !ok {
+		return false
+	}
+	for _, scope := range j.Scopes {
+		if !slices.Contains(a.Scopes, scope) {
+			return false
+		}
+	}
+	for _, r := range j.shown {
+		if !slices.Contains(a.ResourceIDs, r.ID) {
+			return false
+		}
+	}
+	return true
+}
+
+// proceed sends the browser to the next page of its interaction, or back to the
+// application.
+func (s *server) proceed(w http.ResponseWriter, r *http.Request) {
+	var j journey
+	var at step
+	var refused *rejection
+	err := s.Store.View(func(tx *store.Tx) error {
+		var err error
+		if j, err = s.travel(tx, r, r.URL.Query().Get("i")); err != nil {
+			return err
+		}
+		at, refused = j.next(approved(tx, j))
+		return nil
+	})
+	switch {
+	case err != nil:
+		s.failed(w, r, err)
+	case refused != nil:
+		s.finishWith(w, r, j, url.Values{"error": {refused.code}, "error_description": {refused.text}})
+	case at == stepLogin:
+		s.see(w, r, loginPath, j.ID)
+	case at == stepConsent:
+		s.see(w, r, consentPath, j.ID)
+	case at == stepConnect:
+		s.connect(w, r, j)
+	default:
+		s.finish(w, r, j)
+	}
+}
+
+// finish issues the code and sends the browser back with it.
+func (s *server) finish(w http.ResponseWriter, r *http.Request, j journey) {
+	if j.RedirectURI == "" {
+		s.finishWith(w, r, j, nil)
+		return
+	}
+	value := store.NewSecret()
+	err := s.Store.Do(func(tx *store.Tx) error {
+		_, err := tx.Codes.Insert(store.Code{
+			Meta: store.Meta{ZoneID: j.zone.ID}, Value: store.DigestOf(value),
+			ClientID: j.ClientID, ApplicationID: j.app.ID, UserAgentID: j.UserAgentID,
+			UserID: j.user.ID, SessionID: j.session.ID, RedirectURI: j.RedirectParameter, Challenge: j.Challenge,
+			Scopes: j.Scopes, Resources: j.Resources, Nonce: j.Nonce, ExpiresAt: s.Clock().Add(codeLifetime),
+		})
+		return err
+	})
+	if err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	s.finishWith(w, r, j, url.Values{"code": {value}})
+}
+
+// finishWith ends the interaction and sends the browser back to the application
+// with the parameters, or to a page when the application has no place.
+func (s *server) finishWith(w http.ResponseWriter, r *http.Request, j journey, parameters url.Values) {
+	err := s.Store.Do(func(tx *store.Tx) error { return tx.Interactions.Delete(j.zone.ID, j.ID) })
+	if err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	if j.RedirectURI != "" {
+		s.sendBack(w, r, j.Interaction, parameters)
+		return
+	}
+	if parameters.Has("error") {
+		s.fail(w, http.StatusOK, parameters.Get("error_description"))
+		return
+	}
+	s.render(w, http.StatusOK, "done", nil, page{Title: "You are connected", App: j.app.Name, User: j.user.Email})
+}
+
+// sendBack redirects to the application (RFC 6749, section 4.1.2), with the
+// issuer (RFC 9207).
+func (s *server) sendBack(w http.ResponseWriter, r *http.Request, i store.Interaction, parameters url.Values) {
+	target, err := url.Parse(i.RedirectURI)
+	if err != nil || i.RedirectURI == "" {
+		s.fail(w, http.StatusBadRequest, parameters.Get("error_description"))
+		return
+	}
+	q := target.Query()
+	for name, values := range parameters {
+		q[name] = values
+	}
+	if i.State != "" {
+		q.Set("state", i.State)
+	}
+	q.Set("iss", s.Issuers.Of(i.ZoneID))
+	target.RawQuery = q.Encode()
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	http.Redirect(w, r, target.String(), http.StatusSeeOther)
+}
+
+// failed words an error that no page expects.
+func (s *server) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errLost) {
+		s.fail(w, http.StatusBadRequest, "This page has expired, was used already, or was opened in another browser. Start again from the application.")
+		return
+	}
+	if _, ok := errors.AsType[*store.NotFoundError](err); ok {
+		s.fail(w, http.StatusNotFound, "There is no such page.")
+		return
+	}
+	if !errors.Is(err, context.Canceled) {
+		s.Logger.ErrorContext(r.Context(), "sign-in page", "path", r.URL.Path, "error", err)
+	}
+	s.fail(w, http.StatusInternalServerError, "Something went wrong in the zone. Its log tells more.")
+}
