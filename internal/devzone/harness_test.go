@@ -30,7 +30,7 @@ const (
 // zone is a running server with an authenticated client of its management API.
 type zone struct {
 	*devzone.Running
-	t     *testing.T
+	t     testing.TB
 	token string
 }
 
@@ -42,7 +42,7 @@ type reply struct {
 	Raw    string
 }
 
-func start(t *testing.T, c devzone.Config) *zone {
+func start(t testing.TB, c devzone.Config) *zone {
 	t.Helper()
 	r, err := devzone.Start(context.Background(), c)
 	if err != nil {

@@ -28,8 +28,10 @@ func TestRegistration(t *testing.T) {
 	type object = map[string]any
 	t.Run("public", func(t *testing.T) {
 		g := NewWithT(t)
-		got := z.register(object{"client_name": "Editor", "redirect_uris": uris, "token_endpoint_auth_method": "none",
-			"grant_types": []string{"authorization_code", "refresh_token"}, "scope": "openid", "logo_uri": 7}, "")
+		got := z.register(object{
+			"client_name": "Editor", "redirect_uris": uris, "token_endpoint_auth_method": "none",
+			"grant_types": []string{"authorization_code", "refresh_token"}, "scope": "openid", "logo_uri": 7,
+		}, "")
 		g.Expect(got.Status).To(Equal(201), got.Raw)
 		g.Expect(got.Header.Get("Cache-Control")).To(Equal("no-store"))
 		id := text(got, "client_id")

@@ -6,6 +6,7 @@ package signin
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,7 +36,7 @@ func (s *server) authorize(w http.ResponseWriter, r *http.Request) {
 		}
 		if refused = readRequest(tx, zone, app, q, &i); refused != nil {
 			made = i
-			return nil
+			return nil //nolint:nilerr // it goes to the application, and nothing was changed
 		}
 		i.Browser = s.browser(w, r, zone.ID)
 		i.ExpiresAt = s.Clock().Add(interactionLifetime)
@@ -309,9 +310,7 @@ func (s *server) sendBack(w http.ResponseWriter, r *http.Request, i store.Intera
 		return
 	}
 	q := target.Query()
-	for name, values := range parameters {
-		q[name] = values
-	}
+	maps.Copy(q, parameters)
 	if i.State != "" {
 		q.Set("state", i.State)
 	}

@@ -143,7 +143,7 @@ func (s *server) fromIdentityProvider(w http.ResponseWriter, r *http.Request, j 
 // notSignedIn says why the identity provider did not sign the person in.
 func (s *server) notSignedIn(w http.ResponseWriter, r *http.Request, j journey, err error) {
 	s.Observe(r.Context(), Outcome{Kind: "sign-in", Zone: j.zone.ID, Application: j.app.Identifier, Refusal: err.Error()})
-	if _, ok := errors.AsType[*notInvited](err); ok {
+	if _, ok := errors.AsType[*notInvitedError](err); ok {
 		s.finishWith(w, r, j, url.Values{"error": {"access_denied"}, "error_description": {err.Error()}})
 		return
 	}
@@ -224,11 +224,11 @@ func readIdentity(row store.Provider, claims map[string]any) (identity, error) {
 	return who, nil
 }
 
-// notInvited refuses a person whom the zone does not know.
-type notInvited struct{ email string }
+// notInvitedError refuses a person whom the zone does not know.
+type notInvitedError struct{ email string }
 
 // Error words it for the person.
-func (e *notInvited) Error() string {
+func (e *notInvitedError) Error() string {
 	return "This zone admits people by invitation, and " + e.email + " has none."
 }
 
@@ -247,7 +247,7 @@ func (s *server) admit(zone store.Zone, who identity) (store.User, error) {
 			return u.Subject == "" && who.emailVerified && strings.EqualFold(u.Email, who.email)
 		})
 		if len(invited) == 0 && zone.RequiresInvitation {
-			return &notInvited{email: who.email}
+			return &notInvitedError{email: who.email}
 		}
 		put := tx.Users.Insert
 		user = store.User{Meta: store.Meta{ID: store.NewID(), ZoneID: zone.ID}, Email: who.email}

@@ -121,13 +121,17 @@ func redirectURI(given string, registered []string) (string, *rejection) {
 func sameLoopback(registered, given string) bool {
 	a, err1 := url.Parse(registered)
 	b, err2 := url.Parse(given)
-	if err1 != nil || err2 != nil || a.Scheme != "http" || b.Scheme != "http" || a.User != nil || b.User != nil || b.Fragment != "" {
+	if err1 != nil || err2 != nil || !loopback(a) || !loopback(b) {
 		return false
 	}
-	ip := net.ParseIP(a.Hostname())
-	loopback := a.Hostname() == "localhost" || (ip != nil && ip.IsLoopback())
-	return loopback && a.Hostname() == b.Hostname() && a.EscapedPath() == b.EscapedPath() && a.RawQuery == b.RawQuery &&
+	return a.Hostname() == b.Hostname() && a.EscapedPath() == b.EscapedPath() && a.RawQuery == b.RawQuery &&
 		!strings.Contains(given, "#")
+}
+
+// loopback tells whether a URL is http on this machine, without a user.
+func loopback(u *url.URL) bool {
+	ip := net.ParseIP(u.Hostname())
+	return u.Scheme == "http" && u.User == nil && (u.Hostname() == "localhost" || (ip != nil && ip.IsLoopback()))
 }
 
 // readRequest checks the rest of the request and fills it in.
