@@ -1,0 +1,217 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package browser_test tells the stories of a person in front of a browser, in a
+// real headless Chromium.
+package browser_test
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// chromium is the running browser; each test has a profile of its own in it.
+var chromium context.Context
+
+// patience is how long a step in the browser may take.
+const patience = 15 * time.Second
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	path := os.Getenv("CHROMIUM")
+	if path == "" {
+		path = "chromium"
+	}
+	path, err := exec.LookPath(path)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "these tests need Chromium: apt-get install chromium, or name its program in CHROMIUM: %v\n", err)
+		return 1
+	}
+	profile, err := os.MkdirTemp("", "browser")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(profile)
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.UserDataDir(profile),
+		// As root there is no sandbox, and nothing but the tests' own pages is opened.
+		chromedp.Flag("no-sandbox", true), chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true), chromedp.Flag("no-first-run", true),
+	)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	defer cancel()
+	var stop context.CancelFunc
+	chromium, stop = chromedp.NewContext(allocator)
+	defer stop()
+	if err := chromedp.Do(chromium); err != nil {
+		fmt.Fprintf(os.Stderr, "starting %s: %v\n", path, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// person is somebody with a browser of her own.
+type person struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func newPerson(t *testing.T) *person {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900)); err != nil {
+		t.Fatal(err)
+	}
+	return &person{t: t, ctx: ctx}
+}
+
+func (p *person) within(f func(ctx context.Context) error) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	if err := f(ctx); err != nil {
+		p.shoot("failure")
+		p.t.Fatalf("in the browser at %s: %v", p.location(), err)
+	}
+}
+
+// open goes to an address.
+func (p *person) open(target string) {
+	p.t.Helper()
+	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.Navigate(target)) })
+}
+
+// fill types into a field.
+func (p *person) fill(selector, text string) {
+	p.t.Helper()
+	p.within(func(ctx context.Context) error {
+		return chromedp.Do(ctx, chromedp.Clear(selector, chromedp.ByQuery), chromedp.SendKeys(selector, text, chromedp.ByQuery))
+	})
+}
+
+// choose clicks on something that stays on the page.
+func (p *person) choose(selector string) {
+	p.t.Helper()
+	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.Click(selector, chromedp.ByQuery)) })
+}
+
+// press clicks on something that leads to another page, and waits for that.
+func (p *person) press(selector string) {
+	p.t.Helper()
+	p.within(func(ctx context.Context) error {
+		_, err := chromedp.RunResponse(ctx, chromedp.Click(selector, chromedp.ByQuery))
+		return err
+	})
+}
+
+// sees waits until the page has the text.
+func (p *person) sees(texts ...string) {
+	p.t.Helper()
+	got := p.read()
+	for _, text := range texts {
+		if !strings.Contains(got, text) {
+			p.shoot("failure")
+			p.t.Fatalf("at %s is no %q:\n%s", p.location(), text, got)
+		}
+	}
+}
+
+// read returns the text of the page.
+func (p *person) read() string {
+	p.t.Helper()
+	var text string
+	p.within(func(ctx context.Context) (err error) {
+		text, err = chromedp.Run(ctx, chromedp.Text("body"))
+		return err
+	})
+	return text
+}
+
+// ask evaluates an expression in the page.
+func ask[T any](p *person, expression string) T {
+	p.t.Helper()
+	var out T
+	p.within(func(ctx context.Context) (err error) {
+		out, err = chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+		return err
+	})
+	return out
+}
+
+func (p *person) location() string {
+	p.t.Helper()
+	at, err := chromedp.Run(p.ctx, chromedp.Location())
+	if err != nil {
+		return err.Error()
+	}
+	return at
+}
+
+// query is a parameter of the address.
+func (p *person) query(name string) string {
+	p.t.Helper()
+	u, err := url.Parse(p.location())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return u.Query().Get(name)
+}
+
+// shoot keeps a picture of the page where the environment variable SCREENSHOTS
+// says.
+func (p *person) shoot(name string) {
+	p.t.Helper()
+	dir := os.Getenv("SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	picture, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		p.t.Log(err)
+		return
+	}
+	file := filepath.Join(dir, strings.ReplaceAll(p.t.Name(), "/", "_")+"-"+name+".png")
+	if err := os.WriteFile(file, picture, 0o600); err != nil {
+		p.t.Log(err)
+	}
+}
+
+// checkPage checks what makes a page usable for everybody: a language, one main
+// heading, a label for each input, and no sideways scrolling on a small screen.
+func (p *person) checkPage() {
+	p.t.Helper()
+	for what, expression := range map[string]string{
+		"a language":                         `document.documentElement.lang === "en"`,
+		"a title":                            `document.title.length > 0`,
+		"one main heading":                   `document.querySelectorAll("h1").length === 1`,
+		"one main landmark":                  `document.querySelectorAll("main").length === 1`,
+		"a label for each input":             `[...document.querySelectorAll("input:not([type=hidden])")].every(i => i.labels.length > 0)`,
+		"headings that skip no level":        `[...document.querySelectorAll("h1,h2,h3,h4")].every((h, i, all) => i === 0 || h.tagName[1] - all[i-1].tagName[1] <= 1)`,
+		"its style":                          `document.styleSheets.length > 0`,
+		"no script":                          `document.scripts.length === 0`,
+	} {
+		if !ask[bool](p, expression) {
+			p.t.Errorf("%s lacks %s", p.location(), what)
+		}
+	}
+	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.EmulateViewport(320, 640)) })
+	if !ask[bool](p, `document.documentElement.scrollWidth <= 320`) {
+		p.t.Errorf("%s scrolls sideways at 320 pixels", p.location())
+	}
+	p.shoot("small-" + strings.ReplaceAll(ask[string](p, `document.title`), " ", "-"))
+	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900)) })
+	p.shoot("wide-" + strings.ReplaceAll(ask[string](p, `document.title`), " ", "-"))
+}
