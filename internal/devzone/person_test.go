@@ -38,10 +38,10 @@ func (z *zone) app() string {
 }
 
 // credential gives the seeded application one more credential.
-func (z *zone) credential(fields map[string]any) map[string]any {
+func (z *zone) credential(fields map[string]any) {
 	z.t.Helper()
 	fields["application_id"] = z.app()
-	return z.must("POST", "/application-credentials", fields)
+	z.must("POST", "/application-credentials", fields)
 }
 
 // signIn starts a browser session of a person.

@@ -147,7 +147,7 @@ func pageOf(items []item, p pageRequest, legacy bool) list {
 
 // place returns the index at which an item with the number is, or would be. In a
 // sorted list one that is not there is at the end.
-func (p pageRequest) place(items []item, seq uint64) int {
+func (p *pageRequest) place(items []item, seq uint64) int {
 	if !p.sorted {
 		i, _ := slices.BinarySearchFunc(items, seq, compareSeq)
 		return i

@@ -86,17 +86,15 @@ func (s *server) sessions(r *http.Request) (any, error) {
 // filterSessions reads the filters of the list. Sessions that belong to another
 // one are left out unless include_nested or session_type asks for them.
 func (s *server) filterSessions(q url.Values) (func(store.Session) bool, error) {
-	kind := q.Get("session_type")
-	if text := isOneOf("", store.SessionUser, store.SessionApplication)(kind); text != "" {
-		return nil, badRequest("session_type: must be one of user, application")
-	}
-	status := q.Get("status")
-	if text := isOneOf("", store.SessionActive, store.SessionExpired, store.SessionRevoked)(status); text != "" {
-		return nil, badRequest("status: must be one of active, expired, revoked")
-	}
-	for _, name := range []string{"active", "include_nested"} {
-		if q.Has(name) && q.Get(name) != "true" {
-			return nil, badRequest("%s: the only accepted value is true", name)
+	kind, status := q.Get("session_type"), q.Get("status")
+	for name, accepted := range map[string][]string{
+		"session_type":   {store.SessionUser, store.SessionApplication},
+		"status":         {store.SessionActive, store.SessionExpired, store.SessionRevoked},
+		"active":         {"true"},
+		"include_nested": {"true"},
+	} {
+		if text := isOneOf(accepted...)(q.Get(name)); q.Has(name) && text != "" {
+			return nil, badRequest("%s: %s", name, text)
 		}
 	}
 	if q.Has("active") {

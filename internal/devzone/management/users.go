@@ -24,6 +24,7 @@ type userView struct {
 	Email           string     `json:"email"`
 	EmailVerified   bool       `json:"email_verified"`
 	Issuer          string     `json:"issuer"`
+	ProviderID      string     `json:"provider_id,omitempty"`
 	Subject         string     `json:"subject"`
 	AuthenticatedAt *time.Time `json:"authenticated_at,omitempty"`
 }
@@ -46,14 +47,18 @@ func (s *server) userView(u userRow) userView {
 		Identifier:    u.Identifier,
 		Email:         u.Email,
 		EmailVerified: true,
-		Issuer:        s.Issuers.Of(u.ZoneID),
-		Subject:       u.ID,
+		Issuer:        cmp.Or(u.Issuer, s.Issuers.Of(u.ZoneID)),
+		ProviderID:    u.ProviderID,
+		Subject:       subjectOf(u.User),
 	}
 	if !u.authenticated.IsZero() {
 		v.AuthenticatedAt = &u.authenticated
 	}
 	return v
 }
+
+// subjectOf is what the issuer of the person calls her.
+func subjectOf(u store.User) string { return cmp.Or(u.Subject, u.ID) }
 
 func (s *server) getUser(r *http.Request) (any, error) {
 	var out any
@@ -146,10 +151,10 @@ func filterUsers(q url.Values) (func(store.User) bool, error) {
 	emails := q["filter[email]"]
 	return func(u store.User) bool {
 		email := func(e string) bool { return strings.EqualFold(e, u.Email) }
-		missing := func(part string) bool { return !has(u.Email+"\n"+u.Identifier+"\n"+u.ID, part) }
+		missing := func(part string) bool { return !has(u.Email+"\n"+u.Identifier+"\n"+subjectOf(u), part) }
 		return (len(ids) == 0 || slices.Contains(ids, u.ID)) &&
 			(len(emails) == 0 || slices.ContainsFunc(emails, email)) &&
-			has(u.Email, q.Get("query[email]")) && has(u.ID, q.Get("query[subject]")) &&
+			has(u.Email, q.Get("query[email]")) && has(subjectOf(u), q.Get("query[subject]")) &&
 			!slices.ContainsFunc(q["query[]"], missing)
 	}, nil
 }

@@ -41,9 +41,7 @@ func invalidClient(description string) *refusal {
 	return e
 }
 
-func invalidGrant(format string, args ...any) *refusal {
-	return refuse("invalid_grant", format, args...)
-}
+func invalidGrant(description string) *refusal { return refuse("invalid_grant", "%s", description) }
 
 // unavailable says that the same request may work later.
 func unavailable(description string) *refusal {

@@ -51,7 +51,7 @@ func handler(t testing.TB) http.Handler {
 	if err := s.Apply(objects, issuers.Of); err != nil {
 		t.Fatal(err)
 	}
-	if err := objects.Do(func(tx *store.Tx) error { return populate(tx) }); err != nil {
+	if err := objects.Do(populate); err != nil {
 		t.Fatal(err)
 	}
 	client := &http.Client{Transport: offline{}}

@@ -27,16 +27,16 @@ func redirectProblem(uri string) string {
 		return "must not have a fragment"
 	case u.User != nil:
 		return "must not have user or password"
-	case u.Scheme == "https" && u.Hostname() != "" && u.Opaque == "":
-		return ""
-	case u.Scheme == "http" && loopback(u.Hostname()) && u.Opaque == "":
+	}
+	secure := u.Scheme == "https" && u.Hostname() != ""
+	local := u.Scheme == "http" && loopback(u.Hostname())
+	switch {
+	case secure || local || strings.Contains(u.Scheme, "."):
 		return ""
 	case u.Scheme == "http" || u.Scheme == "https":
 		return "must be https, or http on a loopback address"
-	case !strings.Contains(u.Scheme, "."):
-		return "has the scheme " + printable(u.Scheme) + ": it must be https, http on a loopback address, or a domain name in reverse"
 	}
-	return ""
+	return "has the scheme " + printable(u.Scheme) + ": it must be https, http on a loopback address, or a domain name in reverse"
 }
 
 func loopback(host string) bool {
