@@ -98,21 +98,21 @@ func (p *person) open(target string) {
 func (p *person) fill(selector, text string) {
 	p.t.Helper()
 	p.within(func(ctx context.Context) error {
-		return chromedp.Do(ctx, chromedp.Clear(selector, chromedp.ByQuery), chromedp.SendKeys(selector, text, chromedp.ByQuery))
+		return chromedp.Do(ctx, chromedp.Clear(chromedp.CSS(selector)), chromedp.SendKeys(chromedp.CSS(selector), text))
 	})
 }
 
 // choose clicks on something that stays on the page.
 func (p *person) choose(selector string) {
 	p.t.Helper()
-	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.Click(selector, chromedp.ByQuery)) })
+	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector))) })
 }
 
 // press clicks on something that leads to another page, and waits for that.
 func (p *person) press(selector string) {
 	p.t.Helper()
 	p.within(func(ctx context.Context) error {
-		_, err := chromedp.RunResponse(ctx, chromedp.Click(selector, chromedp.ByQuery))
+		_, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(selector)))
 		return err
 	})
 }
