@@ -38,7 +38,7 @@ type idClaims struct {
 // external provider. Without a resource it is a zone token for the userinfo
 // endpoint.
 func (s *server) issueInSession(ctx context.Context, c call, session store.Session, user store.User, nonce string) (*tokenResponse, error) {
-	c.record.Subject, c.record.Requested = user.Identifier, c.scopes
+	c.record.Subject, c.record.Requested, c.record.SessionID = user.Identifier, c.scopes, session.ID
 	t, err := s.sessionTarget(c, session.Resources)
 	if err != nil {
 		return nil, err
@@ -132,8 +132,7 @@ func mayAuthorize(tx *store.Tx, c call, r store.Resource) bool {
 func (s *server) reachable(c call, via target, user store.User) ([]string, error) {
 	var candidates []target
 	err := s.Store.View(func(tx *store.Tx) error {
-		application := c.client.application.ID
-		for _, d := range tx.Dependencies.All(c.zone.ID, func(d store.Dependency) bool { return d.ApplicationID == application }) {
+		for _, d := range tx.Dependencies.Of(c.zone.ID, c.client.application.ID) {
 			if d.ResourceID == via.resource.ID || (len(d.WhenAccessing) > 0 && !slices.Contains(d.WhenAccessing, via.resource.ID)) {
 				continue
 			}

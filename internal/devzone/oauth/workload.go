@@ -32,10 +32,7 @@ func (s *server) authenticateWorkload(ctx context.Context, zoneID string, a asse
 	var trusting []store.Credential
 	var named store.Application
 	_ = s.Store.View(func(tx *store.Tx) error {
-		trusting = tx.Credentials.All(zoneID, func(c store.Credential) bool {
-			return c.Type == store.CredentialToken && c.ProviderID == provider.ID &&
-				(c.Subject == nil || *c.Subject == a.claims.Subject)
-		})
+		trusting = tx.Trusting(zoneID, provider.ID, a.claims.Subject)
 		named, _ = tx.Applications.Find(zoneID, clientID)
 		return nil
 	})

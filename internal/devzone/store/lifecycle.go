@@ -98,7 +98,7 @@ func (tx *Tx) Depend(zoneID, applicationID, resourceID string, whenAccessing []s
 // application depends on.
 func (tx *Tx) DependencyIdentifiers(zoneID, applicationID string) []string {
 	var out []string
-	for _, d := range tx.Dependencies.All(zoneID, func(d Dependency) bool { return d.ApplicationID == applicationID }) {
+	for _, d := range tx.Dependencies.Of(zoneID, applicationID) {
 		if r, err := tx.Resources.Get(zoneID, d.ResourceID); err == nil {
 			out = append(out, r.Identifier)
 		}

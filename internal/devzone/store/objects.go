@@ -284,6 +284,25 @@ func (c *Credential) key() string {
 	return c.ApplicationID + "\x00" + c.ProviderID + "\x00" + subject
 }
 
+func (d *Dependency) group() string { return d.ApplicationID }
+
+// group is whose tokens a credential accepts: those of any subject of a
+// platform, or of one; empty for credentials of other types.
+func (c *Credential) group() string {
+	if c.Subject == nil {
+		return c.ProviderID
+	}
+	return subjectGroup(c.ProviderID, *c.Subject)
+}
+
+func subjectGroup(providerID, subject string) string { return providerID + "\x00" + subject }
+
+// Trusting returns the token credentials that accept a provider's tokens with
+// the subject.
+func (tx *Tx) Trusting(zoneID, providerID, subject string) []Credential {
+	return append(tx.Credentials.Of(zoneID, subjectGroup(providerID, subject)), tx.Credentials.Of(zoneID, providerID)...)
+}
+
 func (z *Zone) label() string           { return z.Name }
 func (p *Provider) label() string       { return p.Name }
 func (r *Resource) label() string       { return r.Name }

@@ -72,6 +72,7 @@ func (s *Session) key() string {
 }
 
 func (s *Session) label() string { return "" }
+func (s *Session) group() string { return s.ParentID }
 
 // Alive tells whether the session may be used. It says nothing of its parent;
 // see Tx.LiveSession.
@@ -101,8 +102,7 @@ func (tx *Tx) RevokeSession(zoneID, id string) (Session, error) {
 	if err != nil {
 		return s, err
 	}
-	children := tx.Sessions.All(zoneID, func(c Session) bool { return c.ParentID == id })
-	for _, one := range append(children, s) {
+	for _, one := range append(tx.Sessions.Of(zoneID, id), s) {
 		if one.Status == SessionRevoked {
 			continue
 		}
@@ -122,7 +122,11 @@ func (tx *Tx) DeleteSession(zoneID, id string) error {
 	if err := tx.Sessions.Delete(zoneID, id); err != nil {
 		return err
 	}
-	tx.Sessions.deleteAll(zoneID, func(c Session) bool { return c.ParentID == id })
+	for _, child := range tx.Sessions.Of(zoneID, id) {
+		if err := tx.Sessions.Delete(zoneID, child.ID); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ package store_test
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -155,4 +156,43 @@ func TestSecrets(t *testing.T) {
 	g.Expect(d.Matches(secret)).To(BeTrue())
 	g.Expect(d.Matches(secret + "x")).To(BeFalse())
 	g.Expect(store.Digest{}.Matches("")).To(BeFalse(), "no secret matches an unset one")
+}
+
+// Rows are found by what they belong to as by looking at all of them, whatever
+// is inserted, changed, removed and undone.
+func TestOf(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := store.New(func() time.Time { return at })
+		letters := rapid.SampledFrom([]string{"a", "b", "c", ""})
+		boom := errors.New("boom")
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			fail := rapid.Bool().Draw(t, "undo")
+			parent, id := letters.Draw(t, "parent"), letters.Draw(t, "id")
+			op := rapid.SampledFrom([]string{"insert", "replace", "delete"}).Draw(t, "op")
+			_ = s.Do(func(tx *store.Tx) error {
+				row := store.Session{Meta: store.Meta{ID: id, ZoneID: "z"}, ParentID: parent}
+				switch op {
+				case "insert":
+					_, _ = tx.Sessions.Insert(row)
+				case "replace":
+					_, _ = tx.Sessions.Replace(row)
+				case "delete":
+					_ = tx.Sessions.Delete("z", id)
+				}
+				if fail {
+					return boom
+				}
+				return nil
+			})
+			_ = s.View(func(tx *store.Tx) error {
+				for _, p := range []string{"a", "b", "c"} {
+					want := tx.Sessions.All("z", func(x store.Session) bool { return x.ParentID == p })
+					if got := tx.Sessions.Of("z", p); !slices.EqualFunc(got, want, func(a, b store.Session) bool { return a.ID == b.ID }) {
+						t.Fatalf("of %q: %v, want %v", p, got, want)
+					}
+				}
+				return nil
+			})
+		}
+	})
 }

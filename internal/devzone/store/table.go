@@ -41,11 +41,18 @@ type Row[T any] interface {
 	label() string
 }
 
+// grouped is a row that Table.Of finds by what it belongs to.
+type grouped interface {
+	// group is usually the id of another row; empty means none.
+	group() string
+}
+
 // Table holds the rows of one kind.
 type Table[T any, P Row[T]] struct {
 	kind    string
 	rows    map[string]T
 	keys    map[string]string
+	groups  map[string]map[string]bool
 	journal *journal
 }
 
@@ -69,7 +76,7 @@ type ConflictError struct {
 func (e *ConflictError) Error() string { return e.Kind + " identifier is already in use" }
 
 func newTable[T any, P Row[T]](kind string, j *journal) *Table[T, P] {
-	t := &Table[T, P]{kind: kind, rows: map[string]T{}, keys: map[string]string{}, journal: j}
+	t := &Table[T, P]{kind: kind, rows: map[string]T{}, keys: map[string]string{}, groups: map[string]map[string]bool{}, journal: j}
 	j.tables = append(j.tables, t.load)
 	return t
 }
@@ -116,8 +123,23 @@ func (t *Table[T, P]) All(zoneID string, keep func(T) bool) []T {
 			found = append(found, row)
 		}
 	}
-	slices.SortFunc(found, func(a, b T) int { return cmp.Compare(P(&a).base().Seq, P(&b).base().Seq) })
-	return found
+	return inOrder[T, P](found)
+}
+
+// Of returns the rows of the zone that belong to a group, in order of creation.
+// It looks at no others. Which group a row belongs to is its kind's to say: a
+// dependency belongs to its application, a session to its parent.
+func (t *Table[T, P]) Of(zoneID, group string) []T {
+	found := []T{}
+	for member := range t.groups[scoped(zoneID, group)] {
+		found = append(found, t.rows[member])
+	}
+	return inOrder[T, P](found)
+}
+
+func inOrder[T any, P Row[T]](rows []T) []T {
+	slices.SortFunc(rows, func(a, b T) int { return cmp.Compare(P(&a).base().Seq, P(&b).base().Seq) })
+	return rows
 }
 
 // Insert adds the row and returns it with id, slug, times and sequence number.
@@ -196,6 +218,13 @@ func (t *Table[T, P]) put(row T) {
 	if p.key() != "" {
 		t.keys[scoped(m.ZoneID, p.key())] = m.ID
 	}
+	if g, ok := any(p).(grouped); ok && g.group() != "" {
+		name := scoped(m.ZoneID, g.group())
+		if t.groups[name] == nil {
+			t.groups[name] = map[string]bool{}
+		}
+		t.groups[name][m.ID] = true
+	}
 }
 
 func (t *Table[T, P]) drop(row T) {
@@ -203,6 +232,13 @@ func (t *Table[T, P]) drop(row T) {
 	m := p.base()
 	delete(t.rows, m.ID)
 	delete(t.keys, scoped(m.ZoneID, p.key()))
+	if g, ok := any(p).(grouped); ok {
+		name := scoped(m.ZoneID, g.group())
+		delete(t.groups[name], m.ID)
+		if len(t.groups[name]) == 0 {
+			delete(t.groups, name)
+		}
+	}
 }
 
 func (t *Table[T, P]) stamp() time.Time {
