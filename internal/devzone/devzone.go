@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/atlassian"
+	"github.com/keycardai/keycard-operator/internal/devzone/audit"
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
 	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
 	"github.com/keycardai/keycard-operator/internal/devzone/management"
@@ -157,12 +158,14 @@ func assemble(c Config, l listeners, d *data) (*Running, error) {
 	if r.client, err = broker.NewClient(upstreams, c.UpstreamCAs); err != nil {
 		return nil, err
 	}
+	log := audit.New(objects, c.Clock, c.Logger)
 	api := management.New(management.Config{
+		Audit: log,
 		Store: objects, Issuers: issuers, Clock: c.Clock, Logger: c.Logger,
 		OrganizationID: organizationID, TokenLifetime: defaultLifetime,
 	})
 	r.servers = []*http.Server{
-		surface("zone", r.zone(c, objects, issuers, upstreams), c.ZoneMiddleware, c.Logger),
+		surface("zone", r.zone(c, objects, issuers, upstreams, log), c.ZoneMiddleware, c.Logger),
 		surface("api", api, c.APIMiddleware, c.Logger),
 		surface("atlassian", r.Atlassian, c.AtlassianMiddleware, c.Logger),
 	}
@@ -170,7 +173,7 @@ func assemble(c Config, l listeners, d *data) (*Running, error) {
 }
 
 // zone is the handler of the zones: the OAuth endpoints and the pages.
-func (r *Running) zone(c Config, objects *store.Store, issuers *issuer.Map, upstreams map[string]string) http.Handler {
+func (r *Running) zone(c Config, objects *store.Store, issuers *issuer.Map, upstreams map[string]string, log *audit.Log) http.Handler {
 	upstream := broker.New(broker.Config{
 		Store: objects, Issuers: issuers, Clock: c.Clock, Client: r.client,
 		Mode: c.UpstreamTokens, MinRemaining: c.MinRemaining,
@@ -180,14 +183,14 @@ func (r *Running) zone(c Config, objects *store.Store, issuers *issuer.Map, upst
 		Store: objects, Issuers: issuers, Broker: upstream, Clock: c.Clock,
 		Policies:                 &policy.Engine{},
 		Client:                   r.client,
-		Recorder:                 oauth.LogRecorder{Logger: c.Logger},
+		Recorder:                 recorder{log},
 		TokenLifetime:            c.ZoneTokenLifetime,
 		OmitExpiresIn:            c.OmitExpiresIn,
 		UnauthorizedClientDenial: c.UnauthorizedClientDenial,
 	}))
 	pages := signin.New(signin.Config{
 		Store: objects, Issuers: issuers, Broker: upstream, Clock: c.Clock, Logger: c.Logger,
-		Client: r.client, Locate: broker.Locate(upstreams),
+		Client: r.client, Locate: broker.Locate(upstreams), Observe: recorder{log}.observe,
 	})
 	for _, path := range signin.Paths() {
 		mux.Handle(path, pages)

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/audit"
 )
 
 // surface makes the server of one listener: health check, request log, the
@@ -23,7 +25,7 @@ func surface(name string, handler http.Handler, middleware func(http.Handler) ht
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok\n")
 	})
-	mux.Handle("/", logged(logger, handler))
+	mux.Handle("/", audit.Requests(logged(logger, handler)))
 	unused := &unusedConnections{conns: map[net.Conn]bool{}}
 	server := &http.Server{
 		Handler:           mux,

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keycardai/keycard-operator/internal/devzone/audit"
 	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
@@ -20,6 +21,8 @@ type Config struct {
 	Issuers *issuer.Map
 	Clock   func() time.Time
 	Logger  *slog.Logger
+	// Audit records every change, also those that are refused.
+	Audit *audit.Log
 	// OrganizationID is the one organization that every object belongs to.
 	OrganizationID string
 	// TokenLifetime is how long a service account's token lives.
@@ -53,6 +56,7 @@ func New(c Config) http.Handler {
 	s.policyRoutes()
 	s.policySetRoutes()
 	s.policySchemaRoutes()
+	s.inZone("GET /zones/{zone}/audit-events", s.auditEvents)
 	return s.mux
 }
 
@@ -64,7 +68,11 @@ func (s *server) handle(pattern string, e endpoint) {
 			writeError(w, asAPIError(err))
 			return
 		}
-		out, err := e(r.WithContext(context.WithValue(r.Context(), callerKey{}, account)))
+		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, account))
+		out, err := e(r)
+		if recorded := s.record(r, pattern, out, err); recorded != nil {
+			err = recorded
+		}
 		if err != nil {
 			answer := asAPIError(err)
 			if answer.Status == http.StatusInternalServerError {
@@ -73,15 +81,19 @@ func (s *server) handle(pattern string, e endpoint) {
 			writeError(w, answer)
 			return
 		}
-		if out == nil {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		if t, ok := out.(tagged); ok {
-			w.Header().Set("ETag", t.tag())
-		}
-		writeJSON(w, http.StatusOK, out)
+		s.write(w, out)
 	})
+}
+
+func (s *server) write(w http.ResponseWriter, out any) {
+	if out == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	if t, ok := out.(tagged); ok {
+		w.Header().Set("ETag", t.tag())
+	}
+	writeJSON(w, http.StatusOK, out)
 }
 
 // tagged is an answer with an entity tag (RFC 9110, section 8.8.3).

@@ -132,7 +132,7 @@ func (s *server) decide(c call, t target, user *store.User, impersonate bool) ([
 	if d.Allowed && len(d.Refusing) > 0 && t.kind() == store.ProviderExternal {
 		d.Allowed, d.Policies = false, d.Refusing
 	}
-	c.record.Policies = d.Policies
+	c.record.Decision = &d
 	if d.Allowed {
 		return d.Scopes, nil
 	}

@@ -5,8 +5,9 @@ package oauth
 
 import (
 	"context"
-	"log/slog"
 	"time"
+
+	"github.com/keycardai/keycard-operator/internal/devzone/policy"
 )
 
 // Exchange is the record of one request to the token endpoint, granted or not.
@@ -27,8 +28,12 @@ type Exchange struct {
 	// Requested and Granted are scopes.
 	Requested []string
 	Granted   []string
-	// Policies decided, if it came to that.
-	Policies []string
+	// Workload is the subject of the caller's workload identity, if it has one.
+	Workload string
+	// SessionID is the session that a token was issued in, if any.
+	SessionID string
+	// Decision is that of the policies, if it came to that.
+	Decision *policy.Decision
 	// TokenID is the jti of a token that the zone signed.
 	TokenID string
 	// Error is the OAuth error code; empty when a token was issued.
@@ -36,32 +41,8 @@ type Exchange struct {
 	Description string
 }
 
-// Recorder takes the record of every token request.
+// Recorder takes the record of every token request. When it fails, no token is
+// given.
 type Recorder interface {
-	Record(ctx context.Context, x Exchange)
-}
-
-// LogRecorder writes records to a log.
-type LogRecorder struct {
-	Logger *slog.Logger
-}
-
-// Record writes one line.
-func (l LogRecorder) Record(ctx context.Context, x Exchange) {
-	attrs := []slog.Attr{
-		slog.String("request_id", x.RequestID),
-		slog.String("zone", x.ZoneID),
-		slog.String("grant_type", x.GrantType),
-		slog.String("application", x.Application),
-		slog.String("subject", x.Subject),
-		slog.Bool("impersonate", x.Impersonate),
-		slog.String("resource", x.Resource),
-		slog.Any("granted", x.Granted),
-	}
-	if x.Error == "" {
-		l.Logger.LogAttrs(ctx, slog.LevelInfo, "token issued", attrs...)
-		return
-	}
-	attrs = append(attrs, slog.String("error", x.Error), slog.String("description", x.Description))
-	l.Logger.LogAttrs(ctx, slog.LevelWarn, "token refused", attrs...)
+	Record(ctx context.Context, x Exchange) error
 }

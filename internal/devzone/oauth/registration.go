@@ -55,14 +55,14 @@ type registered struct {
 
 // registration lets a client register itself, if the zone permits that.
 func (s *server) registration(w http.ResponseWriter, r *http.Request) {
-	requestID := store.NewID()
+	request := requestID(r)
 	zone, err := s.zoneOf(r)
 	var out registered
 	if err == nil {
 		out, err = s.register(zone, r)
 	}
 	if err != nil {
-		s.writeRefusal(w, zone.ID, requestID, asRefusal(err))
+		s.writeRefusal(w, zone.ID, request, asRefusal(err))
 		return
 	}
 	noStore(w)

@@ -18,14 +18,14 @@ import (
 // say.
 func (s *server) clientEndpoint(serve func(context.Context, call) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		requestID := store.NewID()
+		request := requestID(r)
 		zone, err := s.zoneOf(r)
 		var answer any
 		if err == nil {
 			answer, err = s.serveClient(r, zone, serve)
 		}
 		if err != nil {
-			s.writeRefusal(w, zone.ID, requestID, asRefusal(err))
+			s.writeRefusal(w, zone.ID, request, asRefusal(err))
 			return
 		}
 		noStore(w)

@@ -4,11 +4,13 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/keycardai/keycard-operator/internal/devzone/audit"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
@@ -52,10 +54,12 @@ type tokenResponse struct {
 // token answers the token endpoint. Every request leaves exactly one record.
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
-	record := Exchange{Time: s.Clock(), RequestID: store.NewID()}
+	record := Exchange{Time: s.Clock(), RequestID: requestID(r)}
 	answer, err := s.answer(r, &record)
 	if err == nil {
-		s.Recorder.Record(r.Context(), record)
+		err = s.Recorder.Record(r.Context(), record)
+	}
+	if err == nil {
 		writeJSON(w, http.StatusOK, answer)
 		return
 	}
@@ -64,8 +68,15 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	if e.Status == http.StatusInternalServerError {
 		record.Description = err.Error()
 	}
-	s.Recorder.Record(r.Context(), record)
+	if err := s.Recorder.Record(r.Context(), record); err != nil {
+		e = asRefusal(err)
+	}
 	s.writeRefusal(w, record.ZoneID, record.RequestID, e)
+}
+
+// requestID is the one under which the request is found in the audit log.
+func requestID(r *http.Request) string {
+	return cmp.Or(audit.RequestOf(r.Context()).ID, store.NewID())
 }
 
 func noStore(w http.ResponseWriter) {
@@ -120,6 +131,9 @@ func (s *server) answer(r *http.Request, record *Exchange) (*tokenResponse, erro
 		return nil, err
 	}
 	record.Application, record.ClientID = c.client.application.Identifier, c.client.id()
+	if subject := c.client.credential.Subject; subject != nil {
+		record.Workload = *subject
+	}
 	if c.client.public && !grant.public {
 		return nil, refuse("unauthorized_client", "A client without a secret may use %s and %s only",
 			grantAuthorizationCode, grantRefreshToken)
