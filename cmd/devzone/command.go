@@ -100,7 +100,7 @@ func newCommand() *cobra.Command {
 			return nil
 		},
 	}
-	root.AddCommand(serve, printSeed)
+	root.AddCommand(serve, printSeed, newAuditCommand())
 	return root
 }
 
