@@ -15,6 +15,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone/atlassian"
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
+	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
 // BenchmarkExchange exchanges over real HTTP, clients and server on one machine.
@@ -23,16 +24,19 @@ func BenchmarkExchange(b *testing.B) {
 		mode     broker.Mode
 		resource string
 		users    int
+		others   int
 	}{
-		"refresh/one grant":   {broker.Refresh, confluence, 1},
-		"refresh/many grants": {broker.Refresh, confluence, 64},
-		"cached/many grants":  {broker.Cached, confluence, 64},
-		"sts/many users":      {broker.Refresh, mine, 64},
+		"refresh/one grant":        {broker.Refresh, confluence, 1, 0},
+		"refresh/many grants":      {broker.Refresh, confluence, 64, 0},
+		"cached/many grants":       {broker.Cached, confluence, 64, 0},
+		"cached/among 2000 others": {broker.Cached, confluence, 64, 2000},
+		"sts/many users":           {broker.Refresh, mine, 64, 0},
 	} {
 		b.Run(name, func(b *testing.B) {
 			z := start(b, devzone.Config{UpstreamTokens: bench.mode, Seed: crowd(bench.users)})
 			z.install(nil)
 			z.own(mine, true, nil)
+			z.change(func(tx *store.Tx) error { return neighbours(tx, z.ZoneID, bench.others) })
 			bodies := make([][]byte, bench.users)
 			for i := range bodies {
 				bodies[i] = []byte(impersonation(fmt.Sprintf("u%d@example.com", i), bench.resource).Encode())
@@ -72,6 +76,25 @@ func exchangeOnce(b *testing.B, client *http.Client, zoneURL string, body []byte
 	if err != nil || resp.StatusCode != http.StatusOK {
 		b.Errorf("HTTP %d: %s, %v", resp.StatusCode, answer, err)
 	}
+}
+
+// neighbours are other applications that depend on what there is.
+func neighbours(tx *store.Tx, zoneID string, n int) error {
+	resource, _ := tx.Resources.Find(zoneID, confluence)
+	for i := range n {
+		meta, name := store.Meta{ZoneID: zoneID}, fmt.Sprintf("neighbour-%d", i)
+		app, err := tx.Applications.Insert(store.Application{Meta: meta, Identifier: name, Name: name})
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Credentials.Insert(store.Credential{Meta: meta, ApplicationID: app.ID, Type: store.CredentialPassword, Identifier: name}); err != nil {
+			return err
+		}
+		if err := tx.Depend(zoneID, app.ID, resource.ID, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // crowd is a seed with users who have agreed to Confluence.

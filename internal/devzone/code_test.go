@@ -4,13 +4,18 @@
 package devzone_test
 
 import (
+	"bytes"
 	"net/url"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 
+	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/devzone/disk"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
@@ -269,4 +274,77 @@ func TestRefresh(t *testing.T) {
 		c.advance(30 * 24 * time.Hour)
 		g.Expect(z.renew(token)).To(refused("invalid_grant", "unknown, has expired"))
 	})
+}
+
+// Refresh tokens and codes outlive the server when it has a folder.
+func TestSessionsSurviveARestart(t *testing.T) {
+	g := NewWithT(t)
+	c := newClock()
+	config := devzone.Config{
+		Clock: c.Now, Issuer: "https://zn-demo.keycard.test",
+		DataDir: filepath.Join(t.TempDir(), "data"), DataKey: bytes.Repeat([]byte{7}, disk.KeySize),
+	}
+	z := start(t, config)
+	z.credential(map[string]any{"type": "public", "identifier": "pub"})
+	z.own(mine, true, nil)
+	first := text(z.redeem(z.code(c.Now(), nil)), "refresh_token")
+	second := text(z.renew(first), "refresh_token")
+	code := z.code(c.Now(), nil)
+	g.Expect(second).NotTo(BeEmpty())
+	g.Expect(z.Close()).To(Succeed())
+
+	z = start(t, config)
+	got := z.renew(second)
+	g.Expect(got.Status).To(Equal(200), got.Raw)
+	g.Expect(z.redeem(code).Status).To(Equal(200))
+	g.Expect(z.redeem(code)).To(refused("invalid_grant", "code was used before"))
+	g.Expect(z.renew(first)).To(refused("invalid_grant", "used before"))
+	g.Expect(z.Close()).To(Succeed())
+
+	z = start(t, config)
+	g.Expect(z.renew(text(got, "refresh_token"))).To(refused("invalid_grant", "revoked"))
+}
+
+// A provider that is down does not use the code up.
+func TestCodeOutlivesAFailingProvider(t *testing.T) {
+	g := NewWithT(t)
+	var u upstream
+	z := start(t, devzone.Config{AtlassianMiddleware: u.middleware})
+	z.credential(map[string]any{"type": "public", "identifier": "pub"})
+	z.install(nil)
+	code := z.code(time.Now(), func(x *store.Code) { x.Resources = []string{confluence} })
+	u.fail(503, "7", "")
+	got := z.redeem(code)
+	g.Expect(got.Status).To(Equal(503), got.Raw)
+	g.Expect(got.Header.Get("Retry-After")).To(Equal("7"))
+	u.answer.Store(nil)
+	tokens := z.redeem(code)
+	g.Expect(tokens.Status).To(Equal(200), tokens.Raw)
+	u.fail(503, "", "")
+	g.Expect(z.renew(text(tokens, "refresh_token")).Status).To(Equal(503))
+	u.answer.Store(nil)
+	g.Expect(z.renew(text(tokens, "refresh_token")).Status).To(Equal(200), "nor the refresh token")
+}
+
+// Of two requests with one code at the same time one is a thief's: at most one
+// gets tokens, and they end with the other.
+func TestCodeRace(t *testing.T) {
+	z, c := person(t)
+	code := z.code(c.Now(), nil)
+	answers := make(chan reply, 8)
+	var wg sync.WaitGroup
+	for range cap(answers) {
+		wg.Go(func() { answers <- z.redeem(code) })
+	}
+	wg.Wait()
+	close(answers)
+	g := NewWithT(t)
+	granted := 0
+	for got := range answers {
+		if got.Status == 200 {
+			granted++
+			g.Expect(z.renew(text(got, "refresh_token"))).To(refused("invalid_grant", "revoked"))
+		}
+	}
+	g.Expect(granted).To(Equal(1))
 }
