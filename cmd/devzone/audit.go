@@ -93,12 +93,7 @@ func (o *auditOptions) run(ctx context.Context, out io.Writer) error {
 	if o.output.value == "table" {
 		show, done = printTable(out)
 	}
-	query := url.Values{}
-	for name, value := range o.filters {
-		if *value != "" {
-			query.Set(strings.ReplaceAll(name, "-", "_"), *value)
-		}
-	}
+	query := o.query()
 	for left := o.limit; ; {
 		query.Set("limit", fmt.Sprint(pageSize(o.limit, left)))
 		page, err := c.page(ctx, query)
@@ -116,6 +111,17 @@ func (o *auditOptions) run(ctx context.Context, out io.Writer) error {
 		}
 		query.Set("after", page.Pagination.After)
 	}
+}
+
+// query turns the flags into the filters of the endpoint.
+func (o *auditOptions) query() url.Values {
+	out := url.Values{}
+	for name, value := range o.filters {
+		if *value != "" {
+			out.Set(strings.ReplaceAll(name, "-", "_"), *value)
+		}
+	}
+	return out
 }
 
 // pageSize is how many entries to ask for next.

@@ -114,7 +114,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	events, err := json.Marshal(z.must("GET", "/audit-events", nil))
 	g.Expect(err).NotTo(HaveOccurred())
 	text := log.String() + string(events)
-	g.Expect(text).To(And(ContainSubstring(`"credentials:issue","outcome":"success"`), ContainSubstring(`"credentials:issue","outcome":"failure"`),
+	g.Expect(text).To(And(ContainSubstring(`"type":"credentials:issue","outcome":"success"`), ContainSubstring(`"type":"credentials:issue","outcome":"failure"`),
 		ContainSubstring(`"user":"alice@example.com"`), ContainSubstring("insufficient_authorization"), ContainSubstring(`"path":"/authorize"`)))
 	for _, secret := range []string{token, jwt, z.token, "dev-only-", "another-upstream-secret", "code=", "state="} {
 		g.Expect(strings.Contains(text, secret)).To(BeFalse(), fmt.Sprintf("the log holds %.12s…", secret))

@@ -44,7 +44,7 @@ func (l *Log) Record(ctx context.Context, e Event) error {
 	if err != nil {
 		return fmt.Errorf("encoding an audit event: %w", err)
 	}
-	l.logger.Log(ctx, level, e.Type, "outcome", e.Outcome, "error", e.Error, "description", e.Description,
+	l.logger.Log(ctx, level, "audit", "type", e.Type, "outcome", e.Outcome, "error", e.Error, "description", e.Description,
 		"zone", e.ZoneID, "application", e.Actor.Application, "user", e.Actor.User, "service_account", e.Actor.ServiceAccount,
 		"resource", e.Target.Resource, "id", e.Target.ID, "request_id", e.RequestID, "correlation_id", e.CorrelationID)
 	err = l.store.Do(func(tx *store.Tx) error {
@@ -115,8 +115,13 @@ func (f Filter) chooses(e Event) bool {
 		return false
 	}
 	for _, pair := range [][2]string{
-		{f.Type, e.Type}, {f.Outcome, e.Outcome}, {f.Application, e.Actor.Application}, {f.User, e.Actor.User},
-		{f.Resource, e.Target.Resource}, {f.CorrelationID, e.CorrelationID}, {f.RequestID, e.RequestID},
+		{f.Type, e.Type},
+		{f.Outcome, e.Outcome},
+		{f.Application, e.Actor.Application},
+		{f.User, e.Actor.User},
+		{f.Resource, e.Target.Resource},
+		{f.CorrelationID, e.CorrelationID},
+		{f.RequestID, e.RequestID},
 	} {
 		if pair[0] != "" && pair[0] != pair[1] {
 			return false
