@@ -31,13 +31,15 @@ func TestTokenParameters(t *testing.T) {
 		odd, long map[string]string
 	}{
 		"client_credentials": {
-			secret, url.Values{"resource": {mine}, "scope": {"read"}},
+			secret,
+			url.Values{"resource": {mine}, "scope": {"read"}},
 			map[string]string{"resource": "resource is required"},
 			map[string]string{"resource": "invalid_target", "scope": "invalid_scope"},
 			map[string]string{"resource": "invalid_target"},
 		},
 		tokenExchange: {
-			secret, extended(impersonation("alice@example.com", mine), "scope", "read", "requested_token_type", accessToken),
+			secret,
+			extended(impersonation("alice@example.com", mine), "scope", "read", "requested_token_type", accessToken),
 			map[string]string{"resource": "resource is required", "subject_token": "subject_token is required", "subject_token_type": "subject_token_type is required"},
 			map[string]string{
 				"resource": "invalid_target", "scope": "invalid_scope", "subject_token": "invalid_request",
@@ -49,13 +51,15 @@ func TestTokenParameters(t *testing.T) {
 			},
 		},
 		"authorization_code": {
-			public, url.Values{"code": {"x"}, "redirect_uri": {callback}, "code_verifier": {verifier}},
+			public,
+			url.Values{"code": {"x"}, "redirect_uri": {callback}, "code_verifier": {verifier}},
 			map[string]string{"code": "code is required"},
 			map[string]string{"code": "invalid_grant"},
 			map[string]string{"code": "invalid_grant"},
 		},
 		"refresh_token": {
-			public, url.Values{"refresh_token": {refresh}, "scope": {"admin"}},
+			public,
+			url.Values{"refresh_token": {refresh}, "scope": {"admin"}},
 			map[string]string{"refresh_token": "refresh_token is required"},
 			map[string]string{"refresh_token": "invalid_grant", "scope": "invalid_scope"},
 			map[string]string{"refresh_token": "invalid_grant", "scope": "invalid_scope"},

@@ -28,6 +28,10 @@ func redirectProblem(uri string) string {
 	case u.User != nil:
 		return "must not have user or password"
 	}
+	return schemeProblem(u)
+}
+
+func schemeProblem(u *url.URL) string {
 	secure := u.Scheme == "https" && u.Hostname() != ""
 	local := u.Scheme == "http" && loopback(u.Hostname())
 	switch {
