@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
 	"github.com/keycardai/keycard-operator/internal/devzone/disk"
+	"github.com/keycardai/keycard-operator/internal/devzone/localtls"
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
 )
 
@@ -44,7 +46,8 @@ type options struct {
 	atlassianRefresh                          choice[devzone.RefreshMode]
 	omitExpiresIn, verbose                    bool
 	upstreams                                 map[string]string
-	upstreamCA                                string
+	upstreamCA, tlsDir                        string
+	tlsNames                                  []string
 }
 
 const about = `Run a Keycard zone for development and tests, with a stand-in for Atlassian.
@@ -61,7 +64,7 @@ from a seed ("devzone seed" prints the default one) and is kept in memory, or in
 a folder with --data.
 
 This is not for production: the seed's secrets are public, and the listeners
-speak plain HTTP, on loopback unless told otherwise.
+speak plain HTTP without --tls-dir, on loopback unless told otherwise.
 
 Exit codes: 0 stopped by a signal, 1 failure, 2 wrong flags or seed.`
 
@@ -132,6 +135,8 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.omitExpiresIn, "omit-expires-in", false, "leave expires_in out of the zone's token responses")
 	f.StringToStringVar(&o.upstreams, "upstream", nil, "send the zone's requests for an origin elsewhere, as https://host=http://127.0.0.1:port;\nmay be repeated (default: Atlassian's two go to the stand-in)")
 	f.StringVar(&o.upstreamCA, "upstream-ca", "", "PEM file with CAs to trust besides the system's in the zone's own requests, such as that\nof a cluster whose service accounts authenticate")
+	f.StringVar(&o.tlsDir, "tls-dir", "", "speak https, with a CA of the server's own that is kept in this folder; clients have to\ntrust the file "+localtls.CAFile+" in it")
+	f.StringSliceVar(&o.tlsNames, "tls-name", nil, "host name or address for the certificate, besides those of this machine and the issuer's;\nmay be repeated")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log every request")
 }
 
@@ -148,6 +153,8 @@ func (o *options) config(logger *slog.Logger) (devzone.Config, error) {
 		AtlassianRefresh:      o.atlassianRefresh.value,
 		OmitExpiresIn:         o.omitExpiresIn,
 		Upstreams:             o.upstreams,
+		TLSDir:                o.tlsDir,
+		TLSNames:              o.tlsNames,
 		Logger:                logger,
 	}
 	if o.tokenLifetime < time.Second {
@@ -234,8 +241,8 @@ func (o *options) run(cmd *cobra.Command) error {
 	}
 	for _, address := range []string{o.zoneAddress, o.apiAddress, o.atlassianAddress} {
 		if !loopback(address) {
-			logger.Warn("listening beyond loopback: this server is for development only, its secrets are public and it speaks plain HTTP",
-				"address", address)
+			logger.Warn("listening beyond loopback: this server is for development only, and its seed's secrets are public",
+				"address", address, "tls", o.tlsDir != "")
 		}
 	}
 	running, err := devzone.Start(cmd.Context(), c)
@@ -249,6 +256,9 @@ func (o *options) run(cmd *cobra.Command) error {
 	fmt.Fprintf(out, "zone       %s  zone_id=%s issuer=%s\n", running.ZoneURL, running.ZoneID, running.Issuer)
 	fmt.Fprintf(out, "api        %s\n", running.APIURL)
 	fmt.Fprintf(out, "atlassian  %s\n", running.AtlassianURL)
+	if o.tlsDir != "" {
+		fmt.Fprintf(out, "ca         %s\n", filepath.Join(o.tlsDir, localtls.CAFile))
+	}
 	return running.Wait()
 }
 

@@ -93,6 +93,7 @@ func TestServe(t *testing.T) {
 	for name, args := range map[string][]string{
 		"default": free,
 		"serve":   append([]string{"serve", "--issuer=https://zn-demo.keycard.test", "--token-lifetime=30s", "--upstream-tokens=cached"}, free...),
+		"tls":     append([]string{"--tls-dir=" + filepath.Join(t.TempDir(), "tls"), "--tls-name=zone.test"}, free...),
 		"wide":    append([]string{"serve", "--omit-expires-in", "-v"}, "--zone-address=0.0.0.0:0", free[1], free[2]),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,6 +116,10 @@ func TestServe(t *testing.T) {
 				g.Expect(lines.Scan()).To(BeTrue())
 				fields := strings.Fields(lines.Text())
 				g.Expect(fields[0]).To(Equal(listener))
+				if name == "tls" {
+					g.Expect(fields[1]).To(HavePrefix("https://"))
+					continue
+				}
 				resp, err := http.Get(fields[1] + "/healthz")
 				g.Expect(err).NotTo(HaveOccurred())
 				g.Expect(resp.StatusCode).To(Equal(200))
@@ -122,6 +127,10 @@ func TestServe(t *testing.T) {
 				if listener == "zone" && name == "serve" {
 					g.Expect(lines.Text()).To(HaveSuffix("zone_id=zn-demo issuer=https://zn-demo.keycard.test"))
 				}
+			}
+			if name == "tls" {
+				g.Expect(lines.Scan()).To(BeTrue())
+				g.Expect(strings.Fields(lines.Text())[1]).To(BeARegularFile())
 			}
 			cancel()
 			end := <-ended

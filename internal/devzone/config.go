@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -94,6 +95,13 @@ type Config struct {
 	// for the requests that the zones make. Atlassian's two go to the stand-in
 	// unless mapped here.
 	Upstreams map[string]string
+	// TLSDir is the folder with the CA of the server's own, made when it is not
+	// there; the listeners speak plain HTTP when it is empty.
+	TLSDir string
+	// TLSNames are host names and addresses for the certificate, besides those of
+	// this machine and the issuer's.
+	TLSNames []string
+
 	// UpstreamCAs are trusted for the requests that the zones make, instead of
 	// the system's CAs; those when nil.
 	UpstreamCAs *x509.CertPool
@@ -144,4 +152,12 @@ func (c Config) validate() error {
 		return fmt.Errorf("atlassian refresh %q is not one of %v", c.AtlassianRefresh, RefreshModes)
 	}
 	return c.Seed.Validate()
+}
+
+// names are those for the certificate.
+func (c Config) names() []string {
+	if u, err := url.Parse(c.Issuer); err == nil && u.Hostname() != "" {
+		return append([]string{u.Hostname()}, c.TLSNames...)
+	}
+	return c.TLSNames
 }

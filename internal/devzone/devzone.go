@@ -5,6 +5,7 @@ package devzone
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,6 +20,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone/audit"
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
 	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
+	"github.com/keycardai/keycard-operator/internal/devzone/localtls"
 	"github.com/keycardai/keycard-operator/internal/devzone/management"
 	"github.com/keycardai/keycard-operator/internal/devzone/oauth"
 	"github.com/keycardai/keycard-operator/internal/devzone/policy"
@@ -42,6 +44,8 @@ type Running struct {
 	// without a trailing slash. ZoneURL equals Issuer unless an issuer was
 	// configured.
 	ZoneURL, APIURL, AtlassianURL string
+	// CA is the certificate in PEM that clients have to trust; nil without TLS.
+	CA []byte
 	// Atlassian is the stand-in, for what its API does not offer, such as a
 	// person who disconnects the app.
 	Atlassian *atlassian.Server
@@ -78,12 +82,11 @@ func Start(ctx context.Context, c Config) (*Running, error) {
 	}
 	ctx, r.cancel = context.WithCancel(ctx)
 	for i, server := range r.servers {
-		listener := l[i]
 		r.serving.Go(func() error {
 			// Without one of the listeners the others are of no use.
 			defer r.cancel()
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				return fmt.Errorf("serving %s: %w", listener.Addr(), err)
+			if err := l.serve(server, i); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serving %s: %w", l.url(i), err)
 			}
 			return nil
 		})
@@ -94,43 +97,85 @@ func Start(ctx context.Context, c Config) (*Running, error) {
 }
 
 // listeners are the sockets of zone, API and stand-in, in this order.
-type listeners [3]net.Listener
+type listeners struct {
+	sockets [3]net.Listener
+	// tls is nil for plain HTTP.
+	tls *localtls.Authority
+}
 
-func listen(ctx context.Context, c Config) (listeners, error) {
-	var l listeners
+func listen(ctx context.Context, c Config) (*listeners, error) {
+	l := &listeners{}
+	var err error
+	if c.TLSDir != "" {
+		if l.tls, err = localtls.Open(c.TLSDir, c.names(), c.Clock()); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+		}
+	}
 	for i, address := range []string{c.ZoneAddress, c.APIAddress, c.AtlassianAddress} {
-		var err error
-		if l[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
+		if l.sockets[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 			l.close()
-			return l, fmt.Errorf("listening on %s: %w", address, err)
+			return nil, fmt.Errorf("listening on %s: %w", address, err)
 		}
 	}
 	return l, nil
 }
 
-func (l listeners) close() {
-	for _, listener := range l {
-		if listener != nil {
-			_ = listener.Close()
+func (l *listeners) close() {
+	for _, socket := range l.sockets {
+		if socket != nil {
+			_ = socket.Close()
 		}
 	}
 }
 
+// serve serves on one of the sockets.
+func (l *listeners) serve(server *http.Server, i int) error {
+	if l.tls == nil {
+		return server.Serve(l.sockets[i])
+	}
+	server.TLSConfig = l.tls.ServerConfig()
+	return server.ServeTLS(l.sockets[i], "", "")
+}
+
 // url is the base URL of a listener. A wildcard address is reached by loopback.
-func (l listeners) url(i int) string {
-	address := l[i].Addr().(*net.TCPAddr)
+func (l *listeners) url(i int) string {
+	address := l.sockets[i].Addr().(*net.TCPAddr)
 	host := address.IP.String()
 	if address.IP.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, fmt.Sprint(address.Port))
+	scheme := "http://"
+	if l.tls != nil {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, fmt.Sprint(address.Port))
+}
+
+// trust is what the zone's own requests trust: what the configuration says, or
+// else the system's CAs, and in either case its own.
+func (l *listeners) trust(configured *x509.CertPool) (*x509.CertPool, error) {
+	if l.tls == nil {
+		return configured, nil
+	}
+	if configured == nil {
+		var err error
+		if configured, err = x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("reading the system's CAs: %w", err)
+		}
+	}
+	pool := configured.Clone()
+	l.tls.AddTo(pool)
+	return pool, nil
 }
 
 // assemble builds the three surfaces for the addresses that were given.
-func assemble(c Config, l listeners, d *data) (*Running, error) {
+func assemble(c Config, l *listeners, d *data) (*Running, error) {
 	r := &Running{data: d, ZoneID: d.seed.Zone.ID, ZoneURL: l.url(0), APIURL: l.url(1), AtlassianURL: l.url(2)}
 	if c.Issuer == "" {
 		c.Issuer = r.ZoneURL
+	}
+	if l.tls != nil {
+		r.CA = l.tls.PEM()
 	}
 	issuers, err := issuer.NewMap(r.ZoneID, c.Issuer)
 	if err != nil {
@@ -155,7 +200,11 @@ func assemble(c Config, l listeners, d *data) (*Running, error) {
 	}
 	upstreams := map[string]string{atlassianAuthOrigin: r.AtlassianURL, atlassianAPIOrigin: r.AtlassianURL}
 	maps.Copy(upstreams, c.Upstreams)
-	if r.client, err = broker.NewClient(upstreams, c.UpstreamCAs); err != nil {
+	trusted, err := l.trust(c.UpstreamCAs)
+	if err != nil {
+		return nil, err
+	}
+	if r.client, err = broker.NewClient(upstreams, trusted); err != nil {
 		return nil, err
 	}
 	log := audit.New(objects, c.Clock, c.Logger)

@@ -32,6 +32,8 @@ type zone struct {
 	*devzone.Running
 	t     testing.TB
 	token string
+	// transport is the default one when nil.
+	transport http.RoundTripper
 }
 
 // reply is an HTTP answer with its JSON body.
@@ -70,7 +72,11 @@ func (z *zone) login(id, secret string) string {
 
 func (z *zone) do(req *http.Request) reply {
 	z.t.Helper()
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	transport := z.transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		z.t.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}
