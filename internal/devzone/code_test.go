@@ -348,3 +348,32 @@ func TestCodeRace(t *testing.T) {
 	}
 	g.Expect(granted).To(Equal(1))
 }
+
+// Policies decide what a session gives: a refused dependency is missing from
+// target, a refused scope from the token, and a refused resource refuses it all.
+func TestPoliciesInASession(t *testing.T) {
+	g := NewWithT(t)
+	z, c := person(t)
+	z.own("https://other.example.com", false, nil)
+	tokens := z.redeem(z.code(c.Now(), func(x *store.Code) { x.Scopes = append(x.Scopes, "write") }))
+	g.Expect(z.claims(text(tokens, "access_token"))).To(HaveKeyWithValue("target", ConsistOf("https://other.example.com")))
+
+	defaults := z.manifest()
+	set := z.must("POST", "/policy-sets", map[string]any{"name": "ours"})["id"].(string)
+	soft := entry(z.addPolicy("soft", `forbid (principal, action, resource) when { resource.identifier == "https://other.example.com" };`))
+	scoped := entry(z.addPolicy("scoped", `forbid (principal, action, resource) when { context.scopes.contains("write") };`))
+	z.putInForce(set, append(defaults, soft, scoped))
+	tokens = z.renew(text(tokens, "refresh_token"))
+	g.Expect(tokens.Status).To(Equal(200), tokens.Raw)
+	g.Expect(tokens.Body).To(HaveKeyWithValue("scope", "openid email read"))
+	g.Expect(z.claims(text(tokens, "access_token"))).NotTo(HaveKey("target"))
+
+	hard := entry(z.addPolicy("hard", `forbid (principal, action, resource) when { resource.identifier == "`+mine+`" };`))
+	z.putInForce(set, append(defaults, hard))
+	denied := z.renew(text(tokens, "refresh_token"))
+	g.Expect(denied.Status).To(Equal(400))
+	g.Expect(denied).To(refused("access_denied", "Determining policies: hard."))
+	g.Expect(z.redeem(z.code(c.Now(), nil))).To(refused("access_denied", "Access denied by policy."))
+	z.putInForce(set, defaults)
+	g.Expect(z.renew(text(tokens, "refresh_token")).Status).To(Equal(200), "a denial does not use the token up")
+}
