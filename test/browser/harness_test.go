@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,27 +118,29 @@ func (p *person) press(selector string) {
 	})
 }
 
-// sees waits until the page has the text.
+// sees waits until the page has the texts.
 func (p *person) sees(texts ...string) {
 	p.t.Helper()
-	got := p.read()
-	for _, text := range texts {
-		if !strings.Contains(got, text) {
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for got := ""; ; {
+		// A page that is just being left has no text; the next one has.
+		if now, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body ? document.body.innerText : ""`)); err == nil {
+			got = now
+		}
+		absent := slices.IndexFunc(texts, func(text string) bool { return !strings.Contains(got, text) })
+		if absent < 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
 			p.shoot("failure")
-			p.t.Fatalf("at %s is no %q:\n%s", p.location(), text, got)
+			p.t.Fatalf("at %s is no %q:\n%s", p.location(), texts[absent], got)
+		case <-again.C:
 		}
 	}
-}
-
-// read returns the text of the page.
-func (p *person) read() string {
-	p.t.Helper()
-	var text string
-	p.within(func(ctx context.Context) (err error) {
-		text, err = chromedp.Run(ctx, chromedp.Text("body"))
-		return err
-	})
-	return text
 }
 
 // ask evaluates an expression in the page.
@@ -194,14 +197,14 @@ func (p *person) shoot(name string) {
 func (p *person) checkPage() {
 	p.t.Helper()
 	for what, expression := range map[string]string{
-		"a language":                         `document.documentElement.lang === "en"`,
-		"a title":                            `document.title.length > 0`,
-		"one main heading":                   `document.querySelectorAll("h1").length === 1`,
-		"one main landmark":                  `document.querySelectorAll("main").length === 1`,
-		"a label for each input":             `[...document.querySelectorAll("input:not([type=hidden])")].every(i => i.labels.length > 0)`,
-		"headings that skip no level":        `[...document.querySelectorAll("h1,h2,h3,h4")].every((h, i, all) => i === 0 || h.tagName[1] - all[i-1].tagName[1] <= 1)`,
-		"its style":                          `document.styleSheets.length > 0`,
-		"no script":                          `document.scripts.length === 0`,
+		"a language":                  `document.documentElement.lang === "en"`,
+		"a title":                     `document.title.length > 0`,
+		"one main heading":            `document.querySelectorAll("h1").length === 1`,
+		"one main landmark":           `document.querySelectorAll("main").length === 1`,
+		"a label for each input":      `[...document.querySelectorAll("input:not([type=hidden])")].every(i => i.labels.length > 0)`,
+		"headings that skip no level": `[...document.querySelectorAll("h1,h2,h3,h4")].every((h, i, all) => i === 0 || h.tagName[1] - all[i-1].tagName[1] <= 1)`,
+		"its style":                   `document.styleSheets.length > 0`,
+		"no script":                   `document.scripts.length === 0`,
 	} {
 		if !ask[bool](p, expression) {
 			p.t.Errorf("%s lacks %s", p.location(), what)

@@ -46,7 +46,7 @@ func (s *server) userView(u userRow) userView {
 		base:          s.base(u.Meta),
 		Identifier:    u.Identifier,
 		Email:         u.Email,
-		EmailVerified: true,
+		EmailVerified: !u.EmailUnverified,
 		Issuer:        cmp.Or(u.Issuer, s.Issuers.Of(u.ZoneID)),
 		ProviderID:    u.ProviderID,
 		Subject:       subjectOf(u.User),

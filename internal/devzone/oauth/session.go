@@ -177,6 +177,6 @@ func (s *server) idToken(c call, session store.Session, user store.User, nonce s
 			IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(s.TokenLifetime)),
 		},
 		Nonce: nonce, AuthenticatedAt: jwt.NewNumericDate(session.AuthenticatedAt), SessionID: session.ID,
-		Email: user.Email, EmailVerified: true,
+		Email: user.Email, EmailVerified: !user.EmailUnverified,
 	})
 }

@@ -38,7 +38,7 @@ func (s *server) userinfo(w http.ResponseWriter, r *http.Request) {
 		writeRefusal(w, failure)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"sub": user.Identifier, "email": user.Email, "email_verified": true})
+	writeJSON(w, http.StatusOK, map[string]any{"sub": user.Identifier, "email": user.Email, "email_verified": !user.EmailUnverified})
 }
 
 // personOf returns the person that the bearer token is about. A refusal without

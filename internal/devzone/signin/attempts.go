@@ -6,6 +6,7 @@ package signin
 import (
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,29 +39,46 @@ func keys(name string, r *http.Request) map[string]int {
 	return map[string]int{"name " + strings.ToLower(name): maxPerName, "address " + host: maxPerAddress}
 }
 
-// wait is how long the next attempt has to wait, if at all.
-func (a attempts) wait(name string, r *http.Request) time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now, longest := a.clock(), time.Duration(0)
-	for key, most := range keys(name, r) {
-		recent := a.recent(key, now)
-		if len(recent) >= most {
-			longest = max(longest, attemptWindow-now.Sub(recent[len(recent)-most]))
-		}
-	}
-	return longest
+// attempt is a password that is being compared. It counts as wrong until it has
+// succeeded, so that many at a time get no further than one after the other.
+type attempt struct {
+	attempts attempts
+	keys     map[string]int
+	at       time.Time
 }
 
-func (a attempts) failed(name string, r *http.Request) {
+// begin counts an attempt, or tells how long the next one has to wait.
+func (a attempts) begin(name string, r *http.Request) (attempt, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.clock()
+	one := attempt{attempts: a, keys: keys(name, r), at: a.clock()}
 	for key := range a.times {
-		a.recent(key, now)
+		a.recent(key, one.at)
 	}
-	for key := range keys(name, r) {
-		a.times[key] = append(a.times[key], now)
+	longest := time.Duration(0)
+	for key, most := range one.keys {
+		if recent := a.times[key]; len(recent) >= most {
+			longest = max(longest, attemptWindow-one.at.Sub(recent[len(recent)-most]))
+		}
+	}
+	if longest > 0 {
+		return one, longest
+	}
+	for key := range one.keys {
+		a.times[key] = append(a.times[key], one.at)
+	}
+	return one, 0
+}
+
+// succeeded says that the password was right.
+func (a attempt) succeeded() {
+	a.attempts.mu.Lock()
+	defer a.attempts.mu.Unlock()
+	for key := range a.keys {
+		times := a.attempts.times[key]
+		if i := slices.Index(times, a.at); i >= 0 {
+			a.attempts.times[key] = slices.Delete(times, i, i+1)
+		}
 	}
 }
 

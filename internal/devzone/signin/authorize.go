@@ -4,8 +4,10 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"html/template"
 	"maps"
 	"net/http"
 	"net/url"
@@ -38,7 +40,7 @@ func (s *server) authorize(w http.ResponseWriter, r *http.Request) {
 			made = i
 			return nil //nolint:nilerr // it goes to the application, and nothing was changed
 		}
-		i.Browser = s.browser(w, r, zone.ID)
+		i.Browser = s.browser(w, r)
 		i.ExpiresAt = s.Clock().Add(interactionLifetime)
 		made, err = s.open(tx, i)
 		return err
@@ -71,7 +73,36 @@ func (s *server) open(tx *store.Tx, i store.Interaction) (store.Interaction, err
 
 // see sends the browser to a page of an interaction.
 func (s *server) see(w http.ResponseWriter, r *http.Request, path, id string) {
-	http.Redirect(w, r, path+"?"+url.Values{"i": {id}}.Encode(), http.StatusSeeOther)
+	q := url.Values{"i": {id}}
+	if fromForm(r) {
+		q.Set("form", "1")
+	}
+	http.Redirect(w, r, path+"?"+q.Encode(), http.StatusSeeOther)
+}
+
+// fromForm tells whether the request is a form, or one that a form was
+// redirected to.
+func fromForm(r *http.Request) bool { return r.Method == http.MethodPost || r.URL.Query().Has("form") }
+
+// leave sends the browser to another site. After a form it is a page that does:
+// browsers hold every redirect after a form, those of the other site included,
+// to the form-action of the page with the form (CSP Level 3, section 6.4.1), and
+// nobody knows where that site redirects to.
+func (s *server) leave(w http.ResponseWriter, r *http.Request, target string) {
+	u, err := url.Parse(target)
+	if err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	if !fromForm(r) {
+		http.Redirect(w, r, u.String(), http.StatusSeeOther)
+		return
+	}
+	w.Header().Set("Refresh", "0; url="+u.String())
+	s.render(w, http.StatusOK, "leave", page{
+		Title: "One moment", Place: cmp.Or(u.Host, "the application"),
+		Target: template.URL(u.String()), //nolint:gosec // a provider's endpoint or a registered redirect URI; see redirectURI
+	})
 }
 
 // journey is an interaction with what it is about.
@@ -103,8 +134,11 @@ func (s *server) travel(tx *store.Tx, r *http.Request, id string) (journey, erro
 		return j, errLost
 	}
 	j.session, j.user, j.signedIn = s.session(tx, r, j.zone.ID)
-	if again := slices.Contains(j.Prompts, "login") || slices.Contains(j.Prompts, "select_account"); again && j.signedIn {
-		j.signedIn = j.SignedIn && j.SessionID == j.session.ID
+	if j.SessionID != j.session.ID {
+		forget(&j.Interaction)
+	}
+	if j.again() && !j.SignedIn {
+		j.signedIn = false
 	}
 	if j.shown, err = resourcesOf(tx, j.Interaction); err != nil {
 		return j, err
@@ -115,6 +149,34 @@ func (s *server) travel(tx *store.Tx, r *http.Request, id string) (journey, erro
 		}
 	}
 	return j, nil
+}
+
+// again tells whether the person has to sign in although she is signed in.
+func (j journey) again() bool {
+	return slices.Contains(j.Prompts, "login") || slices.Contains(j.Prompts, "select_account")
+}
+
+// forget drops what was done in an interaction under another session: it may
+// have been another person.
+func forget(i *store.Interaction) { i.SignedIn, i.Consented, i.Connected = false, false, nil }
+
+// keep stores a change to an interaction, made under the session of the journey.
+func (s *server) keep(j journey, change func(i *store.Interaction)) error {
+	return s.Store.Do(func(tx *store.Tx) error { return keep(tx, j, change) })
+}
+
+func keep(tx *store.Tx, j journey, change func(i *store.Interaction)) error {
+	i, err := tx.Interactions.Get(j.zone.ID, j.ID)
+	if err != nil {
+		return errLost
+	}
+	if i.SessionID != j.session.ID {
+		forget(&i)
+		i.SessionID = j.session.ID
+	}
+	change(&i)
+	_, err = tx.Interactions.Replace(i)
+	return err
 }
 
 // errLost says that a page was opened too late, twice or in another browser.
@@ -267,6 +329,9 @@ func (s *server) finish(w http.ResponseWriter, r *http.Request, j journey) {
 	}
 	value := store.NewSecret()
 	err := s.Store.Do(func(tx *store.Tx) error {
+		if err := end(tx, j); err != nil {
+			return err
+		}
 		_, err := tx.Codes.Insert(store.Code{
 			Meta: store.Meta{ZoneID: j.zone.ID}, Value: store.DigestOf(value),
 			ClientID: j.ClientID, ApplicationID: j.app.ID, UserAgentID: j.UserAgentID,
@@ -279,14 +344,21 @@ func (s *server) finish(w http.ResponseWriter, r *http.Request, j journey) {
 		s.failed(w, r, err)
 		return
 	}
-	s.finishWith(w, r, j, url.Values{"code": {value}})
+	s.sendBack(w, r, j.Interaction, url.Values{"code": {value}})
+}
+
+// end uses an interaction up. Of two requests that try only one succeeds.
+func end(tx *store.Tx, j journey) error {
+	if err := tx.Interactions.Delete(j.zone.ID, j.ID); err != nil {
+		return errLost
+	}
+	return nil
 }
 
 // finishWith ends the interaction and sends the browser back to the application
 // with the parameters, or to a page when the application has no place.
 func (s *server) finishWith(w http.ResponseWriter, r *http.Request, j journey, parameters url.Values) {
-	err := s.Store.Do(func(tx *store.Tx) error { return tx.Interactions.Delete(j.zone.ID, j.ID) })
-	if err != nil {
+	if err := s.Store.Do(func(tx *store.Tx) error { return end(tx, j) }); err != nil {
 		s.failed(w, r, err)
 		return
 	}
@@ -298,7 +370,7 @@ func (s *server) finishWith(w http.ResponseWriter, r *http.Request, j journey, p
 		s.fail(w, http.StatusOK, parameters.Get("error_description"))
 		return
 	}
-	s.render(w, http.StatusOK, "done", nil, page{Title: "You are connected", App: j.app.Name, User: j.user.Email})
+	s.render(w, http.StatusOK, "done", page{Title: "You are connected", Zone: j.zone.Name, App: j.app.Name, User: j.user.Email})
 }
 
 // sendBack redirects to the application (RFC 6749, section 4.1.2), with the
@@ -316,10 +388,7 @@ func (s *server) sendBack(w http.ResponseWriter, r *http.Request, i store.Intera
 	}
 	q.Set("iss", s.Issuers.Of(i.ZoneID))
 	target.RawQuery = q.Encode()
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	http.Redirect(w, r, target.String(), http.StatusSeeOther)
+	s.leave(w, r, target.String())
 }
 
 // failed words an error that no page expects.

@@ -23,27 +23,36 @@ const (
 	codeLifetime        = time.Minute
 )
 
-func (s *server) setCookie(w http.ResponseWriter, zoneID, name, value string, age time.Duration) {
+// cookieName adds the prefix that keeps other hosts of the domain from setting
+// the cookie, where the zone is reached by https.
+func (s *server) cookieName(name string) string {
+	if s.secure() {
+		return "__Host-" + name
+	}
+	return name
+}
+
+func (s *server) setCookie(w http.ResponseWriter, name, value string, age time.Duration) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure would lose the cookie where the zone speaks plain http
-		Name: name, Value: value, Path: "/", MaxAge: int(age / time.Second),
-		HttpOnly: true, Secure: s.secure(zoneID), SameSite: http.SameSiteLaxMode,
+		Name: s.cookieName(name), Value: value, Path: "/", MaxAge: int(age / time.Second),
+		HttpOnly: true, Secure: s.secure(), SameSite: http.SameSiteLaxMode,
 	})
 }
 
 // browser returns the digest of the browser's cookie and gives it one if it has
 // none.
-func (s *server) browser(w http.ResponseWriter, r *http.Request, zoneID string) store.Digest {
-	if c, err := r.Cookie(browserCookie); err == nil && len(c.Value) >= 26 {
+func (s *server) browser(w http.ResponseWriter, r *http.Request) store.Digest {
+	if c, err := r.Cookie(s.cookieName(browserCookie)); err == nil && len(c.Value) >= 26 {
 		return store.DigestOf(c.Value)
 	}
 	secret := store.NewSecret()
-	s.setCookie(w, zoneID, browserCookie, secret, 30*24*time.Hour)
+	s.setCookie(w, browserCookie, secret, 30*24*time.Hour)
 	return store.DigestOf(secret)
 }
 
 // session returns the live session of the browser, if any, with its person.
 func (s *server) session(tx *store.Tx, r *http.Request, zoneID string) (store.Session, store.User, bool) {
-	c, err := r.Cookie(sessionCookie)
+	c, err := r.Cookie(s.cookieName(sessionCookie))
 	if err != nil {
 		return store.Session{}, store.User{}, false
 	}
@@ -65,7 +74,7 @@ func (s *server) start(w http.ResponseWriter, tx *store.Tx, user store.User) (st
 		Cookie: store.DigestOf(secret),
 	})
 	if err == nil {
-		s.setCookie(w, user.ZoneID, sessionCookie, secret, sessionLifetime)
+		s.setCookie(w, sessionCookie, secret, sessionLifetime)
 	}
 	return session, err
 }
@@ -74,7 +83,7 @@ func (s *server) start(w http.ResponseWriter, tx *store.Tx, user store.User) (st
 // and has time left.
 func (s *server) interaction(tx *store.Tx, r *http.Request, zoneID, id string) (store.Interaction, bool) {
 	i, err := tx.Interactions.Get(zoneID, id)
-	c, errCookie := r.Cookie(browserCookie)
+	c, errCookie := r.Cookie(s.cookieName(browserCookie))
 	if err != nil || errCookie != nil || !i.Browser.Matches(c.Value) || !s.Clock().Before(i.ExpiresAt) {
 		return store.Interaction{}, false
 	}

@@ -36,14 +36,6 @@ func (s *server) connect(w http.ResponseWriter, r *http.Request, j journey) {
 	s.leave(w, r, s.Locate(target))
 }
 
-// leave sends the browser to another site.
-func (s *server) leave(w http.ResponseWriter, r *http.Request, target string) {
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	http.Redirect(w, r, target, http.StatusSeeOther)
-}
-
 func (s *server) query(resource store.Resource, user store.User) (broker.Query, error) {
 	q := broker.Query{Resource: resource, UserID: user.ID}
 	err := s.Store.View(func(tx *store.Tx) error {
@@ -60,15 +52,9 @@ func (s *server) query(resource store.Resource, user store.User) (broker.Query, 
 // of no use any more.
 func (s *server) await(j journey, change func(*store.Interaction)) (state string, err error) {
 	secret := store.NewSecret()
-	err = s.Store.Do(func(tx *store.Tx) error {
-		i, err := tx.Interactions.Get(j.zone.ID, j.ID)
-		if err != nil {
-			return errLost
-		}
+	err = s.keep(j, func(i *store.Interaction) {
 		i.Upstream = store.DigestOf(secret)
-		change(&i)
-		_, err = tx.Interactions.Replace(i)
-		return err
+		change(i)
 	})
 	return j.ID + "." + secret, err
 }
@@ -77,6 +63,12 @@ func (s *server) await(j journey, change func(*store.Interaction)) (state string
 // back to.
 func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
+	for name, values := range q {
+		if len(values) > 1 {
+			s.fail(w, http.StatusBadRequest, "The provider sent the parameter "+clean(name)+" twice.")
+			return
+		}
+	}
 	j, awaited, err := s.returned(r, q.Get("state"))
 	if err != nil {
 		s.failed(w, r, err)
@@ -87,7 +79,7 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	i := slices.IndexFunc(j.shown, func(x store.Resource) bool { return x.ID == awaited.UpstreamResource })
-	if i < 0 || !j.signedIn {
+	if i < 0 || !j.signedIn || awaited.SessionID != j.session.ID {
 		s.failed(w, r, errLost)
 		return
 	}
@@ -106,15 +98,7 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 		s.disconnected(w, r, j, resource, err)
 		return
 	}
-	err = s.Store.Do(func(tx *store.Tx) error {
-		i, err := tx.Interactions.Get(j.zone.ID, j.ID)
-		if err != nil {
-			return errLost
-		}
-		i.Connected = merged(i.Connected, []string{resource.ID})
-		_, err = tx.Interactions.Replace(i)
-		return err
-	})
+	err = s.keep(j, func(i *store.Interaction) { i.Connected = merged(i.Connected, []string{resource.ID}) })
 	if err != nil {
 		s.failed(w, r, err)
 		return

@@ -20,7 +20,7 @@ func (s *server) showConsent(w http.ResponseWriter, r *http.Request) {
 	case !j.signedIn:
 		s.see(w, r, continuePath, j.ID)
 	default:
-		s.render(w, http.StatusOK, "consent", s.formTargets(r, j), shown)
+		s.render(w, http.StatusOK, "consent", shown)
 	}
 }
 
@@ -29,9 +29,9 @@ func (s *server) consentView(r *http.Request, id string) (j journey, p page, err
 		if j, err = s.travel(tx, r, id); err != nil {
 			return err
 		}
-		p = page{Title: j.app.Name + " asks for access", Zone: j.zone.Name, App: j.app.Name, User: j.user.Email, Interaction: j.ID, Scopes: j.Scopes}
+		p = page{Title: j.app.Name + " asks for access", Zone: j.zone.Name, App: j.app.Name, User: j.user.Email, Interaction: j.ID, Scopes: inWords(j.Scopes)}
 		for _, resource := range j.shown {
-			shown := shownResource{Name: resource.Name, Identifier: resource.Identifier, Scopes: resource.Scopes}
+			shown := shownResource{Name: resource.Name, Identifier: resource.Identifier, Scopes: inWords(resource.Scopes)}
 			if provider, ok := external(tx, resource); ok {
 				shown.Provider = provider.Name
 				shown.Connect = slices.ContainsFunc(j.missing, func(m store.Resource) bool { return m.ID == resource.ID })
@@ -70,21 +70,22 @@ func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 		outcome.Refusal = "the person declined"
 		s.Observe(r.Context(), outcome)
 		s.finishWith(w, r, j, url.Values{"error": {"access_denied"}, "error_description": {"The person declined."}})
+	case "switch":
+		if err := s.switchAccount(w, j); err != nil {
+			s.failed(w, r, err)
+			return
+		}
+		s.see(w, r, continuePath, j.ID)
 	default:
 		shown.Problem = "Choose Allow or Deny."
-		s.render(w, http.StatusUnprocessableEntity, "consent", s.formTargets(r, j), shown)
+		s.render(w, http.StatusUnprocessableEntity, "consent", shown)
 	}
 }
 
 // approve remembers the decision for this interaction and for later ones.
 func (s *server) approve(j journey) error {
 	return s.Store.Do(func(tx *store.Tx) error {
-		i, err := tx.Interactions.Get(j.zone.ID, j.ID)
-		if err != nil {
-			return errLost
-		}
-		i.Consented = true
-		if _, err := tx.Interactions.Replace(i); err != nil {
+		if err := keep(tx, j, func(i *store.Interaction) { i.Consented = true }); err != nil {
 			return err
 		}
 		a, found := tx.Approvals.Find(j.zone.ID, store.ApprovalKey(j.user.ID, j.app.ID))
@@ -99,9 +100,33 @@ func (s *server) approve(j journey) error {
 		if found {
 			put = tx.Approvals.Replace
 		}
-		_, err = put(a)
+		_, err := put(a)
 		return err
 	})
+}
+
+// switchAccount signs the person out and asks who else wants to sign in.
+func (s *server) switchAccount(w http.ResponseWriter, j journey) error {
+	err := s.Store.Do(func(tx *store.Tx) error {
+		if err := signOut(tx, j.session); err != nil {
+			return err
+		}
+		return keep(tx, j, func(i *store.Interaction) {
+			forget(i)
+			i.LoginHint, i.Prompts = "", merged(i.Prompts, []string{"login"})
+		})
+	})
+	if err == nil {
+		s.setCookie(w, sessionCookie, "", -1)
+	}
+	return err
+}
+
+// signOut ends the session of a browser. What applications were given stays.
+func signOut(tx *store.Tx, session store.Session) error {
+	session.Status = store.SessionExpired
+	_, err := tx.Sessions.Replace(session)
+	return err
 }
 
 // merged returns a new list of both.

@@ -41,13 +41,24 @@ func (s *server) showLogin(w http.ResponseWriter, r *http.Request) {
 		s.toIdentityProvider(w, r, j)
 		return
 	}
-	s.renderLogin(w, r, http.StatusOK, j, j.LoginHint, "")
+	s.renderLogin(w, http.StatusOK, j, page{Identifier: j.LoginHint})
 }
 
-func (s *server) renderLogin(w http.ResponseWriter, r *http.Request, status int, j journey, identifier, problem string) {
-	s.render(w, status, "login", s.formTargets(r, j), page{
-		Title: "Sign in", Zone: j.zone.Name, App: j.app.Name, Interaction: j.ID, Identifier: identifier, Problem: problem,
-	})
+func (s *server) renderLogin(w http.ResponseWriter, status int, j journey, p page) {
+	p.Title, p.Zone, p.App, p.Interaction = "Sign in", j.zone.Name, j.app.Name, j.ID
+	s.render(w, status, "login", p)
+}
+
+// missing are the fields that the person left empty.
+func missing(identifier, password string) []fault {
+	var out []fault
+	if identifier == "" {
+		out = append(out, fault{"identifier", "Enter your e-mail address."})
+	}
+	if password == "" {
+		out = append(out, fault{"password", "Enter your password."})
+	}
+	return out
 }
 
 // login answers the form.
@@ -75,25 +86,30 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, http.StatusBadRequest, "This zone signs people in with an identity provider.")
 		return
 	}
-	if identifier == "" || password == "" {
-		s.renderLogin(w, r, http.StatusUnprocessableEntity, j, identifier, "Enter your e-mail address and your password.")
+	if faults := missing(identifier, password); faults != nil {
+		s.renderLogin(w, http.StatusUnprocessableEntity, j, page{Identifier: identifier, Faults: faults})
 		return
 	}
 	outcome := Outcome{Kind: "sign-in", Zone: j.zone.ID, User: clean(identifier), Application: j.app.Identifier}
-	if wait := s.attempts.wait(identifier, r); wait > 0 {
+	attempt, wait := s.attempts.begin(identifier, r)
+	if wait > 0 {
 		outcome.Refusal = "too many attempts"
 		s.Observe(r.Context(), outcome)
 		setRetryAfter(w, wait)
-		s.renderLogin(w, r, http.StatusTooManyRequests, j, identifier, "Too many attempts. Wait a minute and try again.")
+		s.renderLogin(w, http.StatusTooManyRequests, j, page{
+			Identifier: identifier, Problem: "Too many attempts. Wait a minute and try again.",
+		})
 		return
 	}
 	if !passwordFits(user, known, password) {
-		s.attempts.failed(identifier, r)
 		outcome.Refusal = "wrong identifier or password"
 		s.Observe(r.Context(), outcome)
-		s.renderLogin(w, r, http.StatusUnauthorized, j, identifier, "The e-mail address or the password is wrong.")
+		s.renderLogin(w, http.StatusUnauthorized, j, page{
+			Identifier: identifier, Faults: []fault{{"password", "The e-mail address or the password is wrong."}},
+		})
 		return
 	}
+	attempt.succeeded()
 	session, err := s.enter(w, j, user)
 	if err != nil {
 		s.failed(w, r, err)
@@ -129,17 +145,19 @@ func passwordFits(user store.User, known bool, password string) bool {
 func (s *server) enter(w http.ResponseWriter, j journey, user store.User) (store.Session, error) {
 	var session store.Session
 	err := s.Store.Do(func(tx *store.Tx) (err error) {
+		if j.session.ID != "" {
+			if err := signOut(tx, j.session); err != nil {
+				return err
+			}
+		}
 		if session, err = s.start(w, tx, user); err != nil {
 			return err
 		}
-		i, err := tx.Interactions.Get(j.zone.ID, j.ID)
-		if err != nil {
-			return errLost
-		}
-		i.SessionID, i.SignedIn = session.ID, true
-		i.Upstream, i.IDNonce, i.IDVerifier = store.Digest{}, "", ""
-		_, err = tx.Interactions.Replace(i)
-		return err
+		j.session = session
+		return keep(tx, j, func(i *store.Interaction) {
+			i.SignedIn = true
+			i.Upstream, i.IDNonce, i.IDVerifier = store.Digest{}, "", ""
+		})
 	})
 	return session, err
 }
@@ -158,30 +176,24 @@ func (s *server) showLogout(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.render(w, http.StatusOK, "logout", nil, p)
+	s.render(w, http.StatusOK, "logout", p)
 }
 
 func (s *server) logout(w http.ResponseWriter, r *http.Request) {
-	var zoneID string
 	err := s.Store.Do(func(tx *store.Tx) error {
 		zone, err := s.zone(tx, r)
 		if err != nil {
 			return err
 		}
-		zoneID = zone.ID
-		session, _, ok := s.session(tx, r, zone.ID)
-		if !ok {
-			return nil
+		if session, _, ok := s.session(tx, r, zone.ID); ok {
+			return signOut(tx, session)
 		}
-		// What applications were given stays; only the browser forgets.
-		session.Status = store.SessionExpired
-		_, err = tx.Sessions.Replace(session)
-		return err
+		return nil
 	})
 	if err != nil {
 		s.failed(w, r, err)
 		return
 	}
-	s.setCookie(w, zoneID, sessionCookie, "", -1)
-	s.render(w, http.StatusOK, "logout", nil, page{Title: "You are signed out"})
+	s.setCookie(w, sessionCookie, "", -1)
+	s.render(w, http.StatusOK, "logout", page{Title: "You are signed out"})
 }

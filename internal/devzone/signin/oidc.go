@@ -4,11 +4,13 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -39,10 +41,6 @@ func (s *server) identityProvider(ctx context.Context, zone store.Zone) (store.P
 	if err != nil {
 		return row, nil, err
 	}
-	iss := row.Identifier
-	if row.Protocols != nil && row.Protocols.OAuth2 != nil && row.Protocols.OAuth2.Issuer != "" {
-		iss = row.Protocols.OAuth2.Issuer
-	}
 	key := row.ID + " " + row.UpdatedAt.String()
 	s.providers.mu.Lock()
 	found := s.providers.known[key]
@@ -51,7 +49,7 @@ func (s *server) identityProvider(ctx context.Context, zone store.Zone) (store.P
 		return row, found, nil
 	}
 	// The context stays with the provider: it fetches keys later on.
-	found, err = oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), s.Client), iss)
+	found, err = discover(s.outbound(context.WithoutCancel(ctx)), row)
 	if err != nil {
 		return row, nil, &identityError{provider: row.Name, cause: fmt.Errorf("reading its metadata: %w", err)}
 	}
@@ -62,6 +60,73 @@ func (s *server) identityProvider(ctx context.Context, zone store.Zone) (store.P
 	}
 	s.providers.known[key] = found
 	return row, found, nil
+}
+
+// discover reads the provider's metadata (OpenID Connect Discovery 1.0, section
+// 4). Endpoints of the provider object take the place of those.
+func discover(ctx context.Context, row store.Provider) (*oidc.Provider, error) {
+	var set store.ProviderOAuth2
+	var openid store.ProviderOpenID
+	if row.Protocols != nil && row.Protocols.OAuth2 != nil {
+		set = *row.Protocols.OAuth2
+	}
+	if row.Protocols != nil && row.Protocols.OpenID != nil {
+		openid = *row.Protocols.OpenID
+	}
+	found, err := oidc.NewProvider(ctx, issuerOf(row))
+	if err != nil {
+		return nil, err
+	}
+	var c oidc.ProviderConfig
+	if err := found.Claims(&c); err != nil {
+		return nil, err
+	}
+	replace := map[*string]*string{
+		&c.AuthURL: set.AuthorizationEndpoint, &c.TokenURL: set.TokenEndpoint, &c.JWKSURL: set.JWKSURI,
+		&c.UserInfoURL: openid.UserinfoEndpoint,
+	}
+	for field, value := range replace {
+		if value != nil && *value != "" {
+			*field = *value
+		}
+	}
+	// A provider that announces "none" among its algorithms does not get it.
+	c.Algorithms = slices.DeleteFunc(c.Algorithms, func(a string) bool { return !slices.Contains(algorithms, a) })
+	return c.NewProvider(ctx), nil
+}
+
+func issuerOf(row store.Provider) string {
+	if row.Protocols != nil && row.Protocols.OAuth2 != nil {
+		return cmp.Or(row.Protocols.OAuth2.Issuer, row.Identifier)
+	}
+	return row.Identifier
+}
+
+// algorithms are those that an ID token may be signed with.
+var algorithms = []string{
+	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
+}
+
+// maxAnswer is the largest answer of an identity provider in bytes.
+const maxAnswer = 1 << 20
+
+// outbound is a context with the client for requests to identity providers,
+// whose libraries read answers of any size otherwise.
+func (s *server) outbound(ctx context.Context) context.Context {
+	c := *s.Client
+	c.Transport = bounded{cmp.Or(c.Transport, http.DefaultTransport)}
+	return oidc.ClientContext(ctx, &c)
+}
+
+type bounded struct{ http.RoundTripper }
+
+// RoundTrip cuts the answer off at maxAnswer.
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	}
+	return resp, err
 }
 
 // identityError is a fault of the identity provider or of how it is set up.
@@ -106,6 +171,9 @@ func (s *server) toIdentityProvider(w http.ResponseWriter, r *http.Request, j jo
 		return
 	}
 	options := []oauth2.AuthCodeOption{oidc.Nonce(nonce), oauth2.S256ChallengeOption(verifier)}
+	if j.again() {
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"))
+	}
 	if j.LoginHint != "" {
 		options = append(options, oauth2.SetAuthURLParam("login_hint", j.LoginHint))
 	}
@@ -119,7 +187,7 @@ func (s *server) fromIdentityProvider(w http.ResponseWriter, r *http.Request, j 
 		s.notSignedIn(w, r, j, errors.New(clean(code)+": "+clean(q.Get("error_description"))))
 		return
 	}
-	who, err := s.identify(r.Context(), j.zone, q.Get("code"), awaited)
+	who, err := s.identify(r.Context(), j.zone, q, awaited)
 	if err != nil {
 		s.notSignedIn(w, r, j, err)
 		return
@@ -162,14 +230,17 @@ type identity struct {
 
 // identify redeems the code and checks the ID token (OpenID Connect Core 1.0,
 // section 3.1.3.7).
-func (s *server) identify(ctx context.Context, zone store.Zone, code string, awaited store.Interaction) (identity, error) {
+func (s *server) identify(ctx context.Context, zone store.Zone, q url.Values, awaited store.Interaction) (identity, error) {
 	row, p, err := s.identityProvider(ctx, zone)
 	if err != nil {
 		return identity{}, err
 	}
 	fault := func(cause error) error { return &identityError{provider: row.Name, cause: cause} }
-	config := s.oauth2Config(zone.ID, row, p)
-	tokens, err := config.Exchange(oidc.ClientContext(ctx, s.Client), code, oauth2.VerifierOption(awaited.IDVerifier))
+	if iss := q.Get("iss"); iss != "" && iss != issuerOf(row) {
+		return identity{}, fault(errors.New("the answer is another issuer's"))
+	}
+	config, ctx := s.oauth2Config(zone.ID, row, p), s.outbound(ctx)
+	tokens, err := config.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(awaited.IDVerifier))
 	if err != nil {
 		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 			// The library's text holds the whole answer.
@@ -178,7 +249,7 @@ func (s *server) identify(ctx context.Context, zone store.Zone, code string, awa
 		return identity{}, fault(errors.New("its token endpoint did not answer"))
 	}
 	raw, _ := tokens.Extra("id_token").(string)
-	token, err := p.Verifier(&oidc.Config{ClientID: config.ClientID, Now: s.Clock}).Verify(oidc.ClientContext(ctx, s.Client), raw)
+	token, err := p.Verifier(&oidc.Config{ClientID: config.ClientID, Now: s.Clock}).Verify(ctx, raw)
 	if err != nil {
 		return identity{}, fault(fmt.Errorf("checking its ID token: %w", err))
 	}
@@ -189,7 +260,7 @@ func (s *server) identify(ctx context.Context, zone store.Zone, code string, awa
 	if err := token.Claims(&claims); err != nil {
 		return identity{}, fault(fmt.Errorf("reading its ID token: %w", err))
 	}
-	if info, err := p.UserInfo(oidc.ClientContext(ctx, s.Client), oauth2.StaticTokenSource(tokens)); err == nil && info.Subject == token.Subject {
+	if info, err := p.UserInfo(ctx, oauth2.StaticTokenSource(tokens)); err == nil && info.Subject == token.Subject {
 		more := map[string]any{}
 		_ = info.Claims(&more)
 		for name, value := range more {
@@ -241,7 +312,13 @@ func (s *server) admit(zone store.Zone, who identity) (store.User, error) {
 		same := tx.Users.All(zone.ID, func(u store.User) bool { return u.Issuer == who.issuer && u.Subject == who.subject })
 		if len(same) > 0 {
 			user = same[0]
-			return nil
+			if who.email == "" || (user.Email == who.email && user.EmailUnverified == !who.emailVerified) {
+				return nil
+			}
+			user.Email, user.EmailUnverified = who.email, !who.emailVerified
+			var err error
+			user, err = tx.Users.Replace(user)
+			return err
 		}
 		invited := tx.Users.All(zone.ID, func(u store.User) bool {
 			return u.Subject == "" && who.emailVerified && strings.EqualFold(u.Email, who.email)
@@ -250,7 +327,7 @@ func (s *server) admit(zone store.Zone, who identity) (store.User, error) {
 			return &notInvitedError{email: who.email}
 		}
 		put := tx.Users.Insert
-		user = store.User{Meta: store.Meta{ID: store.NewID(), ZoneID: zone.ID}, Email: who.email}
+		user = store.User{Meta: store.Meta{ID: store.NewID(), ZoneID: zone.ID}, Email: who.email, EmailUnverified: !who.emailVerified}
 		user.Identifier = user.ID
 		if len(invited) > 0 {
 			user, put = invited[0], tx.Users.Replace

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 )
 
 //go:embed pages
@@ -19,7 +18,7 @@ var files embed.FS
 // templates are the pages, each within the layout.
 var templates = func() map[string]*template.Template {
 	out := map[string]*template.Template{}
-	for _, name := range []string{"login", "consent", "done", "logout", "problem"} {
+	for _, name := range []string{"login", "consent", "done", "leave", "logout", "problem"} {
 		out[name] = template.Must(template.ParseFS(files, "pages/layout.html.tmpl", "pages/"+name+".html.tmpl"))
 	}
 	return out
@@ -34,40 +33,43 @@ type page struct {
 	User        string
 	Interaction string
 	Identifier  string
-	// Problem is what was wrong with the form.
+	// Problem is what was wrong, and Faults what was wrong with the form.
 	Problem   string
-	Scopes    []string
+	Faults    []fault
+	Scopes    []shownScope
 	Resources []shownResource
+	// Target is where the browser goes next, and Place its host.
+	Target template.URL
+	Place  string
+}
+
+// fault is what was wrong with a field of the form.
+type fault struct{ Field, Text string }
+
+// Invalid tells whether there is a fault of the field.
+func (p page) Invalid(field string) bool {
+	return slices.ContainsFunc(p.Faults, func(f fault) bool { return f.Field == field })
 }
 
 // shownResource is a resource on the consent page.
 type shownResource struct {
 	Name, Identifier string
-	Scopes           []string
+	Scopes           []shownScope
 	// Provider is who the person has to agree with, if anybody.
 	Provider string
 	// Connect is true when she will be sent there.
 	Connect bool
 }
 
-// render writes a page. A form of it may lead to the targets, besides the zone:
-// browsers hold redirects after a form to that, too.
-func (s *server) render(w http.ResponseWriter, status int, name string, targets []string, p page) {
+// render writes a page.
+func (s *server) render(w http.ResponseWriter, status int, name string, p page) {
 	var body bytes.Buffer
 	if err := templates[name].ExecuteTemplate(&body, "layout", p); err != nil {
 		s.Logger.Error("rendering a page", "page", name, "error", err)
 		http.Error(w, "Something went wrong in the zone. Its log tells more.", http.StatusInternalServerError)
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+
-		strings.Join(append([]string{"'self'"}, targets...), " "))
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	// The status is out; a failed write means that the browser has gone.
 	_, _ = w.Write(body.Bytes())
@@ -75,39 +77,7 @@ func (s *server) render(w http.ResponseWriter, status int, name string, targets 
 
 // fail shows a problem that ends the journey.
 func (s *server) fail(w http.ResponseWriter, status int, text string) {
-	s.render(w, status, "problem", nil, page{Title: "That did not work", Problem: text})
-}
-
-// formTargets are the origins that the forms of an interaction may lead to in
-// the end: the providers that the person is sent to, and the application.
-func (s *server) formTargets(r *http.Request, j journey) []string {
-	var out []string
-	add := func(target string) {
-		u, err := url.Parse(target)
-		if err != nil || u.Scheme == "" {
-			return
-		}
-		source := u.Scheme + "://" + u.Host
-		if u.Host == "" {
-			source = u.Scheme + ":"
-		}
-		// Nothing that ends the directive may get in.
-		if !strings.ContainsAny(source, " ;,'\"") && !slices.Contains(out, source) {
-			out = append(out, source)
-		}
-	}
-	for _, resource := range j.missing {
-		q, err := s.query(resource, j.user)
-		if err != nil {
-			continue
-		}
-		// A provider that does not answer is reported when the person is sent there.
-		if target, err := s.Broker.AuthorizationURL(r.Context(), q, ""); err == nil {
-			add(s.Locate(target))
-		}
-	}
-	add(j.RedirectURI)
-	return out
+	s.render(w, status, "problem", page{Title: "That did not work", Problem: text})
 }
 
 // form reads the form of a page.
@@ -133,6 +103,5 @@ func style(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
 	w.Header().Set("Cache-Control", "max-age=300")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = w.Write(css)
 }

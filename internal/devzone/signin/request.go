@@ -19,6 +19,7 @@ const (
 	maxParameter = 4096
 	maxResources = 10
 	maxScopes    = 50
+	maxShown     = 200
 )
 
 // challengePattern is an S256 code_challenge (RFC 7636, section 4.2).
@@ -63,8 +64,8 @@ func readQuery(w http.ResponseWriter, r *http.Request) (url.Values, *rejection) 
 
 // clean keeps a name fit for a page.
 func clean(s string) string {
-	if len(s) > 64 {
-		s = s[:64]
+	if len(s) > maxShown {
+		s = s[:maxShown]
 	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -108,14 +109,23 @@ func redirectURI(given string, registered []string) (string, *rejection) {
 	switch {
 	case given == "" && len(registered) == 0:
 		return "", nil
-	case given == "" && len(registered) == 1:
+	case given == "" && len(registered) == 1 && !runnable(registered[0]):
 		return registered[0], nil
 	case given == "":
 		return "", reject("invalid_request", "redirect_uri is missing, and the application has registered several")
+	case runnable(given):
+		return "", reject("invalid_request", "redirect_uri has a scheme that can't be redirected to")
 	case slices.ContainsFunc(registered, func(r string) bool { return r == given || sameLoopback(r, given) }):
 		return given, nil
 	}
 	return "", reject("invalid_request", "redirect_uri is not one that the application has registered")
+}
+
+// runnable tells whether a browser would run a URL in the page that leads to it,
+// rather than open it.
+func runnable(target string) bool {
+	scheme, _, _ := strings.Cut(target, ":")
+	return slices.Contains([]string{"javascript", "data", "vbscript"}, strings.ToLower(strings.TrimSpace(scheme)))
 }
 
 func sameLoopback(registered, given string) bool {

@@ -89,7 +89,28 @@ func New(c Config) http.Handler {
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		s.fail(w, http.StatusForbidden, "This form was sent from another site. Start again from the application.")
 	}))
-	return guard.Handler(mux)
+	return s.hardened(guard.Handler(mux))
+}
+
+// hardened sets the headers that every answer has, redirects and errors
+// included. A page may load the zone's style and nothing else, and its form may
+// be sent to the zone only; see leave.
+func (s *server) hardened(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy",
+			"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		if s.secure() {
+			// A day: a name such as localhost is used for other things as well.
+			h.Set("Strict-Transport-Security", "max-age=86400")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Paths are those that New's handler serves.
@@ -105,8 +126,7 @@ func (s *server) zone(tx *store.Tx, r *http.Request) (store.Zone, error) {
 	}))
 }
 
-// secure tells whether the zone is reached by https, so that cookies can be
-// limited to it.
-func (s *server) secure(zoneID string) bool {
-	return strings.HasPrefix(s.Issuers.Of(zoneID), "https://")
+// secure tells whether the zones are reached by https, which they all are or none.
+func (s *server) secure() bool {
+	return strings.HasPrefix(s.Issuers.Of(s.Issuers.DefaultZone()), "https://")
 }

@@ -207,6 +207,9 @@ type User struct {
 	Meta
 	Identifier string
 	Email      string
+	// EmailUnverified is true when who signs the person in does not vouch for the
+	// address.
+	EmailUnverified bool
 	// Groups are for access policies.
 	Groups []string
 	// PasswordHash is bcrypt's; empty for one who does not sign in here.
