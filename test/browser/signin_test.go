@@ -141,6 +141,8 @@ func TestNoSite(t *testing.T) {
 	p.press("button[value=approve]")
 	p.agreeAtAtlassian("alice")
 	p.sees("Choose at least one site.")
+	p.checkPage()
+	p.press("button[value=switch]")
 	p.agreeAtAtlassian("dora")
 	p.sees("Back at the application")
 	tokens := z.redeem(p.query("code"))

@@ -247,10 +247,16 @@ func (p *person) signIn(name string) {
 // agreeAtAtlassian chooses account and sites on Atlassian's page.
 func (p *person) agreeAtAtlassian(name string, sites ...string) {
 	p.t.Helper()
-	p.sees("requests access")
+	p.sees("requests access", "Account to continue with")
 	p.choose(`input[name=account][value="` + name + `@example.com"]`)
+	p.press("button[value=continue]")
+	p.sees("What it may do")
 	for _, site := range sites {
-		p.choose(`input[name=site][value="` + site + `"]`)
+		box := `input[name=site][value="` + site + `"]`
+		// The only site is ticked already.
+		if !ask[bool](p, "document.querySelector('"+box+"').checked") {
+			p.choose(box)
+		}
 	}
 	p.press("button[value=approve]")
 }

@@ -17,6 +17,9 @@ import (
 //go:embed authorize.html.tmpl
 var authorizePage string
 
+//go:embed authorize.css
+var authorizeStyle []byte
+
 var pageTemplate = template.Must(template.New("authorize").Parse(authorizePage))
 
 // maxFormBody is the largest consent form in bytes.
@@ -38,9 +41,12 @@ type page struct {
 	Transaction string
 	Problem     string
 	App         string
-	Scopes      []string
-	Users       []User
-	Sites       []Site
+	// User is who continues; the page asks for her account while she is nil.
+	User   *User
+	Users  []User
+	Scopes []string
+	// Sites are hers.
+	Sites []Site
 }
 
 // showConsent answers GET /authorize.
@@ -62,7 +68,9 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := pending{app: app, redirectURI: app.Callback, state: q.Get("state"), scopes: scopes}
-	s.renderForm(w, http.StatusOK, s.state.await(p), p, "")
+	// As at a real one, login_hint may say who it is (OpenID Connect Core 1.0,
+	// section 3.1.2.1).
+	s.renderForm(w, http.StatusOK, s.state.await(p), p, q.Get("login_hint"), "")
 }
 
 func checkAuthorize(q url.Values, scopes []string, app App) (code, text string) {
@@ -102,7 +110,21 @@ func (s *Server) decideConsent(w http.ResponseWriter, r *http.Request) {
 		s.render(w, http.StatusBadRequest, page{Error: "invalid_request: this page was used or has expired, start again"})
 		return
 	}
-	if r.PostForm.Get("decision") == "deny" {
+	account := r.PostForm.Get("account")
+	switch r.PostForm.Get("decision") {
+	case "continue":
+		keep()
+		if _, known := s.user(account); !known {
+			s.renderForm(w, http.StatusUnprocessableEntity, id, p, "", noAccount)
+			return
+		}
+		s.renderForm(w, http.StatusOK, id, p, account, "")
+		return
+	case "switch":
+		keep()
+		s.renderForm(w, http.StatusOK, id, p, "", "")
+		return
+	case "deny":
 		redirect(w, p.redirectURI, url.Values{
 			"error":             {"access_denied"},
 			"error_description": {"User did not authorize the request"}, "state": {p.state},
@@ -112,7 +134,7 @@ func (s *Server) decideConsent(w http.ResponseWriter, r *http.Request) {
 	email, cloudIDs, problem := s.readDecision(r.PostForm)
 	if problem != "" {
 		keep()
-		s.renderForm(w, http.StatusUnprocessableEntity, id, p, problem)
+		s.renderForm(w, http.StatusUnprocessableEntity, id, p, account, problem)
 		return
 	}
 	code, err := s.state.approve(approval{ClientID: p.app.ClientID, Email: email, Scopes: p.scopes, CloudIDs: cloudIDs},
@@ -130,12 +152,11 @@ func (s *Server) readDecision(form url.Values) (email string, cloudIDs []string,
 	}
 	user, ok := s.user(form.Get("account"))
 	if !ok {
-		return "", nil, "Choose the account to continue with."
+		return "", nil, noAccount
 	}
 	cloudIDs = form["site"]
-	hasSite := slices.ContainsFunc(s.data.Sites, func(site Site) bool { return slices.Contains(site.Members, user.Email) })
 	// An account without any site can agree all the same; its token opens none.
-	if len(cloudIDs) == 0 && hasSite {
+	if len(cloudIDs) == 0 && len(s.sitesOf(user)) > 0 {
 		return "", nil, "Choose at least one site."
 	}
 	for _, id := range cloudIDs {
@@ -147,22 +168,36 @@ func (s *Server) readDecision(form url.Values) (email string, cloudIDs []string,
 	return user.Email, cloudIDs, ""
 }
 
-func (s *Server) renderForm(w http.ResponseWriter, status int, id string, p pending, problem string) {
-	s.render(w, status, page{
-		Transaction: id,
-		Problem:     problem,
-		App:         p.app.Name,
-		Scopes:      p.scopes,
-		Users:       s.data.Users,
-		Sites:       s.data.Sites,
-	})
+// noAccount asks for an account.
+const noAccount = "Choose the account to continue with."
+
+func (s *Server) sitesOf(u User) []Site {
+	return slices.DeleteFunc(slices.Clone(s.data.Sites), func(site Site) bool { return !slices.Contains(site.Members, u.Email) })
+}
+
+// renderForm asks the account for its decision, or which account it is when
+// there is no such account.
+func (s *Server) renderForm(w http.ResponseWriter, status int, id string, p pending, account, problem string) {
+	shown := page{Transaction: id, Problem: problem, App: p.app.Name, Scopes: p.scopes, Users: s.data.Users}
+	if user, known := s.user(account); known {
+		shown.User, shown.Sites = &user, s.sitesOf(user)
+	}
+	s.render(w, status, shown)
+}
+
+func (s *Server) showStyle(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(authorizeStyle)
 }
 
 func (s *Server) render(w http.ResponseWriter, status int, p page) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
+	// No form-action: browsers hold all redirects after the form to it, and where
+	// the app's own go is not known here.
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(status)

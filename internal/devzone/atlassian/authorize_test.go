@@ -22,9 +22,55 @@ func TestAuthorizePage(t *testing.T) {
 	g.Expect(page.header.Get("Content-Type")).To(HavePrefix("text/html"))
 	g.Expect(page.header.Get("Content-Security-Policy")).To(ContainSubstring("frame-ancestors 'none'"))
 	g.Expect(page.header.Get("Cache-Control")).To(Equal("no-store"))
-	for _, part := range []string{`<html lang="en">`, "<title>Authorize App</title>", "<legend>Account</legend>", ann, "https://a.atlassian.net", "<li>read:page:confluence</li>"} {
+	for _, part := range []string{`<html lang="en">`, "<title>Authorize App</title>", "<legend>Account to continue with</legend>", ann, ben} {
 		g.Expect(page.raw).To(ContainSubstring(part))
 	}
+	g.Expect(page.raw).NotTo(ContainSubstring("atlassian.net"), "sites are an account's")
+	style := s.get("/authorize.css", "")
+	g.Expect(style.status).To(Equal(200))
+	g.Expect(style.header.Get("Content-Type")).To(HavePrefix("text/css"))
+}
+
+// A person chooses her account first and then among her own sites.
+func TestAuthorizeAccount(t *testing.T) {
+	s := start(t, atlassian.Config{})
+	tests := map[string]struct {
+		form   url.Values
+		status int
+		// want and not are texts of the page.
+		want, not []string
+	}{
+		"continue":          {url.Values{"decision": {"continue"}, "account": {ann}}, 200, []string{"You continue as <strong>Ann", "https://a.atlassian.net", "https://b.atlassian.net", "<code>read:page:confluence</code>"}, []string{"checked", "role=\"alert\""}},
+		"with one site":     {url.Values{"decision": {"continue"}, "account": {ben}}, 200, []string{"https://a.atlassian.net", "checked"}, []string{"https://b.atlassian.net"}},
+		"with no site":      {url.Values{"decision": {"continue"}, "account": {eve}}, 200, []string{"This account is on no site."}, []string{"checkbox"}},
+		"without account":   {url.Values{"decision": {"continue"}}, 422, []string{"Choose the account to continue with.", `href="#choice"`, ann}, nil},
+		"unknown account":   {url.Values{"decision": {"continue"}, "account": {"x"}}, 422, []string{"Choose the account to continue with."}, nil},
+		"another account":   {url.Values{"decision": {"switch"}, "account": {ann}}, 200, []string{"Account to continue with"}, []string{"You continue as"}},
+		"no site of two":    {url.Values{"decision": {"approve"}, "account": {ann}}, 422, []string{"You continue as <strong>Ann", "Choose at least one site."}, nil},
+		"no site to choose": {url.Values{"decision": {"approve"}, "account": {eve}}, 302, nil, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			tt.form.Set("transaction", s.open(nil))
+			got := s.submit(tt.form)
+			g.Expect(got.status).To(Equal(tt.status), got.raw)
+			for _, text := range tt.want {
+				g.Expect(got.raw).To(ContainSubstring(text))
+			}
+			for _, text := range tt.not {
+				g.Expect(got.raw).NotTo(ContainSubstring(text))
+			}
+		})
+	}
+	t.Run("login_hint", func(t *testing.T) {
+		got := s.get(authorizeQuery(url.Values{"login_hint": {ben}}), "")
+		NewWithT(t).Expect(got.raw).To(ContainSubstring("You continue as <strong>Ben"))
+	})
+	t.Run("unknown login_hint", func(t *testing.T) {
+		got := s.get(authorizeQuery(url.Values{"login_hint": {"x@example.com"}}), "")
+		NewWithT(t).Expect(got.raw).To(ContainSubstring("Account to continue with"))
+	})
 }
 
 func TestAuthorizeRefusals(t *testing.T) {

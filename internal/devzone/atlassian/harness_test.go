@@ -26,6 +26,7 @@ const (
 	cloudB   = "bbbbbbbb-0000-4000-8000-000000000002"
 	ann      = "ann@example.com"
 	ben      = "ben@example.com"
+	eve      = "eve@example.com"
 	allScope = "read:page:confluence read:space:confluence read:confluence-user offline_access"
 )
 
@@ -40,6 +41,7 @@ func data() atlassian.Data {
 		Users: []atlassian.User{
 			{AccountID: "ann-id", Email: ann, Name: "Ann"},
 			{AccountID: "ben-id", Email: ben, Name: "Ben"},
+			{AccountID: "eve-id", Email: eve, Name: "Eve"},
 		},
 		Sites: []atlassian.Site{
 			{CloudID: cloudA, URL: "https://a.atlassian.net", Name: "a", Members: []string{ann, ben}, Spaces: []atlassian.Space{

@@ -83,6 +83,7 @@ func New(c Config) (*Server, error) {
 	}
 	s.mux.HandleFunc("GET /authorize", s.showConsent)
 	s.mux.HandleFunc("POST /authorize", s.decideConsent)
+	s.mux.HandleFunc("GET /authorize.css", s.showStyle)
 	s.mux.HandleFunc("POST /oauth/token", s.token)
 	s.mux.HandleFunc("GET /oauth/token/accessible-resources", s.accessibleResources)
 	s.mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)

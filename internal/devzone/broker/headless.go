@@ -28,6 +28,8 @@ func (b *Broker) consent(ctx context.Context, q Query, c store.Consent) (Token, 
 	if err != nil {
 		return Token{}, err
 	}
+	// The page of an account that is signed in already.
+	start += "&" + url.Values{"login_hint": {c.Account}}.Encode()
 	page, err := b.open(ctx, q, start)
 	if err != nil {
 		return Token{}, err
