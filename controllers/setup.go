@@ -42,6 +42,8 @@ type Options struct {
 	AllowInsecureLoopback bool
 	// AtlassianURL is Atlassian's API gateway.
 	AtlassianURL string
+	// Consent says where the consent page is served; without an address there is none.
+	Consent ConsentOptions
 }
 
 // Setup adds all controllers to the manager.
@@ -69,6 +71,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	bindings := &tokenbinding.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: clock.RealClock{},
+	}
+	if err := setupConsent(mgr, bindings, o.Consent); err != nil {
+		return fmt.Errorf("setting up the consent page: %w", err)
 	}
 	if err := bindings.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the controller of ConfluenceTokenBindings: %w", err)

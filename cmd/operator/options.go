@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 )
 
@@ -38,6 +39,8 @@ type options struct {
 	requestTimeout        time.Duration
 	allowInsecureLoopback bool
 	atlassianURL          string
+
+	consent controllers.ConsentOptions
 }
 
 func defaultOptions() *options {
@@ -78,6 +81,10 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.requestTimeout, "request-timeout", o.requestTimeout, "how long a request to a zone or to Atlassian may take")
 	f.BoolVar(&o.allowInsecureLoopback, "allow-insecure-loopback", o.allowInsecureLoopback, "allow http to zones on a loopback address, for development")
 	f.StringVar(&o.atlassianURL, "atlassian-url", o.atlassianURL, "Atlassian's API gateway; another one is for development")
+
+	f.StringVar(&o.consent.Address, "consent-address", o.consent.Address, "address of the page on which people consent; empty means no page")
+	f.StringVar(&o.consent.URL, "consent-url", o.consent.URL, "https URL at which browsers reach that page; status.consentURL points there")
+	f.StringVar(&o.consent.ClientID, "consent-client-id", o.consent.ClientID, "client id of the public application in the zone that the page signs people in to; it depends on the\nresource, and its redirect URI is the URL with /-/callback")
 }
 
 // clusterIDPattern is what can stand in a marker without ambiguity.
@@ -105,5 +112,5 @@ func (o *options) validate() error {
 	schemeAllowed := err == nil && (u.Scheme == "https" || u.Scheme == "http" && o.allowInsecureLoopback)
 	complain(!schemeAllowed || u.Host == "",
 		"--atlassian-url has to be an https URL; http needs --allow-insecure-loopback")
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.consent.Validate())...)
 }

@@ -42,6 +42,7 @@ func run(ctx context.Context, o *options) error {
 		RequestTimeout:        o.requestTimeout,
 		AllowInsecureLoopback: o.allowInsecureLoopback,
 		AtlassianURL:          o.atlassianURL,
+		Consent:               o.consent,
 	})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ package tokenbinding
 import (
 	"context"
 	"errors"
+	"net/url"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -58,7 +60,11 @@ type Reconciler struct {
 	Catalog   catalog.Catalog
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
+	// ConsentURL is where browsers reach the consent page; nil when there is none.
+	ConsentURL *url.URL
 
+	// woken are bindings that are to be tried again at once.
+	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
 	bindings freshest.Objects[*v1alpha1.ConfluenceTokenBinding]
 	secrets  freshest.Objects[*metav1.PartialObjectMetadata]
 	attempts attempts
@@ -91,6 +97,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	at, problem := r.remember(ctx, s, at, err)
 	s.report(at, problem)
+	r.invite(s, problem)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}

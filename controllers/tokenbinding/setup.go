@@ -15,10 +15,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 )
@@ -36,6 +38,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 			return fmt.Errorf("indexing bindings by %s: %w", field, err)
 		}
 	}
+	r.woken = make(chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding])
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	return ctrl.NewControllerManagedBy(mgr).
@@ -47,6 +50,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfSecret)).
 		Watches(&v1alpha1.KeycardResource{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfResource)).
 		WatchesMetadata(namespace, handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesRawSource(source.Channel(r.woken, &handler.TypedEnqueueRequestForObject[*v1alpha1.ConfluenceTokenBinding]{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			// For errors of status writes, which are all that is left to controller-runtime.

@@ -71,7 +71,7 @@ func newSeed() *seed.Seed {
 	})
 	s.Applications = append(s.Applications,
 		seed.Application{
-			Identifier: "landing", Name: "Landing page", RedirectURIs: []string{"http://127.0.0.1/callback"},
+			Identifier: "landing", Name: "Landing page", RedirectURIs: []string{"http://127.0.0.1/callback", "http://127.0.0.1/-/callback"},
 			Credentials: []seed.Credential{{Type: "public", Identifier: "landing"}}, Dependencies: []string{confluence},
 		},
 		seed.Application{
@@ -259,4 +259,20 @@ func (p *person) agreeAtAtlassian(name string, sites ...string) {
 		}
 	}
 	p.press("button[value=approve]")
+}
+
+// pages is the status of reading a site's pages with a token.
+func (z *zone) pages(site, token string) int {
+	z.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, z.AtlassianURL+"/ex/confluence/"+site+"/wiki/api/v2/pages", nil)
+	if err != nil {
+		z.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		z.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
 }

@@ -1,0 +1,67 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/consent"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+)
+
+// invite puts the link to the consent page into status while consent is what is missing.
+func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
+	s.binding.Status.ConsentURL = ""
+	if r.ConsentURL != nil && problem != nil && problem.Reason == v1alpha1.ReasonConsentRequired {
+		s.binding.Status.ConsentURL = consent.Link(r.ConsentURL, s.binding.Namespace, s.binding.Name)
+	}
+}
+
+// Consent finds what a person is asked for by a binding that acts for her. It is consent.ErrUnknown when there is
+// no such binding, or it may not use its KeycardResource: a stranger learns no more.
+func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (consent.Request, error) {
+	var b v1alpha1.ConfluenceTokenBinding
+	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &b); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			return consent.Request{}, consent.ErrUnknown
+		}
+		return consent.Request{}, fmt.Errorf("reading the binding: %w", err)
+	}
+	if b.Spec.Subject.User == "" {
+		return consent.Request{}, consent.ErrUnknown
+	}
+	s := newScope(&b, r.Clock.Now())
+	if err := r.ensureResource(ctx, s); err != nil {
+		return consent.Request{}, consent.ErrUnknown
+	}
+	zone, err := r.Zones.Zone(s.issuer)
+	if err != nil {
+		return consent.Request{}, err
+	}
+	metadata, err := zone.Metadata(ctx)
+	if err != nil {
+		return consent.Request{}, err
+	}
+	return consent.Request{
+		Namespace: namespace, Name: name, Application: cmp.Or(b.Spec.Application.ServiceAccountName, name), User: b.Spec.Subject.User,
+		ResourceName: "Confluence", Resource: s.resource, Scopes: s.scopes, AuthorizationEndpoint: metadata.AuthorizationEndpoint,
+	}, nil
+}
+
+// Consented tries a binding again at once, because a person has just been at the zone for it.
+func (r *Reconciler) Consented(namespace, name string) {
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	r.attempts.forget(key)
+	r.woken <- event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]{Object: &v1alpha1.ConfluenceTokenBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+	}}
+}

@@ -1,0 +1,234 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package consent serves the page on which a person lets an application act for
+// her in the background: it says who asks for what, sends her browser to the
+// zone's authorization endpoint (with PKCE, RFC 7636) for the resource, and
+// thanks her when she comes back. What she agreed to is kept in the zone; the
+// code that comes back is not redeemed, because nobody here needs her token.
+package consent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+// callbackPath is where the zone sends the browser back to. No namespace has
+// such a name.
+const callbackPath = "/-/callback"
+
+// stateCookie holds the state of the one flow of a browser that is under way,
+// and whose it is.
+const stateCookie = "keycard_consent"
+
+// flowLifetime is how long a person may take.
+const flowLifetime = 15 * time.Minute
+
+// ErrUnknown says that no such binding asks for consent.
+var ErrUnknown = errors.New("no such binding")
+
+// Request is what a person is asked for.
+type Request struct {
+	// Namespace and Name are of the binding that asks.
+	Namespace, Name string
+	// Application is who acts, in words that the person may know; User is her identifier in the zone.
+	Application, User string
+	// ResourceName is the resource in words, Resource its identifier.
+	ResourceName, Resource string
+	Scopes                 []string
+	// AuthorizationEndpoint is the zone's.
+	AuthorizationEndpoint string
+}
+
+// Config is what the page works with. Every field is required.
+type Config struct {
+	// URL is where browsers reach the page, without a trailing slash.
+	URL *url.URL
+	// ClientID is the public application in the zone whose redirect URI is
+	// RedirectURI(URL) and that depends on the resource.
+	ClientID string
+	// Lookup finds what a binding asks for, or fails with ErrUnknown.
+	Lookup func(ctx context.Context, namespace, name string) (Request, error)
+	// Consented is told when a person came back from the zone.
+	Consented func(namespace, name string)
+	Logger    logr.Logger
+}
+
+// Link is the address of the page of a binding.
+func Link(base *url.URL, namespace, name string) string {
+	return base.JoinPath(namespace, name).String()
+}
+
+// RedirectURI is what has to be registered in the zone.
+func RedirectURI(base *url.URL) string { return base.JoinPath(callbackPath).String() }
+
+//go:embed pages
+var files embed.FS
+
+var pages = template.Must(template.ParseFS(files, "pages/*.tmpl"))
+
+type server struct{ Config }
+
+// Handler serves the pages below the path of the URL.
+func Handler(c Config) http.Handler {
+	s := &server{c}
+	mux := http.NewServeMux()
+	base := strings.TrimSuffix(c.URL.Path, "/")
+	mux.HandleFunc("GET "+base+"/{namespace}/{name}", s.ask)
+	mux.HandleFunc("POST "+base+"/{namespace}/{name}", s.start)
+	mux.HandleFunc("GET "+base+callbackPath, s.callback)
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s.fail(w, http.StatusForbidden, "This form was sent from another site. Open the link again.")
+	}))
+	return guard.Handler(mux)
+}
+
+// page is what the templates show.
+type page struct {
+	Request
+	Title, Problem string
+}
+
+// ask shows who asks for what.
+func (s *server) ask(w http.ResponseWriter, r *http.Request) {
+	request, err := s.Lookup(r.Context(), r.PathValue("namespace"), r.PathValue("name"))
+	if err != nil {
+		s.failed(w, err)
+		return
+	}
+	s.render(w, http.StatusOK, "ask", request.AuthorizationEndpoint, page{Request: request, Title: "May " + request.Application + " act for you?"})
+}
+
+// start sends the browser to the zone.
+func (s *server) start(w http.ResponseWriter, r *http.Request) {
+	request, err := s.Lookup(r.Context(), r.PathValue("namespace"), r.PathValue("name"))
+	if err != nil {
+		s.failed(w, err)
+		return
+	}
+	target, err := url.Parse(request.AuthorizationEndpoint)
+	if err != nil {
+		s.failed(w, fmt.Errorf("parsing the authorization endpoint: %w", err))
+		return
+	}
+	// The verifier is never shown to anybody: without it the code is of no use.
+	state := rand.Text()
+	challenge := sha256.Sum256([]byte(rand.Text() + rand.Text()))
+	q := target.Query()
+	for name, value := range map[string]string{
+		"response_type": "code", "client_id": s.ClientID, "redirect_uri": RedirectURI(s.URL), "scope": "openid email",
+		"state": state, "resource": request.Resource, "login_hint": request.User,
+		"code_challenge": base64.RawURLEncoding.EncodeToString(challenge[:]), "code_challenge_method": "S256",
+	} {
+		q.Set(name, value)
+	}
+	target.RawQuery = q.Encode()
+	s.setCookie(w, strings.Join([]string{state, request.Namespace, request.Name}, "/"), flowLifetime)
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, target.String(), http.StatusSeeOther)
+}
+
+// callback takes the browser back. The state has to be the one in its cookie
+// (RFC 6749, section 10.12).
+func (s *server) callback(w http.ResponseWriter, r *http.Request) {
+	cookie, err := r.Cookie(stateCookie)
+	var parts []string
+	if err == nil {
+		parts = strings.Split(cookie.Value, "/")
+	}
+	q := r.URL.Query()
+	if len(parts) != 3 || subtle.ConstantTimeCompare([]byte(parts[0]), []byte(q.Get("state"))) != 1 {
+		s.fail(w, http.StatusBadRequest, "This page has expired, was used already, or was opened in another browser. Open the link again.")
+		return
+	}
+	s.setCookie(w, "", -1)
+	request, err := s.Lookup(r.Context(), parts[1], parts[2])
+	if err != nil {
+		s.failed(w, err)
+		return
+	}
+	if code := q.Get("error"); code != "" {
+		s.Logger.Info("consent was not given", "namespace", request.Namespace, "name", request.Name, "code", printable(code))
+		s.render(w, http.StatusOK, "refused", "", page{Request: request, Title: "Nothing was changed", Problem: printable(q.Get("error_description"))})
+		return
+	}
+	s.Logger.Info("consent was given", "namespace", request.Namespace, "name", request.Name)
+	s.Consented(request.Namespace, request.Name)
+	s.render(w, http.StatusOK, "thanks", "", page{Request: request, Title: "Thank you"})
+}
+
+func (s *server) setCookie(w http.ResponseWriter, value string, age time.Duration) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure would lose the cookie where the page is at a loopback http address
+		Name: stateCookie, Value: value, Path: "/", MaxAge: int(age / time.Second),
+		HttpOnly: true, Secure: s.URL.Scheme == "https", SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// printable keeps a text of the zone's fit for a page and a log.
+func printable(text string) string {
+	const most = 300
+	if len(text) > most {
+		text = text[:most]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+func (s *server) failed(w http.ResponseWriter, err error) {
+	if errors.Is(err, ErrUnknown) {
+		s.fail(w, http.StatusNotFound, "Nobody asks for consent here. Check the link, or ask whoever sent it.")
+		return
+	}
+	s.Logger.Error(err, "serving the consent page")
+	s.fail(w, http.StatusServiceUnavailable, "The zone can't be reached just now. Try again in a minute.")
+}
+
+func (s *server) fail(w http.ResponseWriter, status int, text string) {
+	s.render(w, status, "refused", "", page{Title: "That did not work", Problem: text})
+}
+
+// render writes a page. Its form may lead to the zone.
+func (s *server) render(w http.ResponseWriter, status int, name, zone string, p page) {
+	targets := "'self'"
+	if u, err := url.Parse(zone); err == nil && u.Host != "" {
+		targets += " " + u.Scheme + "://" + u.Host
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src '"+styleHash+"'; base-uri 'none'; frame-ancestors 'none'; form-action "+targets)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(status)
+	// The status is out; a failed write means that the browser has gone.
+	_ = pages.ExecuteTemplate(w, name+".html.tmpl", p)
+}
+
+// styleHash lets the pages' one style through, and no other.
+var styleHash = func() string {
+	var style strings.Builder
+	if err := pages.ExecuteTemplate(&style, "style", nil); err != nil {
+		panic("rendering an embedded style: " + err.Error())
+	}
+	sum := sha256.Sum256([]byte(style.String()))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}()
