@@ -193,8 +193,10 @@ func (s *Seed) applyProviders(tx *store.Tx) error {
 			TokenEndpoint: optional(p.TokenEndpoint), AuthorizationParameters: p.AuthorizationParameters,
 		}
 		protocols := &store.ProviderProtocols{OAuth2: &oauth2}
-		if p.UserIdentifierClaim != "" {
-			protocols.OpenID = &store.ProviderOpenID{UserIdentifierClaim: &p.UserIdentifierClaim}
+		if p.OpenID != nil {
+			protocols.OpenID = &store.ProviderOpenID{
+				UserIdentifierClaim: optional(p.OpenID.UserIdentifierClaim), UserinfoEndpoint: optional(p.OpenID.UserinfoEndpoint),
+			}
 		}
 		_, err := tx.Providers.Insert(store.Provider{
 			Meta: s.meta(), OwnerType: store.OwnerCustomer,

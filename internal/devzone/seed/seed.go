@@ -97,9 +97,17 @@ type Provider struct {
 	AuthorizationEndpoint   string            `json:"authorizationEndpoint,omitempty"`
 	TokenEndpoint           string            `json:"tokenEndpoint,omitempty"`
 	AuthorizationParameters map[string]string `json:"authorizationParameters,omitempty"`
-	// UserIdentifierClaim is the claim that names users who sign in with the
-	// provider; the zone makes names up when absent.
+	// OpenID is for a provider that signs people in.
+	OpenID *ProviderOpenID `json:"openid,omitempty"`
+}
+
+// ProviderOpenID says how a provider signs people in.
+type ProviderOpenID struct {
+	// UserIdentifierClaim is the claim that names new users; the zone makes names
+	// up when absent.
 	UserIdentifierClaim string `json:"userIdentifierClaim,omitempty"`
+	// UserinfoEndpoint takes the place of the one in the provider's metadata.
+	UserinfoEndpoint string `json:"userinfoEndpoint,omitempty"`
 }
 
 // Resource is an API registered from the start.

@@ -6,6 +6,7 @@ package seed
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
@@ -128,8 +129,19 @@ func (s *Seed) checkObjects() error {
 			return fmt.Errorf("resources[%d].provider: %q is not in providers", i, r.Provider)
 		}
 	}
-	if p := s.Zone.IdentityProvider; p != "" && !providers[p] {
-		return fmt.Errorf("zone.identityProvider: %q is not in providers", p)
+	return s.checkIdentityProvider()
+}
+
+func (s *Seed) checkIdentityProvider() error {
+	name := s.Zone.IdentityProvider
+	i := slices.IndexFunc(s.Providers, func(p Provider) bool { return p.Identifier == name })
+	switch {
+	case name == "":
+		return nil
+	case i < 0:
+		return fmt.Errorf("zone.identityProvider: %q is not in providers", name)
+	case s.Providers[i].ClientID == "":
+		return fmt.Errorf("providers[%d].client_id: is required, because zone.identityProvider names the provider", i)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
@@ -117,7 +118,7 @@ func (s *server) switchAccount(w http.ResponseWriter, j journey) error {
 		})
 	})
 	if err == nil {
-		s.setCookie(w, sessionCookie, "", -1)
+		s.setCookie(w, sessionCookie, "", -time.Second)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ package signin
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -194,6 +195,6 @@ func (s *server) logout(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.setCookie(w, sessionCookie, "", -1)
+	s.setCookie(w, sessionCookie, "", -time.Second)
 	s.render(w, http.StatusOK, "logout", page{Title: "You are signed out"})
 }
