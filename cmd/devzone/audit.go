@@ -210,7 +210,10 @@ func (c *caller) send(req *http.Request, into any) error {
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
 		var said struct {
 			Message     string `json:"message"`
 			Description string `json:"error_description"`
@@ -223,7 +226,7 @@ func (c *caller) send(req *http.Request, into any) error {
 		return err
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		return errors.New("the answer is not devzone's: is --api the management API?")
+		return errors.New("the answer is not devzone's: is the URL right?")
 	}
 	return nil
 }

@@ -39,24 +39,26 @@ func (e usageError) Unwrap() error { return e.error }
 
 // options are the flags of serve.
 type options struct {
-	zoneAddress, apiAddress, atlassianAddress string
-	issuer, seedFile, dataDir, dataKeyFile    string
-	tokenLifetime                             time.Duration
-	upstreamTokens                            choice[broker.Mode]
-	atlassianRefresh                          choice[devzone.RefreshMode]
-	omitExpiresIn, verbose                    bool
-	upstreams                                 map[string]string
-	upstreamCA, tlsDir                        string
-	tlsNames                                  []string
+	zoneAddress, apiAddress                string
+	atlassianAddress, adminAddress         string
+	issuer, seedFile, dataDir, dataKeyFile string
+	tokenLifetime                          time.Duration
+	upstreamTokens                         choice[broker.Mode]
+	atlassianRefresh                       choice[devzone.RefreshMode]
+	omitExpiresIn, verbose                 bool
+	upstreams                              map[string]string
+	upstreamCA, tlsDir                     string
+	tlsNames                               []string
 }
 
 const about = `Run a Keycard zone for development and tests, with a stand-in for Atlassian.
 
-Three listeners speak the wire protocol of the hosted services:
+Four listeners, of which three speak the wire protocol of the hosted services:
 
   zone       OAuth metadata, JWKS and token endpoint
   api        management API; log in with a service account of the seed
   atlassian  auth.atlassian.com and api.atlassian.com (Confluence)
+  admin      fault injection; see devzone fault --help
 
 Objects are registered with Atlassian's real URLs: the zone sends what it has to
 say to them to the stand-in. Each listener answers /healthz. Everything starts
@@ -103,7 +105,7 @@ func newCommand() *cobra.Command {
 			return nil
 		},
 	}
-	root.AddCommand(serve, printSeed, newAuditCommand())
+	root.AddCommand(serve, printSeed, newAuditCommand(), newFaultCommand())
 	return root
 }
 
@@ -125,6 +127,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.zoneAddress, "zone-address", "127.0.0.1:8090", "address of the zone's OAuth surface; port 0 picks one")
 	f.StringVar(&o.apiAddress, "api-address", "127.0.0.1:8091", "address of the management API; port 0 picks one")
 	f.StringVar(&o.atlassianAddress, "atlassian-address", "127.0.0.1:8092", "address of the Atlassian stand-in; port 0 picks one")
+	f.StringVar(&o.adminAddress, "admin-address", "127.0.0.1:8093", "address of the admin endpoint, which asks for no authentication; port 0 picks one")
 	f.StringVar(&o.issuer, "issuer", "", "issuer of the seeded zone (default: the URL of the zone listener)")
 	f.StringVar(&o.seedFile, "seed", "", "YAML file with what the zone starts with (default: built in)")
 	f.StringVar(&o.dataDir, "data", "", "folder to keep everything in across restarts, encrypted (default: in memory)")
@@ -146,6 +149,7 @@ func (o *options) config(logger *slog.Logger) (devzone.Config, error) {
 		ZoneAddress:           o.zoneAddress,
 		APIAddress:            o.apiAddress,
 		AtlassianAddress:      o.atlassianAddress,
+		AdminAddress:          o.adminAddress,
 		Issuer:                o.issuer,
 		ZoneTokenLifetime:     o.tokenLifetime,
 		UpstreamTokenLifetime: o.tokenLifetime,
@@ -239,7 +243,7 @@ func (o *options) run(cmd *cobra.Command) error {
 	if err != nil {
 		return usageError{err}
 	}
-	for _, address := range []string{o.zoneAddress, o.apiAddress, o.atlassianAddress} {
+	for _, address := range []string{o.zoneAddress, o.apiAddress, o.atlassianAddress, o.adminAddress} {
 		if !loopback(address) {
 			logger.Warn("listening beyond loopback: this server is for development only, and its seed's secrets are public",
 				"address", address, "tls", o.tlsDir != "")
@@ -256,6 +260,7 @@ func (o *options) run(cmd *cobra.Command) error {
 	fmt.Fprintf(out, "zone       %s  zone_id=%s issuer=%s\n", running.ZoneURL, running.ZoneID, running.Issuer)
 	fmt.Fprintf(out, "api        %s\n", running.APIURL)
 	fmt.Fprintf(out, "atlassian  %s\n", running.AtlassianURL)
+	fmt.Fprintf(out, "admin      %s\n", running.AdminURL)
 	if o.tlsDir != "" {
 		fmt.Fprintf(out, "ca         %s\n", filepath.Join(o.tlsDir, localtls.CAFile))
 	}

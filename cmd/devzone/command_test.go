@@ -20,7 +20,7 @@ import (
 )
 
 // free makes a command listen on ports that the system chooses.
-var free = []string{"--zone-address=127.0.0.1:0", "--api-address=127.0.0.1:0", "--atlassian-address=127.0.0.1:0"}
+var free = []string{"--zone-address=127.0.0.1:0", "--api-address=127.0.0.1:0", "--atlassian-address=127.0.0.1:0", "--admin-address=127.0.0.1:0"}
 
 func run(ctx context.Context, out io.Writer, args ...string) (stderr string, err error) {
 	var buffer bytes.Buffer
@@ -94,7 +94,7 @@ func TestServe(t *testing.T) {
 		"default": free,
 		"serve":   append([]string{"serve", "--issuer=https://zn-demo.keycard.test", "--token-lifetime=30s", "--upstream-tokens=cached"}, free...),
 		"tls":     append([]string{"--tls-dir=" + filepath.Join(t.TempDir(), "tls"), "--tls-name=zone.test"}, free...),
-		"wide":    append([]string{"serve", "--omit-expires-in", "-v"}, "--zone-address=0.0.0.0:0", free[1], free[2]),
+		"wide":    append([]string{"serve", "--omit-expires-in", "-v"}, "--zone-address=0.0.0.0:0", free[1], free[2], free[3]),
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -112,7 +112,7 @@ func TestServe(t *testing.T) {
 				ended <- result{stderr, err}
 			}()
 			lines := bufio.NewScanner(reader)
-			for _, listener := range []string{"zone", "api", "atlassian"} {
+			for _, listener := range []string{"zone", "api", "atlassian", "admin"} {
 				g.Expect(lines.Scan()).To(BeTrue())
 				fields := strings.Fields(lines.Text())
 				g.Expect(fields[0]).To(Equal(listener))

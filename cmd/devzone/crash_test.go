@@ -68,7 +68,7 @@ func newProgram(t *testing.T) *program {
 	p.zone, p.api, p.atlassian = "http://"+addresses[0], "http://"+addresses[1], "http://"+addresses[2]
 	p.args = []string{
 		"--data", filepath.Join(t.TempDir(), "data"),
-		"--zone-address", addresses[0], "--api-address", addresses[1], "--atlassian-address", addresses[2],
+		"--admin-address=127.0.0.1:0", "--zone-address", addresses[0], "--api-address", addresses[1], "--atlassian-address", addresses[2],
 	}
 	return p
 }
@@ -103,7 +103,7 @@ func (p *program) start() time.Duration {
 		p.t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for range 3 {
+	for range 4 {
 		if !lines.Scan() {
 			p.t.Fatalf("devzone ended: %v\n%s", p.cmd.Wait(), p.log.String())
 		}

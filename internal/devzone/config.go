@@ -61,9 +61,9 @@ type Config struct {
 	// DataKey encrypts the folder: disk.KeySize random bytes.
 	DataKey []byte
 
-	// ZoneAddress, APIAddress and AtlassianAddress are host:port to listen on;
-	// port 0 and an empty value let the system choose.
-	ZoneAddress, APIAddress, AtlassianAddress string
+	// ZoneAddress, APIAddress, AtlassianAddress and AdminAddress are host:port to
+	// listen on; port 0 and an empty value let the system choose.
+	ZoneAddress, APIAddress, AtlassianAddress, AdminAddress string
 	// Issuer is the default zone's issuer; the zone listener's URL when empty.
 	Issuer string
 
@@ -121,6 +121,7 @@ func (c Config) withDefaults() Config {
 	c.ZoneAddress = cmp.Or(c.ZoneAddress, systemPort)
 	c.APIAddress = cmp.Or(c.APIAddress, systemPort)
 	c.AtlassianAddress = cmp.Or(c.AtlassianAddress, systemPort)
+	c.AdminAddress = cmp.Or(c.AdminAddress, systemPort)
 	c.ZoneTokenLifetime = cmp.Or(c.ZoneTokenLifetime, defaultLifetime)
 	c.UpstreamTokenLifetime = cmp.Or(c.UpstreamTokenLifetime, defaultLifetime)
 	c.MinRemaining = cmp.Or(c.MinRemaining, min(5*time.Minute, c.UpstreamTokenLifetime/5))

@@ -19,6 +19,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone/atlassian"
 	"github.com/keycardai/keycard-operator/internal/devzone/audit"
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
+	"github.com/keycardai/keycard-operator/internal/devzone/faults"
 	"github.com/keycardai/keycard-operator/internal/devzone/issuer"
 	"github.com/keycardai/keycard-operator/internal/devzone/localtls"
 	"github.com/keycardai/keycard-operator/internal/devzone/management"
@@ -44,6 +45,10 @@ type Running struct {
 	// without a trailing slash. ZoneURL equals Issuer unless an issuer was
 	// configured.
 	ZoneURL, APIURL, AtlassianURL string
+	// AdminURL is where faults are administered.
+	AdminURL string
+	// Faults make the surfaces answer wrongly.
+	Faults *faults.Set
 	// CA is the certificate in PEM that clients have to trust; nil without TLS.
 	CA []byte
 	// Atlassian is the stand-in, for what its API does not offer, such as a
@@ -59,7 +64,7 @@ type Running struct {
 	closeErr error
 }
 
-// Start starts the three listeners. The server stops when the context is
+// Start starts the listeners. The server stops when the context is
 // cancelled or Close is called.
 func Start(ctx context.Context, c Config) (*Running, error) {
 	c = c.withDefaults()
@@ -96,9 +101,10 @@ func Start(ctx context.Context, c Config) (*Running, error) {
 	return r, nil
 }
 
-// listeners are the sockets of zone, API and stand-in, in this order.
+// listeners are the sockets of zone, API, stand-in and administration, in this
+// order.
 type listeners struct {
-	sockets [3]net.Listener
+	sockets [4]net.Listener
 	// tls is nil for plain HTTP.
 	tls *localtls.Authority
 }
@@ -111,7 +117,7 @@ func listen(ctx context.Context, c Config) (*listeners, error) {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 		}
 	}
-	for i, address := range []string{c.ZoneAddress, c.APIAddress, c.AtlassianAddress} {
+	for i, address := range []string{c.ZoneAddress, c.APIAddress, c.AtlassianAddress, c.AdminAddress} {
 		if l.sockets[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 			l.close()
 			return nil, fmt.Errorf("listening on %s: %w", address, err)
@@ -170,7 +176,7 @@ func (l *listeners) trust(configured *x509.CertPool) (*x509.CertPool, error) {
 
 // assemble builds the three surfaces for the addresses that were given.
 func assemble(c Config, l *listeners, d *data) (*Running, error) {
-	r := &Running{data: d, ZoneID: d.seed.Zone.ID, ZoneURL: l.url(0), APIURL: l.url(1), AtlassianURL: l.url(2)}
+	r := &Running{data: d, ZoneID: d.seed.Zone.ID, ZoneURL: l.url(0), APIURL: l.url(1), AtlassianURL: l.url(2), AdminURL: l.url(3), Faults: faults.NewSet()}
 	if c.Issuer == "" {
 		c.Issuer = r.ZoneURL
 	}
@@ -213,10 +219,14 @@ func assemble(c Config, l *listeners, d *data) (*Running, error) {
 		Store: objects, Issuers: issuers, Clock: c.Clock, Logger: c.Logger,
 		OrganizationID: organizationID, TokenLifetime: defaultLifetime,
 	})
+	serve := func(name string, handler http.Handler, middleware func(http.Handler) http.Handler) *http.Server {
+		return surface(name, r.Faults.Wrap(name, handler), middleware, c.Logger)
+	}
 	r.servers = []*http.Server{
-		surface("zone", r.zone(c, objects, issuers, upstreams, log), c.ZoneMiddleware, c.Logger),
-		surface("api", api, c.APIMiddleware, c.Logger),
-		surface("atlassian", r.Atlassian, c.AtlassianMiddleware, c.Logger),
+		serve(faults.Zone, r.zone(c, objects, issuers, upstreams, log), c.ZoneMiddleware),
+		serve(faults.API, api, c.APIMiddleware),
+		serve(faults.Atlassian, r.Atlassian, c.AtlassianMiddleware),
+		surface("admin", r.Faults.Handler(c.AdminAddress), nil, c.Logger),
 	}
 	return r, nil
 }
@@ -258,6 +268,7 @@ func (r *Running) Wait() error {
 func (r *Running) Close() error {
 	r.closing.Do(func() {
 		r.cancel()
+		r.Faults.Stop()
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 		defer cancel()
 		var stopping errgroup.Group
