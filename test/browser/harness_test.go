@@ -53,9 +53,9 @@ func run(m *testing.M) int {
 	)
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	defer cancel()
-	var stop context.CancelFunc
-	chromium, stop = chromedp.NewContext(allocator)
+	ctx, stop := chromedp.NewContext(allocator)
 	defer stop()
+	chromium = ctx
 	if err := chromedp.Do(chromium); err != nil {
 		fmt.Fprintf(os.Stderr, "starting %s: %v\n", path, err)
 		return 1

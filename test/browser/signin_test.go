@@ -178,6 +178,7 @@ func TestStrayRequests(t *testing.T) {
 		stranger.sees(lost)
 		p.agreeAtAtlassian("bob", acme)
 		p.sees("Back at the application")
+		NewWithT(t).Expect(z.impersonate("bob@example.com")).To(HaveKeyWithValue("status_code", 200))
 	})
 	t.Run("another state", func(t *testing.T) {
 		p := atAtlassian(t)

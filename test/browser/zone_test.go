@@ -85,7 +85,7 @@ func newZone(t *testing.T, s *seed.Seed) *zone {
 	t.Helper()
 	z := &zone{t: t, clock: &clock{}}
 	var err error
-	if z.Running, err = devzone.Start(t.Context(), devzone.Config{Seed: s, Clock: z.clock.Now}); err != nil {
+	if z.Running, err = devzone.Start(t.Context(), devzone.Config{Seed: s, Clock: z.Now}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

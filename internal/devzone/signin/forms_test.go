@@ -17,7 +17,7 @@ import (
 )
 
 func TestBadForms(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	page := b.authorize(nil)
 	id := page.interaction(t)
@@ -77,7 +77,7 @@ func TestBadForms(t *testing.T) {
 }
 
 func TestBadPages(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t)
 	for target, want := range map[string]struct {
 		status int
 		text   string
@@ -105,7 +105,7 @@ func TestBadPages(t *testing.T) {
 
 func TestCallbackTwice(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	leaving := b.decide(b.signIn(b.authorize(nil), "bob"), "approve")
 	back := b.agreed(leaving, "bob")
@@ -115,6 +115,7 @@ func TestCallbackTwice(t *testing.T) {
 	s.code(b.do(http.MethodGet, back, nil))
 	g.Expect(b.once(http.MethodGet, back, nil).Body).To(ContainSubstring(lost))
 	t.Run("the state before the latest", func(t *testing.T) {
+		g := s.in(t)
 		first := b.authorize(url.Values{"resource": {confluence}})
 		id, _, _ := strings.Cut(first.To.Query().Get("state"), ".")
 		second := b.do(http.MethodGet, "/login/continue?i="+id, nil)
@@ -122,6 +123,7 @@ func TestCallbackTwice(t *testing.T) {
 		s.code(b.agree(second, "bob"))
 	})
 	t.Run("too late", func(t *testing.T) {
+		g := s.in(t)
 		back := b.agreed(b.authorize(url.Values{"resource": {confluence}}), "bob")
 		s.advance(10 * time.Minute)
 		g.Expect(b.once(http.MethodGet, back, nil).Body).To(ContainSubstring(lost))
@@ -130,7 +132,7 @@ func TestCallbackTwice(t *testing.T) {
 
 // A form that another site sends is refused, whatever cookies come with it.
 func TestFormsFromElsewhere(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t)
 	for _, path := range []string{"/login", "/login/consent", "/logout"} {
 		for header, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"} {
 			t.Run(path+" "+header, func(t *testing.T) {
@@ -146,7 +148,7 @@ func TestFormsFromElsewhere(t *testing.T) {
 
 func TestThrottling(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	page := b.authorize(nil)
 	for range 5 {
@@ -204,7 +206,7 @@ func TestThrottling(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	page := b.authorize(nil)
 	answers := map[string]answer{

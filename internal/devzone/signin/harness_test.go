@@ -6,7 +6,6 @@ package signin_test
 import (
 	"context"
 	"html"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -97,13 +96,10 @@ func newSeed() *seed.Seed {
 	return s
 }
 
-func newSite(t testing.TB, change func(*seed.Seed)) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
 	content := newSeed()
-	if change != nil {
-		change(content)
-	}
 	if err := content.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +120,7 @@ func newSite(t testing.TB, change func(*seed.Seed)) *site {
 		s.upstream.ServeHTTP(recorder, r)
 		return recorder.Result(), nil
 	})}
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	s.zone = signin.New(signin.Config{
 		Store: s.store, Issuers: issuers, Clock: s.Now, Logger: logger, Client: client,
 		Broker:  broker.New(broker.Config{Store: s.store, Issuers: issuers, Clock: s.Now, Client: client}),
@@ -132,6 +128,14 @@ func newSite(t testing.TB, change func(*seed.Seed)) *site {
 		Observe: s.observe,
 	})
 	return s
+}
+
+// in makes a subtest the one that fails, and returns its matchers.
+func (s *site) in(t *testing.T) *WithT {
+	before := s.t
+	s.t = t
+	t.Cleanup(func() { s.t = before })
+	return NewWithT(t)
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

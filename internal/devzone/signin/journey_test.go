@@ -18,7 +18,7 @@ import (
 
 func TestJourney(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	page := b.authorize(url.Values{"resource": {own}, "nonce": {"n-1"}, "login_hint": {"alice@example.com"}})
 	g.Expect(page.Status).To(Equal(200))
@@ -55,23 +55,28 @@ func TestJourney(t *testing.T) {
 		And(HaveField("Kind", "connection"), HaveField("Resource", confluence), HaveField("Scopes", ContainElement("read:page:confluence")), HaveField("Refusal", "")),
 	))
 	t.Run("nothing is asked twice", func(t *testing.T) {
+		g := s.in(t)
 		again := b.authorize(url.Values{"resource": {own}, "prompt": {"none"}})
 		g.Expect(s.code(again).SessionID).To(Equal(code.SessionID))
 	})
 	t.Run("but more scopes are", func(t *testing.T) {
+		g := s.in(t)
 		g.Expect(b.authorize(url.Values{"scope": {"openid profile"}}).Body).To(ContainSubstring("Know your name"))
 		s.expectError(b.authorize(url.Values{"scope": {"openid profile"}, "prompt": {"none"}}), "consent_required", "the person has not consented")
 	})
 	t.Run("and prompt=consent", func(t *testing.T) {
+		g := s.in(t)
 		page := b.authorize(url.Values{"prompt": {"consent"}})
 		g.Expect(page.Body).To(ContainSubstring("You have agreed at Atlassian before."))
 		s.code(b.decide(page, "approve"))
 	})
 	t.Run("a resource that is named is connected anew", func(t *testing.T) {
+		s.in(t)
 		s.expectError(b.authorize(url.Values{"resource": {confluence}, "prompt": {"none"}}), "interaction_required", "the person has to connect an account")
 		s.code(b.agree(b.authorize(url.Values{"resource": {confluence}}), "alice"))
 	})
 	t.Run("a revoked grant is missing again", func(t *testing.T) {
+		g := s.in(t)
 		g.Expect(s.store.Do(func(tx *store.Tx) error {
 			grant := tx.Grants.All("zn-demo", nil)[0]
 			grant.Status = store.GrantRevoked
@@ -81,6 +86,7 @@ func TestJourney(t *testing.T) {
 		s.code(b.agree(b.authorize(nil), "alice"))
 	})
 	t.Run("prompt=login", func(t *testing.T) {
+		g := s.in(t)
 		page := b.authorize(url.Values{"prompt": {"login"}})
 		g.Expect(page.Body).To(ContainSubstring("Password"))
 		fresh := s.code(b.signIn(page, "alice"))
@@ -92,20 +98,21 @@ func TestJourney(t *testing.T) {
 		})).To(Succeed())
 	})
 	t.Run("eight hours later", func(t *testing.T) {
+		g := s.in(t)
 		s.advance(8 * time.Hour)
 		g.Expect(b.authorize(nil).Body).To(ContainSubstring("Password"))
 	})
 }
 
 func TestImplicitConsent(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	s.code(b.signIn(b.authorize(url.Values{"client_id": {"trusted"}}), "bob"))
 }
 
 func TestWindowToClose(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	bare := url.Values{"client_id": {"bare"}, "redirect_uri": nil}
 	done := b.agree(b.decide(b.signIn(b.authorize(bare), "bob"), "approve"), "bob")
@@ -121,7 +128,7 @@ func TestWindowToClose(t *testing.T) {
 
 func TestDenials(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	page := b.signIn(b.authorize(nil), "bob")
 	s.expectError(b.decide(page, "deny"), "access_denied", "The person declined.")
@@ -146,11 +153,11 @@ const lost = "This page has expired, was used already, or was opened in another 
 // What one person agreed to in a browser is not agreed to by the next one.
 func TestTwoPeopleInOneBrowser(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	leaving := b.decide(b.signIn(b.authorize(nil), "alice"), "approve")
 	back := b.agreed(leaving, "alice")
-	// Bob signs in in another tab.
+	// In another tab Bob signs in.
 	page := b.signIn(b.authorize(url.Values{"prompt": {"login"}}), "bob")
 	g.Expect(page.Body).To(ContainSubstring("bob@example.com"))
 	got := b.do(http.MethodGet, back, nil)
@@ -167,7 +174,7 @@ func TestTwoPeopleInOneBrowser(t *testing.T) {
 
 func TestAnotherAccount(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	page := b.signIn(b.authorize(url.Values{"login_hint": {"alice@example.com"}}), "alice")
 	page = b.decide(page, "switch")
@@ -180,7 +187,7 @@ func TestAnotherAccount(t *testing.T) {
 // Two tabs that finish at the same time get one code.
 func TestOneCode(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	page := b.once(http.MethodGet, "/oauth/2/authorize?"+query(url.Values{"client_id": {"trusted"}}).Encode(), nil)
 	id := page.To.Query().Get("i")
@@ -203,7 +210,7 @@ func TestOneCode(t *testing.T) {
 
 func TestLogout(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	b := s.browser()
 	g.Expect(b.once(http.MethodGet, "/logout", nil).Body).To(ContainSubstring("Nobody is signed in."))
 	b.signIn(b.authorize(nil), "bob")

@@ -248,37 +248,48 @@ func (s *server) identify(ctx context.Context, zone store.Zone, q url.Values, aw
 		}
 		return identity{}, fault(errors.New("its token endpoint did not answer"))
 	}
-	raw, _ := tokens.Extra("id_token").(string)
-	token, err := p.Verifier(&oidc.Config{ClientID: config.ClientID, Now: s.Clock}).Verify(ctx, raw)
+	claims, err := s.claims(ctx, p, config.ClientID, tokens, awaited.IDNonce)
 	if err != nil {
-		return identity{}, fault(fmt.Errorf("checking its ID token: %w", err))
-	}
-	if token.Nonce != awaited.IDNonce {
-		return identity{}, fault(errors.New("its ID token is for another sign-in"))
-	}
-	claims := map[string]any{}
-	if err := token.Claims(&claims); err != nil {
-		return identity{}, fault(fmt.Errorf("reading its ID token: %w", err))
-	}
-	if info, err := p.UserInfo(ctx, oauth2.StaticTokenSource(tokens)); err == nil && info.Subject == token.Subject {
-		more := map[string]any{}
-		_ = info.Claims(&more)
-		for name, value := range more {
-			if _, there := claims[name]; !there {
-				claims[name] = value
-			}
-		}
+		return identity{}, fault(err)
 	}
 	who, err := readIdentity(row, claims)
 	if err != nil {
-		return who, fault(err)
+		return identity{}, fault(err)
 	}
-	who.issuer, who.subject = token.Issuer, token.Subject
 	return who, nil
+}
+
+// claims are those of a valid ID token, with what the userinfo endpoint adds.
+func (s *server) claims(ctx context.Context, p *oidc.Provider, clientID string, tokens *oauth2.Token, nonce string) (map[string]any, error) {
+	raw, _ := tokens.Extra("id_token").(string)
+	token, err := p.Verifier(&oidc.Config{ClientID: clientID, Now: s.Clock}).Verify(ctx, raw)
+	if err != nil {
+		return nil, fmt.Errorf("checking its ID token: %w", err)
+	}
+	if token.Nonce != nonce {
+		return nil, errors.New("its ID token is for another sign-in")
+	}
+	claims, more := map[string]any{}, map[string]any{}
+	if err := token.Claims(&claims); err != nil {
+		return nil, fmt.Errorf("reading its ID token: %w", err)
+	}
+	info, err := p.UserInfo(ctx, oauth2.StaticTokenSource(tokens))
+	if err != nil || info.Subject != token.Subject || info.Claims(&more) != nil {
+		// The ID token may do without.
+		return claims, nil //nolint:nilerr // readIdentity tells if something is missing
+	}
+	for name, value := range more {
+		if _, there := claims[name]; !there {
+			claims[name] = value
+		}
+	}
+	return claims, nil
 }
 
 func readIdentity(row store.Provider, claims map[string]any) (identity, error) {
 	who := identity{provider: row}
+	who.issuer, _ = claims["iss"].(string)
+	who.subject, _ = claims["sub"].(string)
 	who.email, _ = claims["email"].(string)
 	who.emailVerified, _ = claims["email_verified"].(bool)
 	if row.Protocols != nil && row.Protocols.OpenID != nil && row.Protocols.OpenID.UserIdentifierClaim != nil {
@@ -287,7 +298,10 @@ func readIdentity(row store.Provider, claims map[string]any) (identity, error) {
 			return who, fmt.Errorf("it did not send the claim %s, which names users here", name)
 		}
 	}
-	for _, text := range []string{who.email, who.identifier} {
+	if who.subject == "" {
+		return who, errors.New("its ID token has no subject")
+	}
+	for _, text := range []string{who.email, who.identifier, who.subject} {
 		if len(text) > maxIdentity || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return who, errors.New("it sent an e-mail address or identifier that can't be used")
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 
@@ -17,7 +18,7 @@ import (
 
 // Until the redirect URI is beyond doubt a fault is shown on a page.
 func TestRequestsThatEndOnAPage(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t)
 	long := strings.Repeat("x", 4097)
 	tests := map[string]struct {
 		change url.Values
@@ -75,7 +76,7 @@ func TestRequestsThatEndOnAPage(t *testing.T) {
 
 // Every other fault goes back to the application.
 func TestRequestsThatGoBack(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t)
 	var scopes, resources []string
 	for range 51 {
 		scopes = append(scopes, "s")
@@ -109,7 +110,7 @@ func TestRequestsThatGoBack(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s.t = t
+			s.in(t)
 			s.expectError(s.browser().authorize(tt.change), tt.code, tt.want)
 			// The only registered redirect URI may be left out.
 			change := url.Values{"redirect_uri": nil}
@@ -122,7 +123,7 @@ func TestRequestsThatGoBack(t *testing.T) {
 }
 
 func TestRedirectURIs(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t)
 	tests := map[string]struct {
 		given string
 		want  bool
@@ -155,7 +156,7 @@ func TestRedirectURIs(t *testing.T) {
 // A client with a secret may do without PKCE where the zone does not require it.
 func TestZoneWithoutPKCE(t *testing.T) {
 	g := NewWithT(t)
-	s := newSite(t, nil)
+	s := newSite(t)
 	g.Expect(s.store.Do(func(tx *store.Tx) error {
 		zone, err := tx.Zones.Get("", "zn-demo")
 		if err != nil {
@@ -186,13 +187,15 @@ func FuzzAuthorize(f *testing.F) {
 	f.Add(query(url.Values{"client_id": {"bare"}, "redirect_uri": nil, "resource": {confluence, foreign}}).Encode())
 	f.Add("client_id=several&redirect_uri=http%3A%2F%2F127.0.0.1%3A1%2Fcallback%00")
 	f.Add("client_id=app;redirect_uri=%2F%2Fevil.example")
-	s := newSite(f, nil)
+	s := newSite(f)
 	f.Fuzz(func(t *testing.T, raw string) {
 		r, err := http.NewRequest(http.MethodGet, "/oauth/2/authorize", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.URL.RawQuery, r.Host = raw, host
+		// Interactions end, so that they don't pile up.
+		s.advance(10 * time.Minute)
 		b := s.browser()
 		b.site = &site{t: t, zone: s.zone}
 		got := b.send(r)
