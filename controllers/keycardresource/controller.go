@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -55,6 +56,9 @@ type Reconciler struct {
 
 // Reconcile brings the zone and one resource's status up to date.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	ctx = keycard.WithCaller(ctx, keycard.Caller{
+		Object: "KeycardResource " + req.String(), CorrelationID: string(controller.ReconcileIDFromContext(ctx)),
+	})
 	var cached v1alpha1.KeycardResource
 	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
 		r.failures.forget(req.NamespacedName)

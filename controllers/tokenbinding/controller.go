@@ -20,6 +20,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -72,6 +73,9 @@ type Reconciler struct {
 
 // Reconcile brings one binding's Secret and status up to date.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	ctx = keycard.WithCaller(ctx, keycard.Caller{
+		Object: "ConfluenceTokenBinding " + req.String(), CorrelationID: string(controller.ReconcileIDFromContext(ctx)),
+	})
 	var cached v1alpha1.ConfluenceTokenBinding
 	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
 		r.attempts.drop(req.NamespacedName)

@@ -56,7 +56,7 @@ func (t *transport) do(ctx context.Context, c call) (answer, error) {
 		return answer{}, misconfigured(c.op, "the URL is not valid")
 	}
 	maps.Copy(req.Header, c.header)
-	req.Header.Set("User-Agent", t.options.UserAgent)
+	t.options.identify(req)
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json")
 	}

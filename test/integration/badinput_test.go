@@ -5,7 +5,6 @@ package integration
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/devzone/faults"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
@@ -24,7 +24,7 @@ import (
 type fault struct {
 	// on is the request that is answered with answer; breakIt changes the world instead.
 	on      string
-	answer  http.HandlerFunc
+	answer  faults.Fault
 	breakIt func(*world)
 
 	condition, reason string
@@ -45,41 +45,42 @@ const (
 	slowest    = 11 * time.Minute
 )
 
-func reply(status int, contentType, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", contentType)
-		w.WriteHeader(status)
-		_, _ = fmt.Fprint(w, body)
-	}
+// What a zone or Atlassian answers instead of what it should.
+var (
+	hangUp    = faults.Fault{Break: faults.Reset}
+	slow      = faults.Fault{Break: faults.Hang}
+	throttled = faults.Fault{Status: http.StatusTooManyRequests, RetryAfter: 90, Body: `{"error":"slow_down"}`}
+)
+
+func reply(status int, contentType, body string) faults.Fault {
+	return faults.Fault{Status: status, ContentType: contentType, Body: body}
 }
 
-func replyJSON(status int, body string) http.HandlerFunc {
-	return reply(status, "application/json", body)
-}
+func replyJSON(status int, body string) faults.Fault { return reply(status, "application/json", body) }
 
-// huge answers 100 MB, as fast as they are taken.
-func huge(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	chunk := []byte(strings.Repeat("x", 1<<20))
-	for range 100 {
-		if _, err := w.Write(chunk); err != nil {
-			return
+// huge answers 100 MB.
+func huge() faults.Fault { return replyJSON(http.StatusOK, strings.Repeat("x", 100<<20)) }
+
+// inject has the zone's server answer requests wrongly until undo is called. on is a surface, and may go on with
+// a method and the beginning of a path, or it is an operation.
+func (w *world) inject(on string, f faults.Fault) (undo func()) {
+	w.t.Helper()
+	parts := strings.Fields(on)
+	switch len(parts) {
+	case 3:
+		f.Surface, f.Method, f.Path = parts[0], parts[1], strings.TrimSuffix(parts[2], "/")
+		if f.Path != parts[2] {
+			f.Path += "/**"
+		}
+	default:
+		f.Surface = parts[0]
+		if _, known := faults.Operations[on]; known {
+			f.Surface, f.Operation = "", on
 		}
 	}
-}
-
-// hangUp closes the connection without an answer.
-func hangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
-
-// slow does not answer before the caller gives up.
-func slow(_ http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // the server notices that the caller is gone once the body is read
-	<-r.Context().Done()
-}
-
-func throttled(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Retry-After", "90")
-	replyJSON(http.StatusTooManyRequests, `{"error":"slow_down"}`)(w, nil)
+	added, err := w.zone.Faults.Add(f)
+	must(w.t, err)
+	return func() { w.zone.Faults.Remove(added.ID) }
 }
 
 func deleteSecret(name string) func(*world) {
@@ -132,7 +133,7 @@ func TestInstallFaults(t *testing.T) {
 		},
 		"the API is down": {
 			on: "api ", answer: hangUp, condition: valid, status: unknown,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection closed", "retried"}, soonest: firstRetry, latest: lastRetry,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection reset", "retried"}, soonest: firstRetry, latest: lastRetry,
 		},
 		"the API is slow": {
 			on: zoneGet, answer: slow, condition: valid, status: unknown,
@@ -143,7 +144,7 @@ func TestInstallFaults(t *testing.T) {
 			reason: v1alpha1.ReasonRequestRejected, says: []string{"text/html", "URL"}, stalled: true, soonest: slowRetry, latest: slowest,
 		},
 		"the API answers 100 MB": {
-			on: zoneGet, answer: huge, condition: valid, status: unknown,
+			on: zoneGet, answer: huge(), condition: valid, status: unknown,
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"1 MiB"}, soonest: firstRetry, latest: lastRetry,
 		},
 		"the API answers half a document": {
@@ -196,7 +197,7 @@ func TestInstallFaults(t *testing.T) {
 			if tc.breakIt != nil {
 				tc.breakIt(w)
 			} else {
-				undo = w.requests.answer(tc.on, tc.answer)
+				undo = w.inject(tc.on, tc.answer)
 			}
 			result := w.reconcileResource(resource)
 			w.check(tc, resource, result.RequeueAfter)
@@ -243,7 +244,7 @@ const token200 = `{"access_token":%q,"token_type":"Bearer","expires_in":%s,"issu
 func TestExchangeFaults(t *testing.T) {
 	const issued = v1alpha1.ConditionTokenIssued
 	no := metav1.ConditionFalse
-	oauth := func(status int, code, description string) http.HandlerFunc {
+	oauth := func(status int, code, description string) faults.Fault {
 		return replyJSON(status, fmt.Sprintf(`{"error":%q,"error_description":%q,"requestId":"req-%d"}`, code, description, time.Now().UnixNano()))
 	}
 	tests := map[string]fault{
@@ -253,7 +254,7 @@ func TestExchangeFaults(t *testing.T) {
 		},
 		"the zone is down": {
 			on: "zone ", answer: hangUp, condition: issued, status: no,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection closed", "retried"}, soonest: firstRetry, latest: lastRetry,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection reset", "retried"}, soonest: firstRetry, latest: lastRetry,
 		},
 		"the zone is slow": {
 			on: exchanges, answer: slow, condition: issued, status: no,
@@ -264,7 +265,7 @@ func TestExchangeFaults(t *testing.T) {
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"text/html"}, soonest: firstRetry, latest: lastRetry,
 		},
 		"the zone answers 100 MB": {
-			on: exchanges, answer: huge, condition: issued, status: no,
+			on: exchanges, answer: huge(), condition: issued, status: no,
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"1 MiB"}, soonest: firstRetry, latest: lastRetry,
 		},
 		"the zone throttles": {
@@ -272,7 +273,7 @@ func TestExchangeFaults(t *testing.T) {
 			reason: v1alpha1.ReasonThrottled, says: []string{"pause"}, soonest: 90 * time.Second, latest: 90 * time.Second,
 		},
 		"the zone's metadata is another's": {
-			on: "zone GET /.well-known", answer: replyJSON(200, `{"issuer":"https://evil.example","token_endpoint":"https://evil.example/token"}`), condition: issued, status: no,
+			on: "zone GET /.well-known/", answer: replyJSON(200, `{"issuer":"https://evil.example","token_endpoint":"https://evil.example/token"}`), condition: issued, status: no,
 			reason: v1alpha1.ReasonRequestRejected, says: []string{"issuer"}, stalled: true, soonest: slowRetry, latest: slowest,
 		},
 		"the application's secret is wrong": {
@@ -344,7 +345,7 @@ func TestExchangeFaults(t *testing.T) {
 			if tc.breakIt != nil {
 				tc.breakIt(w)
 			} else {
-				undo = w.requests.answer(tc.on, tc.answer)
+				undo = w.inject(tc.on, tc.answer)
 			}
 			result := w.reconcileBinding(binding)
 			w.check(tc, binding, result.RequeueAfter)
@@ -392,18 +393,8 @@ func TestOddLifetimes(t *testing.T) {
 			must(t, w.k8s.Create(w.ctx, resource))
 			must(t, w.k8s.Create(w.ctx, binding))
 			w.reconcileResource(resource)
-			defer w.requests.answer("accessible-resources", replyJSON(200, `[{"id":"1","url":"`+site+`","scopes":["search:confluence"]}]`))()
-			answerToken := replyJSON(200, fmt.Sprintf(token200, "a-token", tc.expiresIn))
-			w.requests.mu.Lock()
-			sites := w.requests.fault
-			w.requests.fault = func(what string, rw http.ResponseWriter, r *http.Request) bool {
-				if what == exchanges {
-					answerToken(rw, r)
-					return true
-				}
-				return sites(what, rw, r)
-			}
-			w.requests.mu.Unlock()
+			w.inject("accessible-resources", replyJSON(200, `[{"id":"1","url":"`+site+`","scopes":["search:confluence"]}]`))
+			w.inject(exchanges, replyJSON(200, fmt.Sprintf(token200, "a-token", tc.expiresIn)))
 			result := w.reconcileBinding(binding)
 			w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, tc.reason)
@@ -422,7 +413,7 @@ func TestFailingRefresh(t *testing.T) {
 	w := newWorld(t)
 	_, binding := w.ready()
 	expires := binding.Status.ExpiresAt.Time
-	undo := w.requests.answer(exchanges, replyJSON(500, `{}`))
+	undo := w.inject(exchanges, replyJSON(500, `{}`))
 	w.clock.SetTime(binding.Status.RefreshAt.Time)
 	w.events.take()
 	var seen []string

@@ -327,7 +327,7 @@ func TestIssuedTokenIsKept(t *testing.T) {
 	must(t, w.k8s.Create(w.ctx, resource))
 	must(t, w.k8s.Create(w.ctx, binding))
 	w.reconcileResource(resource)
-	undo := w.requests.answer("accessible-resources", replyJSON(503, `{}`))
+	undo := w.inject("accessible-resources", replyJSON(503, `{}`))
 	for range 5 {
 		w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
 	}
@@ -366,7 +366,7 @@ func TestTokenThatDoesNotAdvance(t *testing.T) {
 	token := w.output(binding).Data["token"]
 	undo := w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) {
 		left := max(int(expires.Sub(w.clock.Now()).Seconds()), 1)
-		replyJSON(200, fmt.Sprintf(token200, token, fmt.Sprint(left)))(rw, nil)
+		writeJSON(rw, fmt.Sprintf(token200, token, fmt.Sprint(left)))
 	})
 	w.clock.SetTime(binding.Status.RefreshAt.Time)
 	w.requests.take()

@@ -274,7 +274,7 @@ func TestStopFinishesTheWrite(t *testing.T) {
 	must(t, w.k8s.Create(w.ctx, binding))
 	ctx, cancel := context.WithCancel(w.ctx)
 	undo := w.requests.answer("accessible-resources", func(rw http.ResponseWriter, _ *http.Request) {
-		replyJSON(200, `[{"id":"1","url":"`+site+`","scopes":["search:confluence"]}]`)(rw, nil)
+		writeJSON(rw, `[{"id":"1","url":"`+site+`","scopes":["search:confluence"]}]`)
 	})
 	defer undo()
 	// The stop arrives when the exchange is done and the Secret is about to be written.

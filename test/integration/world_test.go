@@ -333,6 +333,12 @@ func (rec *recorder) answer(what string, handler http.HandlerFunc) (undo func())
 	}
 }
 
+// writeJSON answers 200.
+func writeJSON(w http.ResponseWriter, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, body)
+}
+
 // take gives what was recorded since the last call.
 func (rec *recorder) take() []string {
 	rec.mu.Lock()

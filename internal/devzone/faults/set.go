@@ -216,6 +216,8 @@ func (s *Set) broken(w http.ResponseWriter, r *http.Request, how string) {
 		reset(w)
 		return
 	case Hang:
+		// The server notices that the client has gone once the body is read.
+		_, _ = io.Copy(io.Discard, r.Body)
 		select {
 		case <-r.Context().Done():
 		case <-s.stopped:

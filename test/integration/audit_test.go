@@ -1,0 +1,81 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// auditEvent is what the test looks at of an entry of the zone's audit log.
+type auditEvent struct {
+	Type          string `json:"type"`
+	Outcome       string `json:"outcome"`
+	UserAgent     string `json:"user_agent"`
+	CorrelationID string `json:"correlation_id"`
+}
+
+// audit reads the entries of a caller.
+func (w *world) audit(userAgent string) []auditEvent {
+	w.t.Helper()
+	resp, err := http.PostForm(w.zone.APIURL+"/service-account-token", url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {"operator"}, "client_secret": {operatorSecret},
+	})
+	must(w.t, err)
+	defer resp.Body.Close()
+	var login struct {
+		Token string `json:"access_token"`
+	}
+	must(w.t, json.NewDecoder(resp.Body).Decode(&login))
+	req, err := http.NewRequest(http.MethodGet, w.zone.APIURL+"/zones/"+w.zone.ZoneID+"/audit-events?"+url.Values{"user_agent": {userAgent}}.Encode(), nil)
+	must(w.t, err)
+	req.Header.Set("Authorization", "Bearer "+login.Token)
+	answer, err := http.DefaultClient.Do(req)
+	must(w.t, err)
+	defer answer.Body.Close()
+	var list struct {
+		Items []auditEvent `json:"items"`
+	}
+	must(w.t, json.NewDecoder(answer.Body).Decode(&list))
+	return list.Items
+}
+
+// From an object one finds its entries in the zone's audit log, and from an entry the operator's log lines.
+func TestAuditLogNamesTheObject(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t, realTime)
+	resource, binding := w.install(), w.binding("reports")
+	other := w.binding("other")
+	other.Spec.Secret.Name = "other"
+	for _, o := range []client.Object{resource, binding, other} {
+		must(t, w.k8s.Create(w.ctx, o))
+	}
+	operator := w.startOperator()
+	w.untilReady(binding)
+	w.untilReady(other)
+	operator.stop()
+
+	mine := w.audit("ConfluenceTokenBinding " + w.ns + "/reports)")
+	g.Expect(mine).To(HaveLen(1))
+	g.Expect(mine[0].Type + " " + mine[0].Outcome).To(Equal("credentials:issue success"))
+	g.Expect(mine[0].UserAgent).To(Equal("test (ConfluenceTokenBinding " + w.ns + "/reports)"))
+	g.Expect(mine[0].CorrelationID).NotTo(BeEmpty())
+	found := false
+	for line := range strings.Lines(w.logs.String()) {
+		found = found || strings.Contains(line, mine[0].CorrelationID) && strings.Contains(line, "exchanging for a token")
+	}
+	g.Expect(found).To(BeTrue(), "the correlation id is the reconcile id of the log")
+
+	var changes []string
+	for _, e := range w.audit("KeycardResource " + w.ns + "/" + resource.Name) {
+		changes = append(changes, e.Type)
+	}
+	g.Expect(changes).To(Equal([]string{"resources:create", "providers:create"}))
+}
