@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -55,7 +56,7 @@ func run(m *testing.M) int {
 	defer cancel()
 	ctx, stop := chromedp.NewContext(allocator)
 	defer stop()
-	chromium = ctx
+	chromium = ctx //nolint:fatcontext // one browser for all tests, set once
 	if err := chromedp.Do(chromium); err != nil {
 		fmt.Fprintf(os.Stderr, "starting %s: %v\n", path, err)
 		return 1
@@ -192,6 +193,46 @@ func (p *person) shoot(name string) {
 	}
 }
 
+// contrast returns the texts whose contrast with what is behind them is below 4.5
+// to 1 (WCAG 2.2, success criterion 1.4.3).
+const contrast = `(() => {
+	const rgb = c => (c.match(/[\d.]+/g) || []).map(Number);
+	const light = c => { const [r, g, b] = rgb(c).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+	const clear = c => c === "transparent" || rgb(c)[3] === 0;
+	const behind = e => { while (e && clear(getComputedStyle(e).backgroundColor)) e = e.parentElement; return e ? getComputedStyle(e).backgroundColor : "rgb(255, 255, 255)" };
+	const out = [];
+	for (const e of document.querySelectorAll("body *")) {
+		if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
+		const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
+		const ratio = (a + 0.05) / (b + 0.05);
+		if (ratio < 4.5) out.push(e.tagName + " " + ratio.toFixed(2) + " " + e.textContent.trim().slice(0, 40));
+	}
+	return out;
+})()`
+
+// checkContrast checks the light and the dark page.
+func (p *person) checkContrast() {
+	p.t.Helper()
+	grounds := map[string]bool{}
+	for _, scheme := range []string{"dark", "light"} {
+		p.within(func(ctx context.Context) error {
+			features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
+			_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
+			return err
+		})
+		if faint := ask[[]string](p, contrast); len(faint) > 0 {
+			p.t.Errorf("%s has faint texts when %s: %v", p.location(), scheme, faint)
+		}
+		grounds[ask[string](p, `getComputedStyle(document.body).backgroundColor`)] = true
+		if scheme == "dark" {
+			p.shoot("dark-" + strings.ReplaceAll(ask[string](p, `document.title`), " ", "-"))
+		}
+	}
+	if len(grounds) != 2 {
+		p.t.Errorf("%s looks the same light and dark", p.location())
+	}
+}
+
 // checkPage checks what makes a page usable for everybody: a language, one main
 // heading, a label for each input, and no sideways scrolling on a small screen.
 func (p *person) checkPage() {
@@ -210,6 +251,7 @@ func (p *person) checkPage() {
 			p.t.Errorf("%s lacks %s", p.location(), what)
 		}
 	}
+	p.checkContrast()
 	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.EmulateViewport(320, 640)) })
 	if !ask[bool](p, `document.documentElement.scrollWidth <= 320`) {
 		p.t.Errorf("%s scrolls sideways at 320 pixels", p.location())

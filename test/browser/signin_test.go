@@ -105,6 +105,16 @@ func TestRefusals(t *testing.T) {
 		p.press("button[value=deny]")
 		back(NewWithT(t), p, "access_denied", "Confluence: User did not authorize the request")
 	})
+	// Chromium holds redirects after a form to the form-action of its page, and
+	// the zone does not know where an application redirects to.
+	t.Run("and redirected by the application", func(t *testing.T) {
+		p := newPerson(t)
+		p.open(z.authorize(url.Values{"state": {"elsewhere"}}))
+		p.signIn("bob")
+		p.press("button[value=deny]")
+		p.sees("Back at the application")
+		NewWithT(t).Expect(p.location()).To(And(HavePrefix("http://localhost:"), HaveSuffix("/elsewhere")))
+	})
 	t.Run("without a page to go back to", func(t *testing.T) {
 		p := newPerson(t)
 		p.open(z.authorize(url.Values{"client_id": {"bare"}, "redirect_uri": nil}))
@@ -147,6 +157,25 @@ func TestNoSite(t *testing.T) {
 	p.sees("Back at the application")
 	tokens := z.redeem(p.query("code"))
 	g.Expect(z.sites(tokens["access_token"].(string))).To(BeEmpty())
+}
+
+// The person at the keyboard is not the one who is signed in.
+func TestAnotherAccount(t *testing.T) {
+	g := NewWithT(t)
+	z := newZone(t, newSeed())
+	z.install()
+	p := newPerson(t)
+	p.open(z.authorize(nil))
+	p.signIn("alice")
+	p.sees("You are signed in as alice@example.com")
+	p.press("button[value=switch]")
+	p.signIn("bob")
+	p.sees("You are signed in as bob@example.com")
+	p.press("button[value=approve]")
+	p.agreeAtAtlassian("bob", acme)
+	p.sees("Back at the application")
+	g.Expect(z.impersonate("bob@example.com")).To(HaveKeyWithValue("status_code", 200))
+	g.Expect(z.impersonate("alice@example.com")).To(HaveKeyWithValue("error", "insufficient_authorization"))
 }
 
 // What comes too late, twice, or from elsewhere leads to a page and changes

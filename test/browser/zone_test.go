@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -93,7 +94,14 @@ func newZone(t *testing.T, s *seed.Seed) *zone {
 			t.Error(err)
 		}
 	})
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	// Like an application that has its pages on another origin than its callback.
+	const elsewhere = "/elsewhere"
+	var app *httptest.Server
+	app = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("state") == "elsewhere" && r.URL.Path != elsewhere {
+			http.Redirect(w, r, strings.Replace(app.URL, "127.0.0.1", "localhost", 1)+elsewhere, http.StatusFound)
+			return
+		}
 		_, _ = io.WriteString(w, "<!DOCTYPE html><title>app</title><h1>Back at the application</h1>")
 	}))
 	t.Cleanup(app.Close)

@@ -5,6 +5,7 @@ package seed
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -210,6 +211,15 @@ func (a Application) check(users, clients unique) error {
 	for i, u := range a.MayImpersonate {
 		if !users[u] {
 			return fmt.Errorf("mayImpersonate[%d]: %q is not the identifier of one of users", i, u)
+		}
+	}
+	return a.checkRedirectURIs()
+}
+
+func (a Application) checkRedirectURIs() error {
+	for i, uri := range a.RedirectURIs {
+		if u, err := url.Parse(uri); err != nil || !u.IsAbs() || strings.Contains(uri, "#") {
+			return fmt.Errorf("redirectURIs[%d]: must be an absolute URL without a fragment, got %q", i, uri)
 		}
 	}
 	return nil
