@@ -14,6 +14,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/devzone/atlassian"
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
+	"github.com/keycardai/keycard-operator/internal/devzone/disk"
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
@@ -25,15 +26,22 @@ func BenchmarkExchange(b *testing.B) {
 		resource string
 		users    int
 		others   int
+		// disk keeps everything in a folder.
+		disk bool
 	}{
-		"refresh/one grant":        {broker.Refresh, confluence, 1, 0},
-		"refresh/many grants":      {broker.Refresh, confluence, 64, 0},
-		"cached/many grants":       {broker.Cached, confluence, 64, 0},
-		"cached/among 2000 others": {broker.Cached, confluence, 64, 2000},
-		"sts/many users":           {broker.Refresh, mine, 64, 0},
+		"refresh/one grant":        {broker.Refresh, confluence, 1, 0, false},
+		"refresh/many grants":      {broker.Refresh, confluence, 64, 0, false},
+		"cached/many grants":       {broker.Cached, confluence, 64, 0, false},
+		"cached/among 2000 others": {broker.Cached, confluence, 64, 2000, false},
+		"refresh/on disk":          {broker.Refresh, confluence, 64, 0, true},
+		"sts/many users":           {broker.Refresh, mine, 64, 0, false},
 	} {
 		b.Run(name, func(b *testing.B) {
-			z := start(b, devzone.Config{UpstreamTokens: bench.mode, Seed: crowd(bench.users)})
+			c := devzone.Config{UpstreamTokens: bench.mode, Seed: crowd(bench.users)}
+			if bench.disk {
+				c.DataDir, c.DataKey = b.TempDir(), bytes.Repeat([]byte{1}, disk.KeySize)
+			}
+			z := start(b, c)
 			z.install(nil)
 			z.own(mine, true, nil)
 			z.change(func(tx *store.Tx) error { return neighbours(tx, z.ZoneID, bench.others) })
