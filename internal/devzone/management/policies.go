@@ -108,12 +108,8 @@ func (s *server) listPolicies(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
-		var items []item
-		for _, p := range tx.Policies.All(r.PathValue("zone"), keep) {
-			items = append(items, item{seq: p.Seq, view: policyViewOf(tx, p)})
-		}
-		return ordered(items, descending), nil
+	return policies().list(s, r, descending, func(tx *store.Tx) ([]store.Policy, error) {
+		return tx.Policies.All(r.PathValue("zone"), keep), nil
 	})
 }
 
@@ -179,6 +175,36 @@ func ordered(items []item, descending bool) []item {
 	return items
 }
 
+// policies is the kind of policies.
+func policies() policyKind[store.Policy, *store.Policy] {
+	return policyKind[store.Policy, *store.Policy]{
+		name:  "policy",
+		table: func(tx *store.Tx) *store.Table[store.Policy, *store.Policy] { return tx.Policies },
+		state: func(p store.Policy) (string, *time.Time) { return p.OwnerType, p.ArchivedAt },
+		view:  func(tx *store.Tx, p store.Policy) (any, error) { return policyViewOf(tx, p), nil },
+		find: func(tx *store.Tx, r *http.Request) (store.Policy, error) {
+			return tx.Policies.Get(r.PathValue("zone"), r.PathValue("id"))
+		},
+	}
+}
+
+// policyVersions is the kind of their versions, shown in a format.
+func policyVersions(format string) policyKind[store.PolicyVersion, *store.PolicyVersion] {
+	return policyKind[store.PolicyVersion, *store.PolicyVersion]{
+		name:  "policy version",
+		table: func(tx *store.Tx) *store.Table[store.PolicyVersion, *store.PolicyVersion] { return tx.PolicyVersions },
+		state: func(v store.PolicyVersion) (string, *time.Time) { return v.OwnerType, v.ArchivedAt },
+		view:  func(_ *store.Tx, v store.PolicyVersion) (any, error) { return policyVersionViewOf(v, format) },
+		find: func(tx *store.Tx, r *http.Request) (store.PolicyVersion, error) {
+			v, err := tx.PolicyVersions.Get(r.PathValue("zone"), r.PathValue("version"))
+			if err == nil && v.PolicyID != r.PathValue("id") {
+				err = &store.NotFoundError{Kind: "policy version", ID: v.ID}
+			}
+			return v, err
+		},
+	}
+}
+
 func (s *server) createPolicy(r *http.Request) (any, error) {
 	o, err := readObject(r)
 	if err != nil {
@@ -190,49 +216,29 @@ func (s *server) createPolicy(r *http.Request) (any, error) {
 	if err := o.err(); err != nil {
 		return nil, err
 	}
-	var out policyView
-	err = s.Store.Do(func(tx *store.Tx) error {
-		p, err := tx.Policies.Insert(p)
-		out = policyViewOf(tx, p)
-		return err
-	})
-	return out, err
+	return policies().add(s, p)
 }
 
-func (s *server) getPolicy(r *http.Request) (any, error) {
-	var out policyView
-	err := s.Store.View(func(tx *store.Tx) error {
-		p, err := tx.Policies.Get(r.PathValue("zone"), r.PathValue("id"))
-		out = policyViewOf(tx, p)
-		return err
-	})
-	return out, err
-}
+func (s *server) getPolicy(r *http.Request) (any, error) { return policies().get(s, r) }
 
-// changePolicy applies a change to a policy of the customer's that is not
-// archived.
-func (s *server) changePolicy(r *http.Request, change func(tx *store.Tx, p *store.Policy) error) (any, error) {
-	var out policyView
-	err := s.Store.Do(func(tx *store.Tx) error {
-		p, err := tx.Policies.Get(r.PathValue("zone"), r.PathValue("id"))
-		if err != nil {
-			return err
-		}
-		if err := changeable("policy", p.OwnerType, p.ArchivedAt); err != nil {
-			return err
-		}
-		if err := matches(r, policyViewOf(tx, p).tag()); err != nil {
-			return err
-		}
-		if err := change(tx, &p); err != nil {
-			return err
-		}
+func (s *server) updatePolicy(r *http.Request) (any, error) {
+	o, err := readObject(r)
+	if err != nil {
+		return nil, err
+	}
+	return policies().change(s, r, func(_ *store.Tx, p *store.Policy) error {
+		o.text("name", false, &p.Name, isName)
+		o.nullableText("description", &p.Description, isDescription)
 		p.UpdatedBy = caller(r).ClientID
-		p, err = tx.Policies.Replace(p)
-		out = policyViewOf(tx, p)
-		return err
+		return o.err()
 	})
-	return out, err
+}
+
+func (s *server) archivePolicy(r *http.Request) (any, error) {
+	return policies().change(s, r, func(tx *store.Tx, p *store.Policy) error {
+		p.ArchivedAt, p.UpdatedBy = s.now(), caller(r).ClientID
+		return unused(tx, p.ZoneID, "policy", func(e store.ManifestEntry) bool { return e.PolicyID == p.ID })
+	})
 }
 
 // changeable refuses changes of what the platform owns and of what is archived.
@@ -244,28 +250,6 @@ func changeable(kind, owner string, archived *time.Time) error {
 		return failure(http.StatusConflict, "archived", "the %s is archived and cannot be changed: make another", kind)
 	}
 	return nil
-}
-
-func (s *server) updatePolicy(r *http.Request) (any, error) {
-	o, err := readObject(r)
-	if err != nil {
-		return nil, err
-	}
-	return s.changePolicy(r, func(_ *store.Tx, p *store.Policy) error {
-		o.text("name", false, &p.Name, isName)
-		o.nullableText("description", &p.Description, isDescription)
-		return o.err()
-	})
-}
-
-func (s *server) archivePolicy(r *http.Request) (any, error) {
-	return s.changePolicy(r, func(tx *store.Tx, p *store.Policy) error {
-		if err := unused(tx, p.ZoneID, "policy", func(e store.ManifestEntry) bool { return e.PolicyID == p.ID }); err != nil {
-			return err
-		}
-		p.ArchivedAt = s.now()
-		return nil
-	})
 }
 
 // now is the time of a change, as rows have it.
@@ -322,20 +306,9 @@ func (s *server) listPolicyVersions(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
-		p, err := tx.Policies.Get(r.PathValue("zone"), r.PathValue("id"))
-		if err != nil {
-			return nil, err
-		}
-		var items []item
-		for _, v := range tx.PolicyVersionsOf(p.ZoneID, p.ID) {
-			view, err := policyVersionViewOf(v, format)
-			if err != nil {
-				return nil, err
-			}
-			items = append(items, item{seq: v.Seq, view: view})
-		}
-		return ordered(items, descending), nil
+	return policyVersions(format).list(s, r, descending, func(tx *store.Tx) ([]store.PolicyVersion, error) {
+		p, err := policies().find(tx, r)
+		return tx.PolicyVersionsOf(p.ZoneID, p.ID), err
 	})
 }
 
@@ -393,50 +366,17 @@ func readCedar(o object, text *string) {
 	}
 }
 
-func findPolicyVersion(tx *store.Tx, r *http.Request) (store.PolicyVersion, error) {
-	v, err := tx.PolicyVersions.Get(r.PathValue("zone"), r.PathValue("version"))
-	if err == nil && v.PolicyID != r.PathValue("id") {
-		err = &store.NotFoundError{Kind: "policy version", ID: v.ID}
-	}
-	return v, err
-}
-
 func (s *server) getPolicyVersion(r *http.Request) (any, error) {
 	format, err := parseFormat(r.URL.Query())
 	if err != nil {
 		return nil, err
 	}
-	var out policyVersionView
-	err = s.Store.View(func(tx *store.Tx) error {
-		v, err := findPolicyVersion(tx, r)
-		if err != nil {
-			return err
-		}
-		out, err = policyVersionViewOf(v, format)
-		return err
-	})
-	return out, err
+	return policyVersions(format).get(s, r)
 }
 
 func (s *server) archivePolicyVersion(r *http.Request) (any, error) {
-	var out policyVersionView
-	err := s.Store.Do(func(tx *store.Tx) error {
-		v, err := findPolicyVersion(tx, r)
-		if err != nil {
-			return err
-		}
-		if err := changeable("policy version", v.OwnerType, v.ArchivedAt); err != nil {
-			return err
-		}
-		if err := unused(tx, v.ZoneID, "policy version", func(e store.ManifestEntry) bool { return e.PolicyVersionID == v.ID }); err != nil {
-			return err
-		}
+	return policyVersions("").change(s, r, func(tx *store.Tx, v *store.PolicyVersion) error {
 		v.ArchivedAt, v.ArchivedBy = s.now(), caller(r).ClientID
-		if v, err = tx.PolicyVersions.Replace(v); err != nil {
-			return err
-		}
-		out, err = policyVersionViewOf(v, "")
-		return err
+		return unused(tx, v.ZoneID, "policy version", func(e store.ManifestEntry) bool { return e.PolicyVersionID == v.ID })
 	})
-	return out, err
 }

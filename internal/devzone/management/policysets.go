@@ -4,7 +4,6 @@
 package management
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -105,13 +104,41 @@ func (s *server) listPolicySets(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
-		var items []item
-		for _, set := range tx.PolicySets.All(r.PathValue("zone"), keep) {
-			items = append(items, item{seq: set.Seq, view: policySetViewOf(tx, set)})
-		}
-		return ordered(items, descending), nil
+	return policySets().list(s, r, descending, func(tx *store.Tx) ([]store.PolicySet, error) {
+		return tx.PolicySets.All(r.PathValue("zone"), keep), nil
 	})
+}
+
+// policySets is the kind of policy sets.
+func policySets() policyKind[store.PolicySet, *store.PolicySet] {
+	return policyKind[store.PolicySet, *store.PolicySet]{
+		name:  "policy set",
+		table: func(tx *store.Tx) *store.Table[store.PolicySet, *store.PolicySet] { return tx.PolicySets },
+		state: func(set store.PolicySet) (string, *time.Time) { return set.OwnerType, set.ArchivedAt },
+		view:  func(tx *store.Tx, set store.PolicySet) (any, error) { return policySetViewOf(tx, set), nil },
+		find: func(tx *store.Tx, r *http.Request) (store.PolicySet, error) {
+			return tx.PolicySets.Get(r.PathValue("zone"), r.PathValue("id"))
+		},
+	}
+}
+
+// policySetVersions is the kind of their versions.
+func policySetVersions() policyKind[store.PolicySetVersion, *store.PolicySetVersion] {
+	return policyKind[store.PolicySetVersion, *store.PolicySetVersion]{
+		name: "policy set version",
+		table: func(tx *store.Tx) *store.Table[store.PolicySetVersion, *store.PolicySetVersion] {
+			return tx.PolicySetVersions
+		},
+		state: func(v store.PolicySetVersion) (string, *time.Time) { return v.OwnerType, v.ArchivedAt },
+		view:  func(tx *store.Tx, v store.PolicySetVersion) (any, error) { return policySetVersionViewOf(tx, v), nil },
+		find: func(tx *store.Tx, r *http.Request) (store.PolicySetVersion, error) {
+			v, err := tx.PolicySetVersions.Get(r.PathValue("zone"), r.PathValue("version"))
+			if err == nil && v.PolicySetID != r.PathValue("id") {
+				err = &store.NotFoundError{Kind: "policy set version", ID: v.ID}
+			}
+			return v, err
+		},
+	}
 }
 
 func filterPolicySets(q url.Values) (func(store.PolicySet) bool, error) {
@@ -146,66 +173,29 @@ func (s *server) createPolicySet(r *http.Request) (any, error) {
 	if err := o.err(); err != nil {
 		return nil, err
 	}
-	var out policySetView
-	err = s.Store.Do(func(tx *store.Tx) error {
-		set, err := tx.PolicySets.Insert(set)
-		out = policySetViewOf(tx, set)
-		return err
-	})
-	return out, err
+	return policySets().add(s, set)
 }
 
-func (s *server) getPolicySet(r *http.Request) (any, error) {
-	var out policySetView
-	err := s.Store.View(func(tx *store.Tx) error {
-		set, err := tx.PolicySets.Get(r.PathValue("zone"), r.PathValue("id"))
-		out = policySetViewOf(tx, set)
-		return err
-	})
-	return out, err
-}
-
-func (s *server) changePolicySet(r *http.Request, change func(set *store.PolicySet) error) (any, error) {
-	var out policySetView
-	err := s.Store.Do(func(tx *store.Tx) error {
-		set, err := tx.PolicySets.Get(r.PathValue("zone"), r.PathValue("id"))
-		if err != nil {
-			return err
-		}
-		if err := changeable("policy set", set.OwnerType, set.ArchivedAt); err != nil {
-			return err
-		}
-		if err := matches(r, policySetViewOf(tx, set).tag()); err != nil {
-			return err
-		}
-		if err := change(&set); err != nil {
-			return err
-		}
-		set.UpdatedBy = caller(r).ClientID
-		set, err = tx.PolicySets.Replace(set)
-		out = policySetViewOf(tx, set)
-		return err
-	})
-	return out, err
-}
+func (s *server) getPolicySet(r *http.Request) (any, error) { return policySets().get(s, r) }
 
 func (s *server) updatePolicySet(r *http.Request) (any, error) {
 	o, err := readObject(r)
 	if err != nil {
 		return nil, err
 	}
-	return s.changePolicySet(r, func(set *store.PolicySet) error {
+	return policySets().change(s, r, func(_ *store.Tx, set *store.PolicySet) error {
 		o.text("name", false, &set.Name, isName)
+		set.UpdatedBy = caller(r).ClientID
 		return o.err()
 	})
 }
 
 func (s *server) archivePolicySet(r *http.Request) (any, error) {
-	return s.changePolicySet(r, func(set *store.PolicySet) error {
+	return policySets().change(s, r, func(_ *store.Tx, set *store.PolicySet) error {
 		if set.ActiveVersionID != "" || set.ShadowVersionID != "" {
 			return failure(http.StatusConflict, "in_use", "the policy set is in force in the zone: activate a version of another set first")
 		}
-		set.ArchivedAt = s.now()
+		set.ArchivedAt, set.UpdatedBy = s.now(), caller(r).ClientID
 		return nil
 	})
 }
@@ -220,29 +210,14 @@ func policySetVersionViewOf(tx *store.Tx, v store.PolicySetVersion) policySetVer
 	}
 }
 
-func findPolicySetVersion(tx *store.Tx, r *http.Request) (store.PolicySetVersion, error) {
-	v, err := tx.PolicySetVersions.Get(r.PathValue("zone"), r.PathValue("version"))
-	if err == nil && v.PolicySetID != r.PathValue("id") {
-		err = &store.NotFoundError{Kind: "policy set version", ID: v.ID}
-	}
-	return v, err
-}
-
 func (s *server) listPolicySetVersions(r *http.Request) (any, error) {
 	descending, err := parseOrder(r.URL.Query(), "created_at")
 	if err != nil {
 		return nil, err
 	}
-	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
-		set, err := tx.PolicySets.Get(r.PathValue("zone"), r.PathValue("id"))
-		if err != nil {
-			return nil, err
-		}
-		var items []item
-		for _, v := range tx.PolicySetVersionsOf(set.ZoneID, set.ID) {
-			items = append(items, item{seq: v.Seq, view: policySetVersionViewOf(tx, v)})
-		}
-		return ordered(items, descending), nil
+	return policySetVersions().list(s, r, descending, func(tx *store.Tx) ([]store.PolicySetVersion, error) {
+		set, err := policySets().find(tx, r)
+		return tx.PolicySetVersionsOf(set.ZoneID, set.ID), err
 	})
 }
 
@@ -315,13 +290,7 @@ func checkManifest(tx *store.Tx, o object, set store.PolicySetVersion, entries [
 }
 
 func (s *server) getPolicySetVersion(r *http.Request) (any, error) {
-	var out policySetVersionView
-	err := s.Store.View(func(tx *store.Tx) error {
-		v, err := findPolicySetVersion(tx, r)
-		out = policySetVersionViewOf(tx, v)
-		return err
-	})
-	return out, err
+	return policySetVersions().get(s, r)
 }
 
 // activatePolicySetVersion puts a version in force, from the next token on. The
@@ -340,7 +309,7 @@ func (s *server) activatePolicySetVersion(r *http.Request) (any, error) {
 	}
 	var out policySetVersionView
 	err = s.Store.Do(func(tx *store.Tx) error {
-		v, err := findPolicySetVersion(tx, r)
+		v, err := policySetVersions().find(tx, r)
 		if err != nil {
 			return err
 		}
@@ -361,15 +330,7 @@ func (s *server) activatePolicySetVersion(r *http.Request) (any, error) {
 }
 
 func (s *server) archivePolicySetVersion(r *http.Request) (any, error) {
-	var out policySetVersionView
-	err := s.Store.Do(func(tx *store.Tx) error {
-		v, err := findPolicySetVersion(tx, r)
-		if err != nil {
-			return err
-		}
-		if err := changeable("policy set version", v.OwnerType, v.ArchivedAt); err != nil {
-			return err
-		}
+	return policySetVersions().change(s, r, func(tx *store.Tx, v *store.PolicySetVersion) error {
 		set, err := tx.PolicySets.Get(v.ZoneID, v.PolicySetID)
 		if err != nil {
 			return err
@@ -378,18 +339,13 @@ func (s *server) archivePolicySetVersion(r *http.Request) (any, error) {
 			return failure(http.StatusConflict, "in_use", "the policy set version is in force in the zone: activate another version first")
 		}
 		v.ArchivedAt, v.ArchivedBy = s.now(), caller(r).ClientID
-		if v, err = tx.PolicySetVersions.Replace(v); err != nil {
-			return err
-		}
-		out = policySetVersionViewOf(tx, v)
 		return nil
 	})
-	return out, err
 }
 
 func (s *server) listPoliciesOfSet(r *http.Request) (any, error) {
 	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
-		set, err := findPolicySetVersion(tx, r)
+		set, err := policySetVersions().find(tx, r)
 		if err != nil {
 			return nil, err
 		}
@@ -403,121 +359,4 @@ func (s *server) listPoliciesOfSet(r *http.Request) (any, error) {
 		}
 		return items, nil
 	})
-}
-
-// schemaView is a version of the Cedar schema.
-type schemaView struct {
-	Version     string          `json:"version"`
-	Status      string          `json:"status"`
-	IsDefault   bool            `json:"is_default"`
-	CreatedAt   string          `json:"created_at"`
-	UpdatedAt   string          `json:"updated_at"`
-	CedarSchema string          `json:"cedar_schema,omitempty"`
-	CedarJSON   json.RawMessage `json:"cedar_schema_json,omitempty"`
-}
-
-// policySchemaRoutes registers the versions of the Cedar schema.
-func (s *server) policySchemaRoutes() {
-	const path = "/zones/{zone}/policy-schemas"
-	s.inZone("GET "+path, s.listSchemas)
-	s.inZone("GET "+path+"/{version}", s.getSchema)
-	s.inZone("PATCH "+path+"/{version}", s.setDefaultSchema)
-}
-
-func schemaViewOf(z store.Zone, version, format string) (schemaView, error) {
-	current := z.PolicySchema
-	if current == "" {
-		current = policy.DefaultSchemaVersion
-	}
-	v := schemaView{
-		Version: version, Status: "active", IsDefault: version == current,
-		CreatedAt: version + "T00:00:00Z", UpdatedAt: version + "T00:00:00Z",
-	}
-	if format != "json" {
-		v.CedarSchema = policy.Schema
-		return v, nil
-	}
-	var err error
-	v.CedarJSON, err = policy.SchemaJSON()
-	return v, err
-}
-
-func (s *server) listSchemas(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	format, err := parseFormat(q)
-	if err != nil {
-		return nil, err
-	}
-	only := q.Get("filter[default]") + q.Get("is_default")
-	if only != "" && only != "true" && only != "false" {
-		return nil, badRequest("filter[default]: must be true or false")
-	}
-	return listOf(s, r, false, func(tx *store.Tx) ([]item, error) {
-		z, err := tx.Zones.Get("", r.PathValue("zone"))
-		if err != nil {
-			return nil, err
-		}
-		var items []item
-		for i, version := range policy.SchemaVersions {
-			v, err := schemaViewOf(z, version, format)
-			if err != nil {
-				return nil, err
-			}
-			if equals(only, fmt.Sprint(v.IsDefault)) {
-				items = append(items, item{seq: uint64(i) + 1, view: v})
-			}
-		}
-		return items, nil
-	})
-}
-
-// schemaOf finds the version in the path.
-func schemaOf(r *http.Request) (string, error) {
-	version := r.PathValue("version")
-	if isOneOf(policy.SchemaVersions...)(version) != "" {
-		return "", &store.NotFoundError{Kind: "policy schema", ID: version}
-	}
-	return version, nil
-}
-
-func (s *server) getSchema(r *http.Request) (any, error) {
-	version, err := schemaOf(r)
-	if err != nil {
-		return nil, err
-	}
-	format, err := parseFormat(r.URL.Query())
-	if err != nil {
-		return nil, err
-	}
-	var out schemaView
-	err = s.Store.View(func(tx *store.Tx) error {
-		z, err := tx.Zones.Get("", r.PathValue("zone"))
-		if err != nil {
-			return err
-		}
-		out, err = schemaViewOf(z, version, format)
-		return err
-	})
-	return out, err
-}
-
-func (s *server) setDefaultSchema(r *http.Request) (any, error) {
-	version, err := schemaOf(r)
-	if err != nil {
-		return nil, err
-	}
-	var out schemaView
-	err = s.Store.Do(func(tx *store.Tx) error {
-		z, err := tx.Zones.Get("", r.PathValue("zone"))
-		if err != nil {
-			return err
-		}
-		z.PolicySchema = version
-		if z, err = tx.Zones.Replace(z); err != nil {
-			return err
-		}
-		out, err = schemaViewOf(z, version, "")
-		return err
-	})
-	return out, err
 }

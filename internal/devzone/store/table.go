@@ -31,10 +31,15 @@ type Meta struct {
 
 func (m *Meta) base() *Meta { return m }
 
+// Sequence is the row's place in the order of creation.
+func (m *Meta) Sequence() uint64 { return m.Seq }
+
 // Row is a pointer to a struct that embeds Meta.
 type Row[T any] interface {
 	*T
 	base() *Meta
+	// Sequence is the row's place in the order of creation.
+	Sequence() uint64
 	// key is unique in the zone; empty means that the row has none.
 	key() string
 	// label is the name that the slug is made from.
