@@ -40,7 +40,8 @@ func TestBadForms(t *testing.T) {
 		"large":                {b, "/login", url.Values{"i": {id}, "identifier": {strings.Repeat("x", 17<<10)}}, 400, "The form is malformed or too large."},
 		"unknown person":       {b, "/login", url.Values{"i": {id}, "identifier": {"zoe@example.com"}, "password": {"x"}}, 401, "The e-mail address or the password is wrong."},
 		"wrong password":       {b, "/login", url.Values{"i": {id}, "identifier": {"bob@example.com"}, "password": {"x"}}, 401, "The e-mail address or the password is wrong."},
-		"long password":        {b, "/login", url.Values{"i": {id}, "identifier": {"carol@example.com"}, "password": {strings.Repeat("x", 73)}}, 401, "The e-mail address or the password is wrong."},
+		"long password":        {b, "/login", url.Values{"i": {id}, "identifier": {"long@example.com"}, "password": {longest + "y"}}, 401, "The e-mail address or the password is wrong."},
+		"nobody's password":    {b, "/login", url.Values{"i": {id}, "identifier": {"nopassword@example.com"}, "password": {"x"}}, 401, "The e-mail address or the password is wrong."},
 		"markup":               {b, "/login", url.Values{"i": {id}, "identifier": {`"><script>`}, "password": {"x"}}, 401, "The e-mail address or the password is wrong."},
 		"consent, no action":   {consenting, "/login/consent", url.Values{"i": {ask}}, 422, "Choose Allow or Deny."},
 		"consent, action":      {consenting, "/login/consent", url.Values{"i": {ask}, "action": {"maybe"}}, 422, "Choose Allow or Deny."},
@@ -58,6 +59,11 @@ func TestBadForms(t *testing.T) {
 			g.Expect(got.Body).To(ContainSubstring(tt.want))
 		})
 	}
+	t.Run("longest password", func(t *testing.T) {
+		g := s.in(t)
+		page := consenting.authorize(url.Values{"prompt": {"login"}})
+		g.Expect(consenting.login(page, "long@example.com", longest).Body).To(ContainSubstring("asks for access"))
+	})
 	t.Run("markup is escaped", func(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "/login", strings.NewReader(url.Values{"i": {id}, "identifier": {`"><script>`}}.Encode()))
 		r.Host = host

@@ -31,10 +31,14 @@ const (
 	origin      = "https://" + host
 	application = "https://app.example/callback"
 	confluence  = "https://api.atlassian.com/ex/confluence"
+	jira        = "https://api.atlassian.com/ex/jira"
 	own         = "https://api.app.example"
 	foreign     = "https://api.other.example"
 	challenge   = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" // RFC 7636, appendix B
 )
+
+// longest is the longest password that there can be.
+var longest = strings.Repeat("x", 72)
 
 type clock struct {
 	mu  sync.Mutex
@@ -71,6 +75,7 @@ func newSeed() *seed.Seed {
 	for i := range s.Users {
 		s.Users[i].Consents = nil
 	}
+	s.Users = append(s.Users, seed.User{Email: "long@example.com", Password: longest}, seed.User{Email: "nopassword@example.com"})
 	s.Providers = []seed.Provider{{
 		Identifier: "https://auth.atlassian.com", Name: "Atlassian", ClientID: "atlassian-app", ClientSecret: "dev-only-atlassian-secret",
 		AuthorizationEndpoint: "https://auth.atlassian.com/authorize", TokenEndpoint: "https://auth.atlassian.com/oauth/token",
@@ -84,12 +89,14 @@ func newSeed() *seed.Seed {
 	}
 	s.Applications = append(s.Applications,
 		public("app", "required", []string{application}, []string{confluence}),
+		public("two", "required", []string{application}, []string{confluence, jira}),
 		public("trusted", "implicit", []string{application}, nil),
 		public("several", "required", []string{application, "http://127.0.0.1/callback", "http://localhost:1/cb?x=1", "com.example.app:/cb"}, nil),
 		public("script", "required", []string{"javascript:alert(1)"}, nil),
 		public("bare", "required", nil, []string{confluence}))
 	s.Resources = []seed.Resource{
 		{Identifier: confluence, Name: "Confluence", Provider: "https://auth.atlassian.com", Scopes: []string{"read:page:confluence", "offline_access"}},
+		{Identifier: jira, Name: "Jira", Provider: "https://auth.atlassian.com", Scopes: []string{"read:space:confluence", "offline_access"}},
 		{Identifier: own, Name: "Own API", Application: "app"},
 		{Identifier: foreign, Name: "Foreign API"},
 	}

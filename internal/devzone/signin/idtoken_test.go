@@ -96,7 +96,12 @@ func TestForgedIdentities(t *testing.T) {
 		status   int
 		fine     bool
 	}{
-		"good":           {fine: true},
+		"good": {fine: true},
+		"address from userinfo": {
+			token:    func(c map[string]any) string { delete(c, "email"); return sign(t, jose.RS256, key, c) },
+			userinfo: map[string]any{"sub": "s-1", "email": "mallory@example.com"},
+			fine:     true,
+		},
 		"good issuer":    {back: url.Values{"iss": {f.issuer}}, fine: true},
 		"another issuer": {back: url.Values{"iss": {"https://evil.example"}}},
 		"error":          {back: url.Values{"error": {"access_denied"}}},
@@ -127,6 +132,10 @@ func TestForgedIdentities(t *testing.T) {
 		},
 		"token endpoint fails": {status: 500},
 		"large answer":         {token: func(map[string]any) string { return strings.Repeat("a", 2<<20) }},
+		"large userinfo": {
+			token:    func(c map[string]any) string { delete(c, "email"); return sign(t, jose.RS256, key, c) },
+			userinfo: map[string]any{"sub": "s-1", "email": "mallory@example.com", "pad": strings.Repeat("a", 2<<20)},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

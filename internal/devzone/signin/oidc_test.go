@@ -55,10 +55,11 @@ type federation struct {
 func newFederation(t *testing.T, change func(*seed.Seed)) *federation {
 	t.Helper()
 	f := &federation{t: t, people: people{
-		"id-alice": {ID: "id-alice", Username: "alice", Password: "secret", Email: "alice@example.com", EmailVerified: true},
-		"id-zoe":   {ID: "id-zoe", Username: "zoe", Password: "secret", Email: "zoe@example.com", EmailVerified: true},
-		"id-bob":   {ID: "id-bob", Username: "bob", Password: "secret", Email: "bob@example.com"},
-		"id-nemo":  {ID: "id-nemo", Username: "nemo", Password: "secret"},
+		"id-alice":  {ID: "id-alice", Username: "alice", Password: "secret", Email: "alice@example.com", EmailVerified: true},
+		"id-alice2": {ID: "id-alice2", Username: "alice2", Password: "secret", Email: "alice@example.com", EmailVerified: true},
+		"id-zoe":    {ID: "id-zoe", Username: "zoe", Password: "secret", Email: "zoe@example.com", EmailVerified: true},
+		"id-bob":    {ID: "id-bob", Username: "bob", Password: "secret", Email: "bob@example.com"},
+		"id-nemo":   {ID: "id-nemo", Username: "nemo", Password: "secret"},
 	}}
 	// The provider has to know the zone's redirect URI, and the zone the provider's
 	// issuer.
@@ -237,6 +238,11 @@ func TestFederation(t *testing.T) {
 	g.Expect(f.users()["alice@example.com"]).To(And(HaveKeyWithValue("id", before), HaveKeyWithValue("subject", "id-alice")))
 	bob := f.visitor()
 	bob.expect(bob.signIn(bob.authorize(nil), "bob"), "server_error", "The identity provider did not sign the person in.")
+
+	// Nor by another account with her address.
+	impostor := f.visitor()
+	impostor.expect(impostor.signIn(impostor.authorize(nil), "alice2"), "server_error", "The identity provider did not sign the person in.")
+	g.Expect(f.users()["alice@example.com"]).To(HaveKeyWithValue("subject", "id-alice"))
 
 	nemo := f.visitor()
 	nemo.expect(nemo.signIn(nemo.authorize(nil), "nemo"), "server_error", "The identity provider did not sign the person in.")
