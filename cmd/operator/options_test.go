@@ -1,0 +1,40 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/keycardai/keycard-operator/controllers"
+)
+
+func TestConsentOptions(t *testing.T) {
+	for name, tt := range map[string]struct {
+		consent controllers.ConsentOptions
+		want    string
+	}{
+		"none":           {controllers.ConsentOptions{}, ""},
+		"all":            {controllers.ConsentOptions{Address: ":1", URL: "https://consent.example.com/x", ClientID: "c"}, ""},
+		"loopback":       {controllers.ConsentOptions{Address: ":1", URL: "http://127.0.0.1:1", ClientID: "c"}, ""},
+		"address only":   {controllers.ConsentOptions{Address: ":1"}, "--consent-address, --consent-url and --consent-client-id have to be given together"},
+		"no client":      {controllers.ConsentOptions{Address: ":1", URL: "https://x"}, "have to be given together"},
+		"http":           {controllers.ConsentOptions{Address: ":1", URL: "http://consent.example.com", ClientID: "c"}, "--consent-url has to be https; http is for loopback addresses only"},
+		"query":          {controllers.ConsentOptions{Address: ":1", URL: "https://x/?a=b", ClientID: "c"}, "--consent-url has to be a URL with a host, and without user, query and fragment"},
+		"no host":        {controllers.ConsentOptions{Address: ":1", URL: "https:///x", ClientID: "c"}, "--consent-url has to be a URL with a host"},
+		"another scheme": {controllers.ConsentOptions{Address: ":1", URL: "ftp://x", ClientID: "c"}, "--consent-url has to be https"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := defaultOptions()
+			o.consent = tt.consent
+			err := o.validate()
+			if tt.want == "" {
+				NewWithT(t).Expect(err).NotTo(HaveOccurred())
+				return
+			}
+			NewWithT(t).Expect(err).To(MatchError(ContainSubstring(tt.want)))
+		})
+	}
+}
