@@ -25,9 +25,14 @@ func (s *server) exchange(ctx context.Context, c call) (*tokenResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	act, err := s.readActor(c)
+	acting, err := s.readActor(c)
 	if err != nil {
 		return nil, err
+	}
+	content := claims{SessionID: sub.sessionID}
+	c.subjectClaims = sub.claims
+	if acting != nil {
+		c.actorClaims, content.Actor = acting.members(), &actor{Subject: acting.Subject}
 	}
 	c.record.Subject, c.record.Impersonate = sub.identifier, sub.impersonate
 
@@ -60,7 +65,7 @@ func (s *server) exchange(ctx context.Context, c call) (*tokenResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.issueForUser(ctx, c, t, user, claims{SessionID: sub.sessionID, Actor: act})
+	out, err := s.issueForUser(ctx, c, t, user, content)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +121,8 @@ func (s *server) decide(c call, t target, user *store.User, impersonate bool) ([
 			Subject:        user,
 			Impersonate:    impersonate,
 			Scopes:         c.scopes,
+			ActorClaims:    c.actorClaims,
+			SubjectClaims:  c.subjectClaims,
 		}
 		if _, registered := tx.UserAgents.Find(c.zone.ID, c.client.credential.Identifier); registered {
 			q.Registration = "dcr"
@@ -127,8 +134,11 @@ func (s *server) decide(c call, t target, user *store.User, impersonate bool) ([
 	if err != nil {
 		return nil, err
 	}
-	// A provider's token has the scopes that it has: what can't be narrowed is
-	// refused.
+	// A provider's token has the scopes of the grant, whatever was asked for, and
+	// can't be narrowed: when one of the requested scopes is not permitted, the
+	// request is refused. Scopes that were not asked for are not decided, because
+	// several applications share a grant, and one would be denied for what
+	// another needs.
 	if d.Allowed && len(d.Refusing) > 0 && t.kind() == store.ProviderExternal {
 		d.Allowed, d.Policies = false, d.Refusing
 	}

@@ -4,10 +4,12 @@
 package oauth
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -44,6 +46,21 @@ type claims struct {
 
 type actor struct {
 	Subject string `json:"sub"`
+}
+
+// members are the claims as JSON has them.
+func (c claims) members() map[string]any {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		panic("encoding claims that were decoded")
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var out map[string]any
+	if err := d.Decode(&out); err != nil {
+		panic("decoding what was encoded")
+	}
+	return out
 }
 
 // Values of sub_profile.

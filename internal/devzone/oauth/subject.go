@@ -27,6 +27,8 @@ type subject struct {
 	audience string
 	// sessionID is the sid of a zone access token that has one.
 	sessionID string
+	// claims are those of the token, for the policies.
+	claims map[string]any
 }
 
 // readSubject reads subject_token. What cannot be parsed is an invalid_request;
@@ -39,7 +41,7 @@ func (s *server) readSubject(c call) (subject, error) {
 	switch kind := c.form["subject_token_type"]; kind {
 	case typeSubstituteUser:
 		user, err := parseSubstituteUser(token)
-		return subject{identifier: user, impersonate: true}, err
+		return subject{identifier: user, impersonate: true, claims: map[string]any{"sub": user}}, err
 	case typeAccessToken, typeJWT:
 		claims, err := s.zoneToken(c, "subject_token", token)
 		if err != nil {
@@ -48,7 +50,9 @@ func (s *server) readSubject(c call) (subject, error) {
 		if claims.SubProfile != profileUser || len(claims.Audience) == 0 {
 			return subject{}, refuse("invalid_grant", "subject_token was not issued for a user")
 		}
-		return subject{identifier: claims.Subject, audience: claims.Audience[0], sessionID: claims.SessionID}, nil
+		return subject{
+			identifier: claims.Subject, audience: claims.Audience[0], sessionID: claims.SessionID, claims: claims.members(),
+		}, nil
 	case "":
 		return subject{}, invalidRequest("subject_token_type is required")
 	default:
@@ -57,7 +61,7 @@ func (s *server) readSubject(c call) (subject, error) {
 }
 
 // readActor reads the optional actor_token, an application's own zone token.
-func (s *server) readActor(c call) (*actor, error) {
+func (s *server) readActor(c call) (*claims, error) {
 	token, kind := c.form["actor_token"], c.form["actor_token_type"]
 	switch {
 	case token == "" && kind == "":
@@ -67,14 +71,14 @@ func (s *server) readActor(c call) (*actor, error) {
 	case kind != typeAccessToken && kind != typeJWT:
 		return nil, invalidRequest("actor_token_type %s is not supported", printable(kind))
 	}
-	claims, err := s.zoneToken(c, "actor_token", token)
+	found, err := s.zoneToken(c, "actor_token", token)
 	if err != nil {
 		return nil, err
 	}
-	if claims.ApplicationID != c.client.application.ID {
+	if found.ApplicationID != c.client.application.ID {
 		return nil, refuse("invalid_grant", "actor_token was not issued to the calling application")
 	}
-	return &actor{Subject: claims.Subject}, nil
+	return &found, nil
 }
 
 func (s *server) zoneToken(c call, parameter, token string) (claims, error) {

@@ -34,7 +34,9 @@ type call struct {
 	scopes []string
 	// permitted are the scopes that the policies let through.
 	permitted []string
-	record    *Exchange
+	// actorClaims and subjectClaims are those of the request's tokens.
+	actorClaims, subjectClaims map[string]any
+	record                     *Exchange
 }
 
 // tokenResponse is the success body (RFC 6749, section 5.1; RFC 8693,

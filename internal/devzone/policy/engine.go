@@ -5,6 +5,7 @@ package policy
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/cedar-policy/cedar-go"
@@ -12,9 +13,8 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
-// statementMark separates a policy's name from the number of a statement. Names
-// can't hold it, because they hold no control characters.
-const statementMark = "\x00"
+// statementMark separates a policy's id from the number of a statement.
+const statementMark = "#"
 
 // Engine decides for every zone of a store. It is safe for concurrent use. A
 // set version is compiled once, when it first decides.
@@ -26,44 +26,59 @@ type Engine struct {
 
 // Decide answers by the zone's active set. A zone without one allows nothing.
 func (e *Engine) Decide(tx *store.Tx, zoneID string, q Request) (Decision, error) {
-	var active, shadow *compiled
+	d, shadow := Decision{Set: "none"}, (*Decision)(nil)
 	for _, set := range tx.PolicySets.All(zoneID, nil) {
-		for id, place := range map[string]**compiled{set.ActiveVersionID: &active, set.ShadowVersionID: &shadow} {
-			if id == "" {
-				continue
-			}
-			version, err := e.version(tx, set, id)
+		if set.ActiveVersionID != "" {
+			decided, err := e.decide(tx, set, set.ActiveVersionID, q)
 			if err != nil {
 				return Decision{}, err
 			}
-			*place = version
+			d = decided
+		}
+		if set.ShadowVersionID != "" {
+			decided, err := e.decide(tx, set, set.ShadowVersionID, q)
+			if err != nil {
+				return Decision{}, err
+			}
+			shadow = &decided
 		}
 	}
-	if active == nil {
-		return Decision{Set: "none"}, nil
+	d.Shadow = shadow
+	return d, nil
+}
+
+func (e *Engine) decide(tx *store.Tx, set store.PolicySet, versionID string, q Request) (Decision, error) {
+	c, err := e.version(tx, set, versionID)
+	if err != nil {
+		return Decision{}, fmt.Errorf("compiling the policy set %s: %w", set.Name, err)
 	}
-	d := active.decide(q)
-	if shadow != nil {
-		s := shadow.decide(q)
-		d.Shadow = &s
-	}
+	// Sets and policies can be renamed while they decide: the names are today's,
+	// and what is compiled has ids.
+	d := c.decide(q, func(policyID string) string {
+		p, err := tx.Policies.Get(set.ZoneID, policyID)
+		if err != nil {
+			return policyID
+		}
+		return p.Name
+	})
+	d.Set = set.Name
 	return d, nil
 }
 
 func (e *Engine) version(tx *store.Tx, set store.PolicySet, id string) (*compiled, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c, ok := e.versions[id]; ok && c.set == set.Name {
+	if c, ok := e.versions[id]; ok {
 		return c, nil
 	}
 	version, err := tx.PolicySetVersions.Get(set.ZoneID, id)
 	if err != nil {
 		return nil, err
 	}
-	c := &compiled{set: set.Name, version: version.Version, policies: cedar.NewPolicySet()}
+	c := &compiled{version: version.Version, policies: cedar.NewPolicySet()}
 	for _, entry := range version.Manifest {
 		if err := c.add(tx, set.ZoneID, entry); err != nil {
-			return nil, fmt.Errorf("compiling version %d of the policy set %s: %w", version.Version, set.Name, err)
+			return nil, fmt.Errorf("version %d: policy %s: %w", version.Version, entry.PolicyID, err)
 		}
 	}
 	if e.versions == nil {
@@ -74,21 +89,16 @@ func (e *Engine) version(tx *store.Tx, set store.PolicySet, id string) (*compile
 }
 
 func (c *compiled) add(tx *store.Tx, zoneID string, entry store.ManifestEntry) error {
-	p, err := tx.Policies.Get(zoneID, entry.PolicyID)
-	if err != nil {
-		return err
-	}
 	v, err := tx.PolicyVersions.Get(zoneID, entry.PolicyVersionID)
 	if err != nil {
 		return err
 	}
-	statements, err := cedar.NewPolicyListFromBytes(p.Name, []byte(v.Cedar))
+	statements, err := cedar.NewPolicyListFromBytes("", []byte(v.Cedar))
 	if err != nil {
 		return err
 	}
 	for i, statement := range statements {
-		// The id of the entry keeps policies apart that have the same name.
-		c.policies.Add(cedar.PolicyID(fmt.Sprintf("%s%s%s.%d", p.Name, statementMark, entry.PolicyVersionID, i)), statement)
+		c.policies.Add(cedar.PolicyID(entry.PolicyID+statementMark+strconv.Itoa(i)), statement)
 	}
 	return nil
 }

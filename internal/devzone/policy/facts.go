@@ -4,6 +4,8 @@
 package policy
 
 import (
+	"encoding/json"
+
 	"github.com/cedar-policy/cedar-go"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
@@ -77,10 +79,38 @@ func stringSet(values []string) cedar.Set {
 	return cedar.NewSet(out...)
 }
 
-func record(values map[string]string) cedar.Record {
+// record turns the members of a JSON object into a Cedar record.
+func record(values map[string]any) cedar.Record {
 	out := cedar.RecordMap{}
 	for k, v := range values {
-		out[cedar.String(k)] = cedar.String(v)
+		if value := valueOf(v); value != nil {
+			out[cedar.String(k)] = value
+		}
 	}
 	return cedar.NewRecord(out)
+}
+
+// valueOf is nil for what Cedar does not have: null and fractions.
+func valueOf(v any) cedar.Value {
+	switch v := v.(type) {
+	case string:
+		return cedar.String(v)
+	case bool:
+		return cedar.Boolean(v)
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return cedar.Long(n)
+		}
+	case []any:
+		var out []cedar.Value
+		for _, member := range v {
+			if value := valueOf(member); value != nil {
+				out = append(out, value)
+			}
+		}
+		return cedar.NewSet(out...)
+	case map[string]any:
+		return record(v)
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
@@ -29,6 +30,12 @@ var defaults = []Named{
 		"default-app-direct-access",
 		"permit (principal is Keycard::Application, action, resource)\nwhen { !context.on_behalf };\n",
 	},
+}
+
+// IsDefault tells whether a policy of the platform's has the name. Names are
+// unique in a set, and the platform's policies are meant to be in every set.
+func IsDefault(name string) bool {
+	return slices.ContainsFunc(defaults, func(n Named) bool { return n.Name == name })
 }
 
 // Install puts the platform's policies into a new zone, in the set

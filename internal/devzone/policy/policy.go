@@ -48,9 +48,9 @@ type Request struct {
 	Impersonate bool
 	// Scopes are the requested ones. Each is decided by itself.
 	Scopes []string
-	// ActorClaims and SubjectClaims are claims of the tokens that came with the
-	// request.
-	ActorClaims, SubjectClaims map[string]string
+	// ActorClaims and SubjectClaims are the claims of actor_token and
+	// subject_token, as JSON has them; nil when there was no such token.
+	ActorClaims, SubjectClaims map[string]any
 }
 
 // Decision is the answer.
@@ -82,24 +82,25 @@ func (d Decision) Denial() string {
 
 // compiled is a set version that is ready to be evaluated.
 type compiled struct {
-	set     string
 	version int
-	// policies are keyed "<name>" or, for the second statement of a policy and
-	// on, "<name>#<n>".
+	// policies are keyed "<id>#<number of the statement>".
 	policies *cedar.PolicySet
 }
 
+// namer gives the name of the policy with an id.
+type namer func(policyID string) string
+
 // decide answers the question by the set.
-func (c *compiled) decide(q Request) Decision {
-	d := Decision{Set: c.set, Version: c.version}
+func (c *compiled) decide(q Request, name namer) Decision {
+	d := Decision{Version: c.version}
 	base := newFacts(q)
 	if len(q.Scopes) == 0 {
-		d.Allowed, d.Policies, d.Errors = c.evaluate(base, q, nil)
+		d.Allowed, d.Policies, d.Errors = c.evaluate(base, q, nil, name)
 		return d
 	}
 	var permits []string
 	for _, scope := range q.Scopes {
-		allowed, policies, problems := c.evaluate(base, q, []string{scope})
+		allowed, policies, problems := c.evaluate(base, q, []string{scope}, name)
 		d.Errors = union(d.Errors, problems)
 		if !allowed {
 			d.Refusing = union(d.Refusing, policies)
@@ -119,7 +120,7 @@ func (c *compiled) decide(q Request) Decision {
 
 // evaluate takes the decisions for the user and for the application. Both must
 // allow; when one does not, what forbade is what determined it, if anything did.
-func (c *compiled) evaluate(f facts, q Request, scopes []string) (allowed bool, policies, problems []string) {
+func (c *compiled) evaluate(f facts, q Request, scopes []string, name namer) (allowed bool, policies, problems []string) {
 	context := f.context(q, scopes)
 	principals := []cedar.EntityUID{f.application}
 	if q.Subject != nil {
@@ -133,10 +134,10 @@ func (c *compiled) evaluate(f facts, q Request, scopes []string) (allowed bool, 
 		})
 		var names []string
 		for _, reason := range diagnostic.Reasons {
-			names = union(names, []string{policyName(reason.PolicyID)})
+			names = union(names, []string{name.of(reason.PolicyID)})
 		}
 		for _, e := range diagnostic.Errors {
-			problems = union(problems, []string{policyName(e.PolicyID) + ": " + e.Message})
+			problems = union(problems, []string{name.of(e.PolicyID) + ": " + e.Message})
 		}
 		policies = union(policies, names)
 		if decision == cedar.Deny {
@@ -150,10 +151,10 @@ func (c *compiled) evaluate(f facts, q Request, scopes []string) (allowed bool, 
 	return allowed, policies, problems
 }
 
-// policyName drops the number of the statement.
-func policyName(id cedar.PolicyID) string {
-	name, _, _ := strings.Cut(string(id), statementMark)
-	return name
+// of names the policy that a statement belongs to.
+func (name namer) of(statement cedar.PolicyID) string {
+	id, _, _ := strings.Cut(string(statement), statementMark)
+	return name(id)
 }
 
 // union appends what is not there yet and keeps names in order, because Cedar

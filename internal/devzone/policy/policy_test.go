@@ -111,7 +111,11 @@ func TestDecide(t *testing.T) {
 		"by action":                   {[]string{`forbid (principal, action == Keycard::Action::"credentials:issue", resource);`}, itself, false, "more-0"},
 		"by dependency":               {[]string{`forbid (principal is Keycard::Application, action, resource) when { principal.dependencies.contains("urn:confluence") };`}, itself, false, "more-0"},
 		"registered by itself":        {[]string{`forbid (principal is Keycard::Application, action, resource) when { principal.registration_method == "dcr" };`}, func(q *policy.Request) { q.Registration = "dcr" }, false, "more-0"},
-		"a claim":                     {[]string{`forbid (principal, action, resource) when { context.subject_claims has iss && context.subject_claims.iss == "https://x" };`}, func(q *policy.Request) { q.SubjectClaims = map[string]string{"iss": "https://x"} }, false, "more-0"},
+		"a claim":                     {[]string{`forbid (principal, action, resource) when { context.subject_claims has iss && context.subject_claims.iss == "https://x" };`}, func(q *policy.Request) { q.SubjectClaims = map[string]any{"iss": "https://x"} }, false, "more-0"},
+		"a claim that is a set":       {[]string{`forbid (principal, action, resource) when { context.actor_claims has aud && context.actor_claims.aud.contains("urn:api") };`}, func(q *policy.Request) { q.ActorClaims = map[string]any{"aud": []any{"urn:api", nil}} }, false, "more-0"},
+		"a claim that is a number":    {[]string{`forbid (principal, action, resource) when { context.subject_claims has iat && context.subject_claims.iat < 5 };`}, func(q *policy.Request) { q.SubjectClaims = map[string]any{"iat": json.Number("4")} }, false, "more-0"},
+		"a claim within a claim":      {[]string{`forbid (principal, action, resource) when { context.subject_claims has act && context.subject_claims.act.sub == "x" };`}, func(q *policy.Request) { q.SubjectClaims = map[string]any{"act": map[string]any{"sub": "x"}} }, false, "more-0"},
+		"a claim that Cedar has not":  {[]string{`forbid (principal, action, resource) when { context.subject_claims has half };`}, func(q *policy.Request) { q.SubjectClaims = map[string]any{"half": json.Number("0.5")} }, true, "default-app-direct-access"},
 		"an error counts for nothing": {[]string{`forbid (principal, action, resource) when { principal.nothing == 1 };`}, itself, true, "default-app-direct-access"},
 		"several statements":          {[]string{permitAll + forbidAlice}, delegated, false, "more-0"},
 	}
@@ -190,6 +194,64 @@ func TestShadow(t *testing.T) {
 	g.Expect(d.Shadow.Set).To(Equal("own"))
 }
 
+// ownSet is the set "own".
+func ownSet(tx *store.Tx) store.PolicySet {
+	return tx.PolicySets.All(zone, func(s store.PolicySet) bool { return s.Name == "own" })[0]
+}
+
+// A version that is activated while it is the shadow decides, and has no shadow.
+func TestShadowIsActivated(t *testing.T) {
+	g := NewWithT(t)
+	st := zoneWith(t, forbidAlice)
+	g.Expect(st.Do(func(tx *store.Tx) error {
+		set := ownSet(tx)
+		version, err := tx.PolicySetVersions.Get(zone, set.ActiveVersionID)
+		if err != nil {
+			return err
+		}
+		set.ActiveVersionID, set.ShadowVersionID = "", version.ID
+		if _, err := tx.PolicySets.Replace(set); err != nil {
+			return err
+		}
+		return tx.Activate(version)
+	})).To(Succeed())
+	d := decide(t, st, ask(delegated))
+	g.Expect(d.Set).To(Equal("own"))
+	g.Expect(d.Policies).To(Equal([]string{"more-0"}))
+	g.Expect(d.Shadow).To(BeNil())
+}
+
+// The names in a decision are those of today, also when the set has decided
+// before they changed.
+func TestRenamed(t *testing.T) {
+	g := NewWithT(t)
+	st := zoneWith(t, forbidAlice+`forbid (principal, action, resource) when { principal.nothing == 1 };`)
+	var e policy.Engine
+	decision := func() (d policy.Decision) {
+		g.Expect(st.View(func(tx *store.Tx) (err error) {
+			d, err = e.Decide(tx, zone, ask(delegated))
+			return err
+		})).To(Succeed())
+		return d
+	}
+	g.Expect(decision().Policies).To(Equal([]string{"more-0"}))
+	g.Expect(st.Do(func(tx *store.Tx) error {
+		p := tx.Policies.All(zone, func(p store.Policy) bool { return p.Name == "more-0" })[0]
+		p.Name = "night"
+		if _, err := tx.Policies.Replace(p); err != nil {
+			return err
+		}
+		set := ownSet(tx)
+		set.Name = "ours"
+		_, err := tx.PolicySets.Replace(set)
+		return err
+	})).To(Succeed())
+	d := decision()
+	g.Expect(d.Denial()).To(Equal("Access denied by policy. Policy set: ours. Policy set version: 1. Determining policies: night."))
+	g.Expect(d.Errors).To(HaveEach(HavePrefix("night: ")))
+	g.Expect(d.Errors).NotTo(BeEmpty())
+}
+
 // More permits never take away, more forbids never give.
 func TestMonotony(t *testing.T) {
 	conditions := []string{
@@ -232,6 +294,15 @@ func TestText(t *testing.T) {
 	several, err := policy.ToJSON(permitAll + forbidAlice)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(json.Valid(several)).To(BeTrue())
+	text, err = policy.FromJSON(several)
+	g.Expect(err).NotTo(HaveOccurred())
+	again, err = policy.ToJSON(text)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(again).To(MatchJSON(several), "what one gives the other takes")
+	_, err = policy.FromJSON([]byte(`{"staticPolicies":{}}`))
+	g.Expect(err).To(MatchError("holds no policy"))
+	_, err = policy.FromJSON([]byte(`{"staticPolicies":{},"templates":{"t":{}},"templateLinks":[]}`))
+	g.Expect(err).To(MatchError(ContainSubstring("templates")))
 	_, err = policy.FromJSON([]byte(`{"effect":"maybe"}`))
 	g.Expect(err).To(MatchError(ContainSubstring("is not a Cedar policy in JSON")))
 }

@@ -9,81 +9,111 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
-	"github.com/cedar-policy/cedar-go/x/exp/schema"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
-// SchemaVersions are the versions of the Cedar schema, oldest first. They differ
-// in date only.
-var SchemaVersions = []string{"2026-02-24", "2026-03-16", "2026-06-18"}
+// MaxText is the length in bytes of the longest policy that may come from
+// outside. Cedar's parser goes as deep as a text is nested and ends the process
+// when the stack is full.
+const MaxText = 16 << 10
 
-// DefaultSchemaVersion is the one of a fresh zone.
-const DefaultSchemaVersion = "2026-03-16"
-
-// Schema is the Cedar schema of every version. Policies are parsed but not
-// checked against it: the hosted service's schema may have more than is known
-// here, and a policy that works there must not be refused.
-const Schema = `namespace Keycard {
-  entity User = {
-    identifier: String,
-    email: String,
-    groups: Set<String>,
-  };
-  entity Application = {
-    identifier: String,
-    registration_method: String,
-    credential_type: String,
-    dependencies: Set<String>,
-    traits: Set<String>,
-  };
-  entity Resource = {
-    identifier: String,
-    name: String,
-    scopes: Set<String>,
-  };
-  action "credentials:issue" appliesTo {
-    principal: [User, Application],
-    resource: [Resource],
-    context: {
-      on_behalf: Bool,
-      impersonate: Bool,
-      subject?: User,
-      resource: Resource,
-      scopes: Set<String>,
-      actor_claims: {},
-      subject_claims: {},
-    },
-  };
-}
-`
+// maxDepth is how deep the expressions of a policy may be nested; each operator
+// of a chain nests the next. The JSON form takes time that is quadratic in it.
+const maxDepth = 250
 
 // Check reports what is wrong with a policy's text; the error has the position.
 func Check(text string) error {
+	_, err := parse(text)
+	return err
+}
+
+func parse(text string) (cedar.PolicyList, error) {
 	statements, err := cedar.NewPolicyListFromBytes("", []byte(text))
 	if err != nil {
-		return fmt.Errorf("is not a Cedar policy: %w", err)
+		return nil, fmt.Errorf("is not a Cedar policy: %w", err)
 	}
 	if len(statements) == 0 {
-		return errors.New("holds no policy")
+		return nil, errors.New("holds no policy")
+	}
+	for _, statement := range statements {
+		if err := shallow(statement); err != nil {
+			return nil, err
+		}
+	}
+	return statements, nil
+}
+
+func shallow(statement *cedar.Policy) error {
+	for _, c := range statement.AST().Conditions {
+		if deeper(c.Body, maxDepth) {
+			return fmt.Errorf("is nested more than %d levels deep: test for one of many values with [...].contains(...)", maxDepth)
+		}
 	}
 	return nil
 }
 
-// FromJSON turns a policy in Cedar's JSON form into text.
+// deeper tells whether an expression has more levels.
+func deeper(n ast.IsNode, levels int) bool {
+	if levels == 0 {
+		return true
+	}
+	itself, found := true, false
+	ast.Inspect(ast.NewNode(n), func(child ast.IsNode) bool {
+		if itself {
+			itself = false
+			return true
+		}
+		found = found || deeper(child, levels-1)
+		return false
+	})
+	return found
+}
+
+// FromJSON turns what ToJSON makes into text.
 func FromJSON(raw []byte) (string, error) {
+	var form struct {
+		StaticPolicies json.RawMessage `json:"staticPolicies"`
+	}
+	if json.Unmarshal(raw, &form) == nil && form.StaticPolicies != nil {
+		return fromSet(raw)
+	}
 	var p cedar.Policy
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return "", fmt.Errorf("is not a Cedar policy in JSON: %w", err)
 	}
-	return string(p.MarshalCedar()), nil
+	return string(p.MarshalCedar()), shallow(&p)
+}
+
+// fromSet orders the policies by their ids.
+func fromSet(raw []byte) (string, error) {
+	var set cedar.PolicySet
+	if err := json.Unmarshal(raw, &set); err != nil {
+		return "", fmt.Errorf("is not a Cedar policy set in JSON: %w", err)
+	}
+	statements := set.Map()
+	var out strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(statements)) {
+		if err := shallow(statements[id]); err != nil {
+			return "", err
+		}
+		out.Write(statements[id].MarshalCedar())
+		out.WriteString("\n")
+	}
+	if out.Len() == 0 {
+		return "", errors.New("holds no policy")
+	}
+	return out.String(), nil
 }
 
 // ToJSON turns a text with one policy into Cedar's JSON form, and one with
 // several into the JSON form of a policy set.
 func ToJSON(text string) (json.RawMessage, error) {
-	statements, err := cedar.NewPolicyListFromBytes("", []byte(text))
+	statements, err := parse(text)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +122,8 @@ func ToJSON(text string) (json.RawMessage, error) {
 	}
 	set := cedar.NewPolicySet()
 	for i, statement := range statements {
-		set.Add(cedar.PolicyID(fmt.Sprintf("policy%d", i)), statement)
+		// The ids sort as the statements stand.
+		set.Add(cedar.PolicyID(fmt.Sprintf("policy%04d", i)), statement)
 	}
 	return json.Marshal(set)
 }
@@ -116,6 +147,7 @@ func Impersonation(application string, users []string) string {
   resource
 ) when {
   context.impersonate &&
+  context has subject &&
   principal.identifier == %s &&
   [%s].contains(context.subject.identifier)
 };
@@ -124,12 +156,3 @@ func Impersonation(application string, users []string) string {
 
 // quote writes a Cedar string literal.
 func quote(s string) string { return string(cedar.String(s).MarshalCedar()) }
-
-// SchemaJSON is the schema in Cedar's JSON form.
-func SchemaJSON() (json.RawMessage, error) {
-	var s schema.Schema
-	if err := s.UnmarshalCedar([]byte(Schema)); err != nil {
-		return nil, err
-	}
-	return s.MarshalJSON()
-}

@@ -62,8 +62,11 @@ func (s *Seed) checkPolicies() error {
 		if p.Name == impersonationPolicy {
 			return fmt.Errorf("policies[%d].name: %s is the policy that mayImpersonate makes; choose another name", i, p.Name)
 		}
+		if policy.IsDefault(p.Name) {
+			return fmt.Errorf("policies[%d].name: %s is a policy of the platform's; choose another name", i, p.Name)
+		}
 		if err := policy.Check(p.Cedar); err != nil {
-			return fmt.Errorf("policies[%d].cedar: %w", i, err)
+			return fmt.Errorf("policies[%d].cedar: policy %q %w", i, p.Name, err)
 		}
 	}
 	return nil

@@ -80,17 +80,20 @@ func (p *PolicySet) label() string        { return p.Name }
 func (p *PolicySetVersion) label() string { return "" }
 
 // Activate makes a set version the one that decides in its zone. The sets that
-// were active before are not any more.
+// were active before are not any more, and a shadow that decides is none.
 func (tx *Tx) Activate(version PolicySetVersion) error {
 	for _, set := range tx.PolicySets.All(version.ZoneID, nil) {
-		active := ""
+		active, shadow := "", set.ShadowVersionID
 		if set.ID == version.PolicySetID {
 			active = version.ID
 		}
-		if set.ActiveVersionID == active {
+		if shadow == version.ID {
+			shadow = ""
+		}
+		if set.ActiveVersionID == active && set.ShadowVersionID == shadow {
 			continue
 		}
-		set.ActiveVersionID = active
+		set.ActiveVersionID, set.ShadowVersionID = active, shadow
 		if _, err := tx.PolicySets.Replace(set); err != nil {
 			return err
 		}
