@@ -19,7 +19,7 @@ func (d *demo) startZone(ctx context.Context) error {
 	const systemPort = "127.0.0.1:0"
 	d.say("starting devzone, whose tokens live %s", d.tokenLifetime)
 	err := d.startProgram("devzone", "serve", "--verbose", "--upstream-tokens", "refresh", "--token-lifetime", d.tokenLifetime.String(),
-		"--zone-address", systemPort, "--api-address", systemPort, "--atlassian-address", systemPort)
+		"--zone-address", systemPort, "--api-address", systemPort, "--atlassian-address", systemPort, "--admin-address", systemPort)
 	if err != nil {
 		return err
 	}
