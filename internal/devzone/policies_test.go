@@ -4,10 +4,13 @@
 package devzone_test
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 
@@ -159,6 +162,8 @@ func TestPolicyObjects(t *testing.T) {
 	g.Expect(z.must("DELETE", "/policies/"+id, nil)).To(And(HaveKeyWithValue("id", id), HaveKey("archived_at")))
 	schemas := z.must("GET", "/policy-schemas?filter[default]=true", nil)["items"].([]any)
 	g.Expect(schemas).To(ConsistOf(And(HaveKeyWithValue("version", schemaVersion), HaveKeyWithValue("cedar_schema", ContainSubstring("entity Application")))))
+	z.must("PATCH", "/policy-schemas/2026-02-24", nil)
+	g.Expect(z.must("GET", "/policy-schemas/2026-02-24", nil)).To(HaveKeyWithValue("is_default", true))
 	z.must("PATCH", "/policy-schemas/2026-06-18", map[string]any{"is_default": true})
 	g.Expect(z.must("GET", "/policy-schemas/2026-06-18?format=json", nil)).To(And(HaveKeyWithValue("is_default", true), HaveKey("cedar_schema_json")))
 	sets := z.must("GET", "/policy-sets?filter[owner_type]=platform", nil)["items"].([]any)
@@ -167,13 +172,118 @@ func TestPolicyObjects(t *testing.T) {
 	g.Expect(policies["items"]).To(HaveLen(3))
 }
 
+// What the policies see of a token that is exchanged.
+func TestPolicyClaims(t *testing.T) {
+	g := NewWithT(t)
+	z := start(t, devzone.Config{})
+	z.install(nil)
+	forbid := entry(z.addPolicy("substitutes", `forbid (principal, action, resource)
+		when { context.subject_claims has sub && context.subject_claims.sub == "alice@example.com" && !(context.actor_claims has sub) };`))
+	set := z.must("POST", "/policy-sets", map[string]any{"name": "ours"})["id"].(string)
+	z.own("urn:api", true, nil)
+	z.putInForce(set, append(z.manifest(), forbid))
+	g.Expect(z.impersonate("alice@example.com").Body).To(HaveKeyWithValue("error_description", HaveSuffix("Determining policies: substitutes.")))
+
+	actor := z.exchange(url.Values{"grant_type": {clientCredentials}, "resource": {"urn:api"}})
+	g.Expect(actor.Status).To(Equal(200), "there is no subject token: %s", actor.Raw)
+	form := impersonation("alice@example.com", confluence)
+	form.Set("actor_token", actor.Body["access_token"].(string))
+	form.Set("actor_token_type", accessToken)
+	g.Expect(z.exchange(form).Status).To(Equal(200))
+}
+
+// A tag moves with everything that is shown, however fast the changes come.
+func TestPolicyTags(t *testing.T) {
+	g := NewWithT(t)
+	z := start(t, devzone.Config{Clock: func() time.Time { return time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC) }})
+	id, version := z.addPolicy("mine", "permit (principal, action, resource);")
+	set := z.must("POST", "/policy-sets", map[string]any{"name": "set"})["id"].(string)
+	policyPath, setPath := "/policies/"+id, "/policy-sets/"+set
+	tag := func(path string) string { return z.api("GET", path, nil).Header.Get("ETag") }
+	seen := map[string]bool{}
+	moved := func(path string) {
+		t.Helper()
+		got := tag(path)
+		g.Expect(got).NotTo(BeEmpty())
+		g.Expect(tag(path)).To(Equal(got))
+		g.Expect(seen).NotTo(HaveKey(got))
+		seen[got] = true
+	}
+	moved(policyPath)
+	z.must("PATCH", policyPath, map[string]any{"name": "renamed"})
+	moved(policyPath)
+	z.must("POST", policyPath+"/versions", map[string]any{"schema_version": schemaVersion, "cedar_raw": "permit (principal, action, resource);"})
+	moved(policyPath)
+	moved(setPath)
+	z.putInForce(set, []any{entry(id, version)})
+	moved(setPath)
+}
+
+func TestPolicySetsByStatus(t *testing.T) {
+	g := NewWithT(t)
+	z := start(t, devzone.Config{})
+	id, version := z.addPolicy("mine", "permit (principal, action, resource);")
+	for _, name := range []string{"archived", "waiting", "active"} {
+		set := z.must("POST", "/policy-sets", map[string]any{"name": name})["id"].(string)
+		switch name {
+		case "archived":
+			z.must("DELETE", "/policy-sets/"+set, nil)
+		case "active":
+			z.putInForce(set, []any{entry(id, version)})
+		}
+	}
+	names := func(query string) (out []string) {
+		for after := ""; ; {
+			page := z.must("GET", "/policy-sets?limit=2&sort=status&"+query+after, nil)
+			for _, set := range page["items"].([]any) {
+				out = append(out, set.(map[string]any)["name"].(string))
+			}
+			cursor, more := page["pagination"].(map[string]any)["after_cursor"].(string)
+			if !more {
+				return out
+			}
+			after = "&after=" + cursor
+		}
+	}
+	order := []string{"active", "default-zone-policies", "seed-zone-policies", "waiting", "archived"}
+	g.Expect(names("")).To(Equal(order))
+	slices.Reverse(order)
+	g.Expect(names("order=desc")).To(Equal(order))
+}
+
+// A misspelt name makes a policy that never applies: it is taken, as the hosted
+// service's schema may know it, and the log says so.
+func TestPolicyMisfits(t *testing.T) {
+	g := NewWithT(t)
+	var log lockedBuffer
+	z := start(t, devzone.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	z.addPolicy("mine", `permit (principal is Keycard::Application, action, resource) when { principal.identifier == "reports" };`)
+	g.Expect(log.String()).NotTo(ContainSubstring("does not fit the schema"))
+	id, _ := z.addPolicy("misspelt", `permit (principal is Keycard::Client, action, resource);`)
+	g.Expect(log.String()).To(And(ContainSubstring("policy does not fit the schema"), ContainSubstring(id), ContainSubstring("Keycard::Client")))
+}
+
 func TestPolicyErrors(t *testing.T) {
 	z := start(t, devzone.Config{})
 	mine, version := z.addPolicy("mine", "permit (principal, action, resource);")
+	other, otherVersion := z.addPolicy("other", "permit (principal, action, resource);")
 	archived, archivedVersion := z.addPolicy("archived", "permit (principal, action, resource);")
+	namesake, namesakeVersion := z.addPolicy("namesake", "permit (principal, action, resource);")
+	newSet := func(name string, entries ...any) (id, path string) {
+		id = z.must("POST", "/policy-sets", map[string]any{"name": name})["id"].(string)
+		return id, z.putInForce(id, entries)
+	}
+	_, retired := newSet("retired", entry(archived, archivedVersion))
+	_, confused := newSet("confused", entry(mine, version), entry(namesake, namesakeVersion))
+	set, inForce := newSet("set", entry(mine, version), entry(other, otherVersion))
 	z.must("DELETE", "/policies/"+archived, nil)
-	set := z.must("POST", "/policy-sets", map[string]any{"name": "set"})["id"].(string)
-	inForce := z.putInForce(set, []any{entry(mine, version)})
+	z.must("PATCH", "/policies/"+namesake, map[string]any{"name": "mine"})
+	everything := map[string]any{"op": "All"}
+	statement := func(principal, conditions any) map[string]any {
+		return map[string]any{"effect": "permit", "principal": principal, "action": everything, "resource": everything, "conditions": conditions}
+	}
+	longPolicy := statement(everything, []any{map[string]any{"kind": "when", "body": map[string]any{"Value": strings.Repeat("x", 17000)}}})
+	oddPolicy := statement(map[string]any{"op": "is", "entity_type": "Key card"}, []any{})
 	platform := z.must("GET", "/policies?filter[owner_type]=platform", nil)["items"].([]any)[0].(map[string]any)
 	cedar := func(body map[string]any) map[string]any {
 		if _, ok := body["schema_version"]; !ok {
@@ -212,6 +322,17 @@ func TestPolicyErrors(t *testing.T) {
 		"foreign version":    {"POST", setVersions, manifest(entry(mine, archivedVersion)), 400, "policy_version_id: the policy has no version with this id"},
 		"archived entry":     {"POST", setVersions, manifest(entry(archived, archivedVersion)), 400, "the policy or its version is archived"},
 		"entry twice":        {"POST", setVersions, manifest(entry(mine, version), entry(mine, version)), 400, "manifest.entries[1]: policy_id: the policy is there twice"},
+		"entries of texts":   {"POST", setVersions, manifest("x"), 400, "manifest.entries: must be an array of objects with texts in policy_id, policy_version_id and sha"},
+		"entry, named twice": {"POST", setVersions, manifest(entry(mine, version), entry(namesake, namesakeVersion)), 400, `manifest.entries[1]: policy_id: another entry's policy is named "mine" too: rename one`},
+		"renamed to another": {"PATCH", "/policies/" + other, map[string]any{"name": "mine"}, 409, `name: version 1 of the policy set "set", which is in force, has another policy named "mine": choose another name`},
+		"activate archived":  {"PATCH", retired, map[string]any{"active": true}, 409, `version 1 of the policy set "retired" holds the policy "archived", which is archived: make a version without it`},
+		"activate namesakes": {"PATCH", confused, map[string]any{"active": true}, 409, `version 1 of the policy set "confused" holds two policies named "mine": rename one`},
+		"two problems":       {"POST", setVersions, map[string]any{"schema_version": "x"}, 400, "schema_version: must be one of 2026-02-24, 2026-03-16, 2026-06-18; manifest.entries: is required"},
+		"long Cedar":         {"POST", versions, cedar(map[string]any{"cedar_raw": "permit (principal, action, resource) when { " + strings.Repeat("(", 500000)}), 400, "cedar_raw: must be at most 16384 bytes long as text, got 500044: split the policy"},
+		"deep Cedar":         {"POST", versions, cedar(map[string]any{"cedar_raw": "permit (principal, action, resource) when { " + strings.Repeat("!", 5000) + "true };"}), 400, "cedar_raw: is nested more than 250 levels deep"},
+		"long JSON form":     {"POST", versions, cedar(map[string]any{"cedar_json": longPolicy}), 400, "cedar_json: must be at most 16384 bytes long as text"},
+		"no name in JSON":    {"POST", versions, cedar(map[string]any{"cedar_json": oddPolicy}), 400, "cedar_json: is not a Cedar policy in JSON: error in principal: invalid entity_type"},
+		"no default schema":  {"PATCH", "/policy-schemas/2026-06-18", map[string]any{"is_default": false}, 400, "is_default: must be true: make another version the default to put this one out of it"},
 		"digest":             {"POST", setVersions, manifest(map[string]any{"policy_id": mine, "policy_version_id": version, "sha": "sha256:0"}), 400, "sha: is not the policy version's, which is sha256:"},
 		"put out of force":   {"PATCH", inForce, map[string]any{"active": false}, 400, "active: must be true: activate another version to put this one out of force"},
 		"version of another": {"GET", "/policies/" + archived + "/versions/" + version, nil, 404, "no policy version has the id"},

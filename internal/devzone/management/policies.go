@@ -5,10 +5,10 @@ package management
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +33,7 @@ type policyView struct {
 	LatestSchemaVersion string     `json:"latest_schema_version,omitempty"`
 }
 
-func (v policyView) tag() string { return entityTag(v.ID, v.UpdatedAt) }
+func (v policyView) tag() string { return entityTag(v) }
 
 type policyVersionView struct {
 	ID            string          `json:"id"`
@@ -76,26 +76,6 @@ func policyViewOf(tx *store.Tx, p store.Policy) policyView {
 		v.LatestVersion, v.LatestVersionID, v.LatestSchemaVersion = latest.Version, latest.ID, latest.SchemaVersion
 	}
 	return v
-}
-
-// entityTag changes with the object.
-func entityTag(id string, updated time.Time) string {
-	return strconv.Quote(id + "-" + strconv.FormatInt(updated.UnixMilli(), 36))
-}
-
-// matches checks If-Match (RFC 9110, section 13.1.1).
-func matches(r *http.Request, tag string) error {
-	header := r.Header.Get("If-Match")
-	if header == "" || header == "*" {
-		return nil
-	}
-	for one := range strings.SplitSeq(header, ",") {
-		if strings.TrimSpace(one) == tag {
-			return nil
-		}
-	}
-	return failure(http.StatusPreconditionFailed, "precondition_failed",
-		"If-Match: the object has changed since it was read; read it again")
 }
 
 func (s *server) listPolicies(r *http.Request) (any, error) {
@@ -226,11 +206,14 @@ func (s *server) updatePolicy(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return policies().change(s, r, func(_ *store.Tx, p *store.Policy) error {
+	return policies().change(s, r, func(tx *store.Tx, p *store.Policy) error {
 		o.text("name", false, &p.Name, isName)
 		o.nullableText("description", &p.Description, isDescription)
 		p.UpdatedBy = caller(r).ClientID
-		return o.err()
+		if err := o.err(); err != nil {
+			return err
+		}
+		return namedOnce(tx, *p)
 	})
 }
 
@@ -239,37 +222,6 @@ func (s *server) archivePolicy(r *http.Request) (any, error) {
 		p.ArchivedAt, p.UpdatedBy = s.now(), caller(r).ClientID
 		return unused(tx, p.ZoneID, "policy", func(e store.ManifestEntry) bool { return e.PolicyID == p.ID })
 	})
-}
-
-// changeable refuses changes of what the platform owns and of what is archived.
-func changeable(kind, owner string, archived *time.Time) error {
-	if owner == store.OwnerPlatform {
-		return forbidden("the %s belongs to the platform and cannot be changed: make one of your own", kind)
-	}
-	if archived != nil {
-		return failure(http.StatusConflict, "archived", "the %s is archived and cannot be changed: make another", kind)
-	}
-	return nil
-}
-
-// now is the time of a change, as rows have it.
-func (s *server) now() *time.Time {
-	now := s.Clock().UTC().Truncate(time.Millisecond)
-	return &now
-}
-
-// unused refuses to archive what the zone's active or shadow set holds.
-func unused(tx *store.Tx, zoneID, kind string, uses func(store.ManifestEntry) bool) error {
-	for _, set := range tx.PolicySets.All(zoneID, nil) {
-		for _, id := range []string{set.ActiveVersionID, set.ShadowVersionID} {
-			version, err := tx.PolicySetVersions.Get(zoneID, id)
-			if err == nil && slices.ContainsFunc(version.Manifest, uses) {
-				return failure(http.StatusConflict, "in_use",
-					"the %s is part of version %d of the policy set %q, which is in force: activate another version first", kind, version.Version, set.Name)
-			}
-		}
-	}
-	return nil
 }
 
 func policyVersionViewOf(v store.PolicyVersion, format string) (policyVersionView, error) {
@@ -327,6 +279,10 @@ func (s *server) createPolicyVersion(r *http.Request) (any, error) {
 		return nil, err
 	}
 	v.SHA = policy.SHA(v.Cedar)
+	misfits, err := policy.Misfits(v.Cedar)
+	if err != nil {
+		return nil, err
+	}
 	var out policyVersionView
 	err = s.Store.Do(func(tx *store.Tx) error {
 		p, err := tx.Policies.Get(v.ZoneID, v.PolicyID)
@@ -343,8 +299,14 @@ func (s *server) createPolicyVersion(r *http.Request) (any, error) {
 		out, err = policyVersionViewOf(v, "")
 		return err
 	})
+	if err == nil && len(misfits) > 0 {
+		s.Logger.WarnContext(r.Context(), "policy does not fit the schema",
+			"zone", v.ZoneID, "policy", v.PolicyID, "version", v.Version, "misfits", misfits)
+	}
 	return out, err
 }
+
+const tooLong = "must be at most %d bytes long as text, got %d: split the policy"
 
 // readCedar reads exactly one of cedar_raw and cedar_json.
 func readCedar(o object, text *string) {
@@ -354,6 +316,8 @@ func readCedar(o object, text *string) {
 	switch {
 	case given(raw.set, raw.null) == given(form.set, form.null):
 		o.problem("cedar_raw", "exactly one of cedar_raw and cedar_json is required")
+	case given(raw.set, raw.null) && len(raw.value) > policy.MaxText:
+		o.problem("cedar_raw", fmt.Sprintf(tooLong, policy.MaxText, len(raw.value)))
 	case given(raw.set, raw.null):
 		*text = raw.value
 		if err = policy.Check(raw.value); err != nil {
@@ -362,6 +326,8 @@ func readCedar(o object, text *string) {
 	default:
 		if *text, err = policy.FromJSON(form.value); err != nil {
 			o.problem("cedar_json", err.Error())
+		} else if len(*text) > policy.MaxText {
+			o.problem("cedar_json", fmt.Sprintf(tooLong, policy.MaxText, len(*text)))
 		}
 	}
 }

@@ -4,6 +4,7 @@
 package management
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -113,6 +114,9 @@ func (s *server) setDefaultSchema(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := readDefault(r); err != nil {
+		return nil, err
+	}
 	var out schemaView
 	err = s.Store.Do(func(tx *store.Tx) error {
 		z, err := tx.Zones.Get("", r.PathValue("zone"))
@@ -127,4 +131,23 @@ func (s *server) setDefaultSchema(r *http.Request) (any, error) {
 		return err
 	})
 	return out, err
+}
+
+// readDefault reads the body, which may be missing: the request itself says what
+// is wanted.
+func readDefault(r *http.Request) error {
+	data, err := readBody(r)
+	if err != nil || len(bytes.TrimSpace(data)) == 0 {
+		return err
+	}
+	o, err := parseObject(data)
+	if err != nil {
+		return err
+	}
+	wanted := true
+	o.flag("is_default", &wanted)
+	if !wanted {
+		o.problem("is_default", "must be true: make another version the default to put this one out of it")
+	}
+	return o.err()
 }

@@ -4,9 +4,11 @@
 package management
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/policy"
@@ -36,7 +38,7 @@ type policySetView struct {
 	ShadowVersionID string     `json:"shadow_version_id,omitempty"`
 }
 
-func (v policySetView) tag() string { return entityTag(v.ID, v.UpdatedAt) }
+func (v policySetView) tag() string { return entityTag(v) }
 
 type policySetVersionView struct {
 	ID            string       `json:"id"`
@@ -105,8 +107,33 @@ func (s *server) listPolicySets(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return policySets().list(s, r, descending, func(tx *store.Tx) ([]store.PolicySet, error) {
-		return tx.PolicySets.All(r.PathValue("zone"), keep), nil
+		found := tx.PolicySets.All(r.PathValue("zone"), keep)
+		if q.Get("sort") == "status" {
+			byStatus(found)
+		}
+		return found, nil
 	})
+}
+
+// statusShift puts a set's status above its sequence number.
+const statusShift = 60
+
+// byStatus orders copies of sets: what is active, the shadow, the others, the
+// archived. Cursors are sequence numbers, which therefore take part.
+func byStatus(sets []store.PolicySet) {
+	for i, set := range sets {
+		rank := uint64(2)
+		switch {
+		case set.ActiveVersionID != "":
+			rank = 0
+		case set.ShadowVersionID != "":
+			rank = 1
+		case set.ArchivedAt != nil:
+			rank = 3
+		}
+		sets[i].Seq |= rank << statusShift
+	}
+	slices.SortFunc(sets, func(a, b store.PolicySet) int { return cmp.Compare(a.Seq, b.Seq) })
 }
 
 // policySets is the kind of policy sets.
@@ -232,8 +259,8 @@ func (s *server) createPolicySetVersion(r *http.Request) (any, error) {
 	}
 	o.text("schema_version", true, &v.SchemaVersion, isOneOf(policy.SchemaVersions...))
 	manifest := o.object("manifest")
-	entries := get[[]store.ManifestEntry](manifest.value, "entries", "an array of entries with policy_id and policy_version_id")
-	if !entries.set || entries.null || len(entries.value) == 0 {
+	entries := get[[]store.ManifestEntry](manifest.value, "entries", "an array of objects with texts in policy_id, policy_version_id and sha")
+	if _, there := manifest.value.fields["entries"]; len(entries.value) == 0 && (entries.set || !there) {
 		o.problem("manifest.entries", "is required, with at least one entry: a set without policies denies everything")
 	}
 	var out policySetVersionView
@@ -258,35 +285,6 @@ func (s *server) createPolicySetVersion(r *http.Request) (any, error) {
 		return nil
 	})
 	return out, err
-}
-
-// checkManifest reports every entry that names no version to be used, and fills
-// in the digests.
-func checkManifest(tx *store.Tx, o object, set store.PolicySetVersion, entries []store.ManifestEntry) []store.ManifestEntry {
-	seen := map[string]bool{}
-	out := make([]store.ManifestEntry, 0, len(entries))
-	for i, e := range entries {
-		name := fmt.Sprintf("manifest.entries[%d]", i)
-		p, err := tx.Policies.Get(set.ZoneID, e.PolicyID)
-		v, err2 := tx.PolicyVersions.Get(set.ZoneID, e.PolicyVersionID)
-		switch {
-		case err != nil:
-			o.problem(name, "policy_id: no policy of the zone has this id")
-		case err2 != nil || v.PolicyID != p.ID:
-			o.problem(name, "policy_version_id: the policy has no version with this id")
-		case p.ArchivedAt != nil || v.ArchivedAt != nil:
-			o.problem(name, "the policy or its version is archived")
-		case v.SchemaVersion != set.SchemaVersion && p.OwnerType != store.OwnerPlatform:
-			o.problem(name, "the policy version has the schema version "+v.SchemaVersion+", the set "+set.SchemaVersion)
-		case e.SHA != "" && e.SHA != v.SHA:
-			o.problem(name, "sha: is not the policy version's, which is "+v.SHA)
-		case seen[p.ID]:
-			o.problem(name, "policy_id: the policy is there twice")
-		}
-		seen[e.PolicyID] = true
-		out = append(out, store.ManifestEntry{PolicyID: e.PolicyID, PolicyVersionID: e.PolicyVersionID, SHA: v.SHA})
-	}
-	return out
 }
 
 func (s *server) getPolicySetVersion(r *http.Request) (any, error) {
@@ -319,6 +317,9 @@ func (s *server) activatePolicySetVersion(r *http.Request) (any, error) {
 		}
 		if v.ArchivedAt != nil || set.ArchivedAt != nil {
 			return failure(http.StatusConflict, "archived", "the policy set or its version is archived and cannot be activated")
+		}
+		if err := activable(tx, v); err != nil {
+			return err
 		}
 		if err := tx.Activate(v); err != nil {
 			return err

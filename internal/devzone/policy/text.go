@@ -41,20 +41,13 @@ func parse(text string) (cedar.PolicyList, error) {
 		return nil, errors.New("holds no policy")
 	}
 	for _, statement := range statements {
-		if err := shallow(statement); err != nil {
-			return nil, err
+		for _, c := range statement.AST().Conditions {
+			if deeper(c.Body, maxDepth) {
+				return nil, fmt.Errorf("is nested more than %d levels deep: test for one of many values with [...].contains(...)", maxDepth)
+			}
 		}
 	}
 	return statements, nil
-}
-
-func shallow(statement *cedar.Policy) error {
-	for _, c := range statement.AST().Conditions {
-		if deeper(c.Body, maxDepth) {
-			return fmt.Errorf("is nested more than %d levels deep: test for one of many values with [...].contains(...)", maxDepth)
-		}
-	}
-	return nil
 }
 
 // deeper tells whether an expression has more levels.
@@ -74,40 +67,31 @@ func deeper(n ast.IsNode, levels int) bool {
 	return found
 }
 
-// FromJSON turns what ToJSON makes into text.
+// FromJSON turns what ToJSON makes into text, which passes Check.
 func FromJSON(raw []byte) (string, error) {
 	var form struct {
 		StaticPolicies json.RawMessage `json:"staticPolicies"`
 	}
+	statements := map[cedar.PolicyID]*cedar.Policy{}
 	if json.Unmarshal(raw, &form) == nil && form.StaticPolicies != nil {
-		return fromSet(raw)
+		var set cedar.PolicySet
+		if err := json.Unmarshal(raw, &set); err != nil {
+			return "", fmt.Errorf("is not a Cedar policy set in JSON: %w", err)
+		}
+		statements = maps.Collect(set.All())
+	} else {
+		var p cedar.Policy
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return "", fmt.Errorf("is not a Cedar policy in JSON: %w", err)
+		}
+		statements[""] = &p
 	}
-	var p cedar.Policy
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return "", fmt.Errorf("is not a Cedar policy in JSON: %w", err)
-	}
-	return string(p.MarshalCedar()), shallow(&p)
-}
-
-// fromSet orders the policies by their ids.
-func fromSet(raw []byte) (string, error) {
-	var set cedar.PolicySet
-	if err := json.Unmarshal(raw, &set); err != nil {
-		return "", fmt.Errorf("is not a Cedar policy set in JSON: %w", err)
-	}
-	statements := set.Map()
 	var out strings.Builder
 	for _, id := range slices.Sorted(maps.Keys(statements)) {
-		if err := shallow(statements[id]); err != nil {
-			return "", err
-		}
 		out.Write(statements[id].MarshalCedar())
 		out.WriteString("\n")
 	}
-	if out.Len() == 0 {
-		return "", errors.New("holds no policy")
-	}
-	return out.String(), nil
+	return out.String(), Check(out.String())
 }
 
 // ToJSON turns a text with one policy into Cedar's JSON form, and one with

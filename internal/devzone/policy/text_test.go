@@ -23,7 +23,7 @@ func TestMisfits(t *testing.T) {
 		"a user":             {forbidAlice, nil},
 		"of the seed":        {policy.Impersonation("reports", []string{"alice"}), nil},
 		"a known claim":      {`permit (principal, action, resource) when { context.subject_claims has iss && context.subject_claims.iss == "x" };`, nil},
-		"entity type":        {`permit (principal is Keycard::Aplication, action, resource);`, []string{"Keycard::Aplication"}},
+		"entity type":        {`permit (principal is Keycard::Client, action, resource);`, []string{"Keycard::Client"}},
 		"entity":             {`permit (principal, action, resource in Keycard::Group::"x");`, []string{"Keycard::Group"}},
 		"action":             {`permit (principal, action == Keycard::Action::"issue", resource);`, []string{`Keycard::Action::"issue"`}},
 		"attribute":          {`permit (principal is Keycard::User, action, resource) when { principal.mail == "x" };`, []string{"mail"}},
@@ -72,10 +72,44 @@ func TestTooDeep(t *testing.T) {
 	g.Expect(policy.Check(wide)).To(Succeed(), "wide is not deep")
 	chain := `permit (principal, action, resource) when { true` + strings.Repeat(" || false", 200) + " };"
 	g.Expect(policy.Check(chain)).To(Succeed())
-	// Deep JSON does not get past what deep text does not.
+	// Deep JSON does not get past what deep text does not, values included.
+	const head = `{"effect":"permit","principal":{"op":"All"},"action":{"op":"All"},"resource":{"op":"All"},"conditions":[{"kind":"when","body":`
 	deep := strings.Repeat(`{"!":{"arg":`, n) + `{"Value":true}` + strings.Repeat("}}", n)
-	_, err := policy.FromJSON([]byte(`{"effect":"permit","principal":{"op":"All"},"action":{"op":"All"},"resource":{"op":"All"},"conditions":[{"kind":"when","body":` + deep + `}]}`))
+	_, err := policy.FromJSON([]byte(head + deep + `}]}`))
 	g.Expect(err).To(MatchError(ContainSubstring("levels deep")))
+	_, err = policy.FromJSON([]byte(head + `{"Value":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}}]}`))
+	g.Expect(err).To(MatchError(ContainSubstring("levels deep")))
+}
+
+// What is a name or a value in JSON can't become a rule in text, or something
+// that can't be read: a set that can't be compiled would refuse every token.
+func TestJSONForm(t *testing.T) {
+	const anything = `"action":{"op":"All"},"resource":{"op":"All"},"conditions":[`
+	tests := map[string]struct{ principal, body, want string }{
+		"type with a space":   {`{"op":"is","entity_type":"Key card"}`, "", ""},
+		"type that is a rule": {`{"op":"is","entity_type":"Keycard::User, action, resource); permit (principal"}`, "", ""},
+		"unknown function":    {`{"op":"All"}`, `{"evil":[]}`, ""},
+		"id that is a rule":   {`{"op":"==","entity":{"type":"Keycard::User","id":"\"); permit (principal"}}`, "", `Keycard::User::"\"); permit (principal"`},
+		"nested value":        {`{"op":"All"}`, `{"==":{"left":{"Value":[["a"]]},"right":{"Value":[]}}}`, `[["a"]] == []`},
+		"address":             {`{"op":"All"}`, `{"isIpv4":[{"Value":{"__extn":{"fn":"ip","arg":"10.0.0.1"}}}]}`, `ip("10.0.0.1").isIpv4()`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			conditions := ""
+			if tt.body != "" {
+				conditions = `{"kind":"when","body":` + tt.body + `}`
+			}
+			text, err := policy.FromJSON([]byte(`{"effect":"forbid","principal":` + tt.principal + `,` + anything + conditions + `]}`))
+			if tt.want == "" {
+				g.Expect(err).To(HaveOccurred())
+				return
+			}
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(text).To(ContainSubstring(tt.want))
+			g.Expect(policy.Check(text)).To(Succeed())
+		})
+	}
 }
 
 // What is accepted can be shown in both forms, and they say the same.
