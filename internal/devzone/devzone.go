@@ -29,9 +29,6 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone/store"
 )
 
-// organizationID is the one organization that there is.
-const organizationID = "org-devzone"
-
 // shutdownTimeout is how long requests may take to end when the server stops.
 const shutdownTimeout = 3 * time.Second
 
@@ -217,7 +214,7 @@ func assemble(c Config, l *listeners, d *data) (*Running, error) {
 	api := management.New(management.Config{
 		Audit: log,
 		Store: objects, Issuers: issuers, Clock: c.Clock, Logger: c.Logger,
-		OrganizationID: organizationID, TokenLifetime: defaultLifetime,
+		OrganizationID: store.OrganizationID, TokenLifetime: defaultLifetime,
 	})
 	serve := func(name string, handler http.Handler, middleware func(http.Handler) http.Handler) *http.Server {
 		return surface(name, r.Faults.Wrap(name, handler), middleware, c.Logger)

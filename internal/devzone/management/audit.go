@@ -29,9 +29,14 @@ func (s *server) record(r *http.Request, pattern string, out any, err error) err
 		Actor:  audit.Actor{ServiceAccount: caller(r).ClientID},
 		Target: changed(r, pattern, out),
 	}
-	if e.ZoneID == "" {
+	if e.ZoneID == "" && e.Target.Collection == "zones" {
 		// The zone itself is what is changed.
 		e.ZoneID = e.Target.ID
+	}
+	if e.ZoneID == "" {
+		// What belongs to the organization is in the log of the zone that is always
+		// there.
+		e.ZoneID = s.Issuers.DefaultZone()
 	}
 	e.Type = e.Target.Collection + ":" + verb
 	if err != nil {

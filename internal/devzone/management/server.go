@@ -57,6 +57,11 @@ func New(c Config) http.Handler {
 	s.policySetRoutes()
 	s.policySchemaRoutes()
 	s.inZone("GET /zones/{zone}/audit-events", s.auditEvents)
+	s.memberRoutes()
+	s.secretRoutes()
+	s.catalogRoutes()
+	s.organizationRoutes()
+	s.serviceAccountRoutes()
 	return s.mux
 }
 
@@ -86,8 +91,12 @@ func (s *server) handle(pattern string, e endpoint) {
 }
 
 func (s *server) write(w http.ResponseWriter, out any) {
-	if out == nil {
+	switch out.(type) {
+	case nil:
 		w.WriteHeader(http.StatusNoContent)
+		return
+	case installed:
+		w.WriteHeader(http.StatusCreated)
 		return
 	}
 	if t, ok := out.(tagged); ok {

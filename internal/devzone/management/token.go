@@ -159,6 +159,9 @@ func (s *server) checkSecret(id, secret string) (store.ServiceAccount, error) {
 	if err != nil {
 		return account, err
 	}
+	if !known {
+		return s.checkCredential(id, secret)
+	}
 	// The comparison runs for unknown clients too, so that the time taken does
 	// not tell them apart.
 	if matches := account.ClientSecret.Matches(secret); !known || !matches {

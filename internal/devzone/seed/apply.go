@@ -52,6 +52,10 @@ func (s *Seed) Apply(st *store.Store, issuer func(zoneID string) string) error {
 		if _, err := tx.Origins.Insert(origin); err != nil {
 			return err
 		}
+		organization := store.Organization{Meta: store.Meta{ID: store.OrganizationID}, Name: "Development"}
+		if _, err := tx.Organizations.Insert(organization); err != nil {
+			return err
+		}
 		if _, err := tx.CreateZone(s.zone(), issuer); err != nil {
 			return err
 		}
@@ -121,7 +125,7 @@ func (s *Seed) applyServiceAccounts(tx *store.Tx) error {
 		if role == "" {
 			role = store.RoleManager
 		}
-		row := store.ServiceAccount{ClientID: a.ClientID, ClientSecret: store.DigestOf(a.ClientSecret), Role: role}
+		row := store.ServiceAccount{Name: a.ClientID, ClientID: a.ClientID, ClientSecret: store.DigestOf(a.ClientSecret), Role: role}
 		if _, err := tx.ServiceAccounts.Insert(row); err != nil {
 			return err
 		}

@@ -56,6 +56,8 @@ func (tx *Tx) DeleteZone(id string) error {
 	tx.SigningKeys.deleteAll(id, nil)
 	tx.Interactions.deleteAll(id, nil)
 	tx.Approvals.deleteAll(id, nil)
+	tx.Members.deleteAll(id, nil)
+	tx.Secrets.deleteAll(id, nil)
 	tx.Policies.deleteAll(id, nil)
 	tx.PolicyVersions.deleteAll(id, nil)
 	tx.PolicySets.deleteAll(id, nil)

@@ -236,6 +236,8 @@ type Consent struct {
 // ServiceAccount may call the management API.
 type ServiceAccount struct {
 	Meta
+	Name         string
+	Description  *string
 	ClientID     string
 	ClientSecret Digest
 	// Role is RoleManager or RoleViewer.

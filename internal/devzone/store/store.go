@@ -28,27 +28,31 @@ type Store struct {
 // Tx gives a function run by Store.Do access to the tables. It must not be
 // kept after that function returns.
 type Tx struct {
-	Zones             *Table[Zone, *Zone]
-	Providers         *Table[Provider, *Provider]
-	Resources         *Table[Resource, *Resource]
-	Applications      *Table[Application, *Application]
-	Credentials       *Table[Credential, *Credential]
-	Dependencies      *Table[Dependency, *Dependency]
-	Grants            *Table[Grant, *Grant]
-	Users             *Table[User, *User]
-	ServiceAccounts   *Table[ServiceAccount, *ServiceAccount]
-	APITokens         *Table[APIToken, *APIToken]
-	Sessions          *Table[Session, *Session]
-	Codes             *Table[Code, *Code]
-	UserAgents        *Table[UserAgent, *UserAgent]
-	SigningKeys       *Table[SigningKey, *SigningKey]
-	Policies          *Table[Policy, *Policy]
-	PolicyVersions    *Table[PolicyVersion, *PolicyVersion]
-	PolicySets        *Table[PolicySet, *PolicySet]
-	PolicySetVersions *Table[PolicySetVersion, *PolicySetVersion]
-	Interactions      *Table[Interaction, *Interaction]
-	Approvals         *Table[Approval, *Approval]
-	Origins           *Table[Origin, *Origin]
+	Zones              *Table[Zone, *Zone]
+	Providers          *Table[Provider, *Provider]
+	Resources          *Table[Resource, *Resource]
+	Applications       *Table[Application, *Application]
+	Credentials        *Table[Credential, *Credential]
+	Dependencies       *Table[Dependency, *Dependency]
+	Grants             *Table[Grant, *Grant]
+	Users              *Table[User, *User]
+	ServiceAccounts    *Table[ServiceAccount, *ServiceAccount]
+	APITokens          *Table[APIToken, *APIToken]
+	Sessions           *Table[Session, *Session]
+	Codes              *Table[Code, *Code]
+	UserAgents         *Table[UserAgent, *UserAgent]
+	SigningKeys        *Table[SigningKey, *SigningKey]
+	Policies           *Table[Policy, *Policy]
+	PolicyVersions     *Table[PolicyVersion, *PolicyVersion]
+	PolicySets         *Table[PolicySet, *PolicySet]
+	PolicySetVersions  *Table[PolicySetVersion, *PolicySetVersion]
+	Interactions       *Table[Interaction, *Interaction]
+	Approvals          *Table[Approval, *Approval]
+	Organizations      *Table[Organization, *Organization]
+	AccountCredentials *Table[AccountCredential, *AccountCredential]
+	Members            *Table[Member, *Member]
+	Secrets            *Table[Secret, *Secret]
+	Origins            *Table[Origin, *Origin]
 
 	journal *journal
 }
@@ -75,28 +79,32 @@ const (
 func New(clock func() time.Time) *Store {
 	j := &journal{now: clock}
 	return &Store{tx: Tx{
-		Zones:             newTable[Zone]("zone", j),
-		Providers:         newTable[Provider]("provider", j),
-		Resources:         newTable[Resource]("resource", j),
-		Applications:      newTable[Application]("application", j),
-		Credentials:       newTable[Credential]("application credential", j),
-		Dependencies:      newTable[Dependency]("dependency", j),
-		Grants:            newTable[Grant]("delegated grant", j),
-		Users:             newTable[User]("user", j),
-		ServiceAccounts:   newTable[ServiceAccount]("service account", j),
-		APITokens:         newTable[APIToken]("service account token", j),
-		Sessions:          newTable[Session]("session", j),
-		Codes:             newTable[Code]("authorization code", j),
-		UserAgents:        newTable[UserAgent]("user agent", j),
-		SigningKeys:       newTable[SigningKey]("signing key", j),
-		Policies:          newTable[Policy]("policy", j),
-		PolicyVersions:    newTable[PolicyVersion]("policy version", j),
-		PolicySets:        newTable[PolicySet]("policy set", j),
-		PolicySetVersions: newTable[PolicySetVersion]("policy set version", j),
-		Interactions:      newTable[Interaction]("interaction", j),
-		Approvals:         newTable[Approval]("approval", j),
-		Origins:           newTable[Origin]("origin", j),
-		journal:           j,
+		Zones:              newTable[Zone]("zone", j),
+		Providers:          newTable[Provider]("provider", j),
+		Resources:          newTable[Resource]("resource", j),
+		Applications:       newTable[Application]("application", j),
+		Credentials:        newTable[Credential]("application credential", j),
+		Dependencies:       newTable[Dependency]("dependency", j),
+		Grants:             newTable[Grant]("delegated grant", j),
+		Users:              newTable[User]("user", j),
+		ServiceAccounts:    newTable[ServiceAccount]("service account", j),
+		APITokens:          newTable[APIToken]("service account token", j),
+		Sessions:           newTable[Session]("session", j),
+		Codes:              newTable[Code]("authorization code", j),
+		UserAgents:         newTable[UserAgent]("user agent", j),
+		SigningKeys:        newTable[SigningKey]("signing key", j),
+		Policies:           newTable[Policy]("policy", j),
+		PolicyVersions:     newTable[PolicyVersion]("policy version", j),
+		PolicySets:         newTable[PolicySet]("policy set", j),
+		PolicySetVersions:  newTable[PolicySetVersion]("policy set version", j),
+		Interactions:       newTable[Interaction]("interaction", j),
+		Approvals:          newTable[Approval]("approval", j),
+		Organizations:      newTable[Organization]("organization", j),
+		AccountCredentials: newTable[AccountCredential]("service account credential", j),
+		Members:            newTable[Member]("member", j),
+		Secrets:            newTable[Secret]("secret", j),
+		Origins:            newTable[Origin]("origin", j),
+		journal:            j,
 	}}
 }
 
