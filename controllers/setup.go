@@ -5,6 +5,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -42,6 +43,8 @@ type Options struct {
 	AllowInsecureLoopback bool
 	// AtlassianURL is Atlassian's API gateway.
 	AtlassianURL string
+	// CheckEvery is how often each install is compared with its zone; 0 means 10 minutes.
+	CheckEvery time.Duration
 	// Consent says where the consent page is served; without an address there is none.
 	Consent ConsentOptions
 }
@@ -60,10 +63,15 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	zones := keycard.NewPool(keycard.Options{
 		UserAgent: o.UserAgent, Timeout: o.RequestTimeout, AllowInsecureLoopback: o.AllowInsecureLoopback,
 	})
+	issuer, err := newClusterIssuer(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return err
+	}
 	recorder := mgr.GetEventRecorder(recorderName)
 	resources := &keycardresource.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		ClusterID: o.ClusterID, Recorder: recorder, Clock: clock.RealClock{},
+		CheckEvery: cmp.Or(o.CheckEvery, defaultCheckEvery), ClusterIssuer: issuer.Discover,
 	}
 	if err := resources.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)
@@ -80,6 +88,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	return nil
 }
+
+// defaultCheckEvery is how often an install is compared with its zone.
+const defaultCheckEvery = 10 * time.Minute
 
 // clusterID is the UID of namespace kube-system, by which clusters are commonly known.
 func clusterID(ctx context.Context, live client.Reader) (string, error) {

@@ -15,7 +15,7 @@ const (
 	ConditionStalled = "Stalled"
 )
 
-// Conditions of a KeycardResource. Ready is True when all three are.
+// Conditions of a KeycardResource. Ready is True when all that are there are.
 const (
 	// ConditionCredentialsValid is True when both Secrets are there and well-formed, and the zone accepted
 	// the service account.
@@ -24,6 +24,12 @@ const (
 	ConditionProviderRegistered = "ProviderRegistered"
 	// ConditionResourceRegistered is True when the zone has the resource as the spec wants it.
 	ConditionResourceRegistered = "ResourceRegistered"
+	// ConditionApplicationsRegistered is True when the applications of the spec, and the workloads that bindings
+	// name, may use the resource. It is absent when the spec asks for neither.
+	ConditionApplicationsRegistered = "ApplicationsRegistered"
+	// ConditionPoliciesApplied is True when the policies of the spec are in force in the zone. It is absent when the
+	// spec has none.
+	ConditionPoliciesApplied = "PoliciesApplied"
 )
 
 // Conditions of a ConfluenceTokenBinding. Ready is True when all three are and the token in the Secret
@@ -86,6 +92,25 @@ const (
 	// ReasonIdentifierInUse: the resource's identifier is taken in the zone by an object the operator did
 	// not create.
 	ReasonIdentifierInUse = "IdentifierInUse"
+	// ReasonDrifted: the zone differs from the spec, and managementPolicy is Observe.
+	ReasonDrifted = "Drifted"
+	// ReasonNotRegistered: the zone does not have the object, and managementPolicy is Observe.
+	ReasonNotRegistered = "NotRegistered"
+	// ReasonObserved: the zone has the object as the spec wants it, and managementPolicy is Observe.
+	ReasonObserved = "Observed"
+	// ReasonApplicationNotFound: the zone has no application that spec.applications names.
+	ReasonApplicationNotFound = "ApplicationNotFound"
+	// ReasonApplicationConflict: an application that the operator wants to register for a workload is there already
+	// and was not made by the operator.
+	ReasonApplicationConflict = "ApplicationConflict"
+	// ReasonPolicyInvalid: the zone refused a policy's text. The message has the zone's words.
+	ReasonPolicyInvalid = "PolicyInvalid"
+	// ReasonApplied: the policies are in force.
+	ReasonApplied = "Applied"
+	// ReasonCABundleInvalid: the certificates that spec.zone.caBundle refers to are missing or malformed.
+	ReasonCABundleInvalid = "CABundleInvalid"
+	// ReasonInUse: the object is being deleted while bindings still use it.
+	ReasonInUse = "InUse"
 	// ReasonDeleting: the operator is removing the objects it created in the zone.
 	ReasonDeleting = "Deleting"
 )
@@ -144,6 +169,10 @@ const (
 const (
 	// EventTokenIssued: the first token, or the first one after a failure, is in the Secret.
 	EventTokenIssued = "TokenIssued"
+	// EventDriftCorrected: the zone differed from the spec and was put right. The message names the fields.
+	EventDriftCorrected = "DriftCorrected"
+	// EventOAuthAppRotated: a changed OAuth app was sent to the zone.
+	EventOAuthAppRotated = "OAuthAppRotated"
 	// EventOrphaned: objects of the operator stay in the zone, because they could not be removed.
 	EventOrphaned = "ExternalObjectOrphaned"
 )

@@ -75,6 +75,38 @@ type KeycardResourceSpec struct {
 	// +optional
 	AdoptionPolicy AdoptionPolicy `json:"adoptionPolicy,omitempty"`
 
+	// managementPolicy says whether the operator changes the zone. Manage creates what is missing and puts
+	// right what differs; Observe only compares and reports, and sends nothing that changes the zone. Absent
+	// means Manage.
+	// +optional
+	ManagementPolicy ManagementPolicy `json:"managementPolicy,omitempty"`
+
+	// applications lists the zone's applications that may ask for tokens of this resource: each gets the
+	// resource as a dependency. An application that is taken off the list loses it again. Absent means that the
+	// operator leaves the applications of the zone alone.
+	// +optional
+	// +listType=map
+	// +listMapKey=identifier
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	Applications []ApplicationReference `json:"applications,omitempty"`
+
+	// workloadRegistration makes the operator register workloads in the zone: for each ServiceAccount that a
+	// ConfluenceTokenBinding of this resource names, in a namespace that is allowed, it makes an application with
+	// a workload-identity credential and this resource as its dependency, and removes it when the last such
+	// binding is gone. Absent means that people register applications themselves.
+	// +optional
+	WorkloadRegistration *WorkloadRegistration `json:"workloadRegistration,omitempty"`
+
+	// policies are Cedar policies that the operator keeps in force in the zone, along with those that are in force
+	// already. Access is denied where no policy permits it.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Policies []AccessPolicy `json:"policies,omitempty"`
+
 	// deletionPolicy says what happens in the zone when this object is deleted. Retain leaves everything
 	// there; Delete removes what the operator created and nobody else uses. Absent means Retain.
 	// +optional
@@ -116,6 +148,87 @@ type ZoneReference struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://([a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*|[[][0-9a-fA-F:.]+[]])(:[0-9]{1,5})?$') && isURL(self) && (url(self).getPort() == '' || int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535)",message="must be https:// and a host in ASCII, with a port of 1 to 65535 if need be, for example https://api.keycard.ai; remove path, query, user and trailing slash"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('http://') || self.matches('^http://(127[.]0[.]0[.]1|localhost|[[]::1[]])(:[0-9]+)?$')",message="must use https; http is for loopback addresses only"
 	APIURL string `json:"apiURL,omitempty"`
+
+	// caBundle says where the certificate authorities (PEM) are that sign the certificates of the issuer and of
+	// apiURL, when those are private. They replace the system's for this zone. Absent means the system's.
+	// +optional
+	CABundle *CABundleSource `json:"caBundle,omitempty"`
+}
+
+// CABundleSource says where certificates are: exactly one of configMapKeyRef and secretKeyRef is set.
+// +kubebuilder:validation:ExactlyOneOf=configMapKeyRef;secretKeyRef
+type CABundleSource struct {
+	// configMapKeyRef names a ConfigMap, in the same namespace, and its key.
+	// +optional
+	ConfigMapKeyRef *ConfigMapKeyReference `json:"configMapKeyRef,omitempty"`
+
+	// secretKeyRef names a Secret, in the same namespace, and its key.
+	// +optional
+	SecretKeyRef *SecretKeyReference `json:"secretKeyRef,omitempty"`
+}
+
+// ConfigMapKeyReference names one key of a ConfigMap in the namespace of the object that refers to it.
+type ConfigMapKeyReference struct {
+	// name of the ConfigMap, in the same namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a ConfigMap: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	Name string `json:"name,omitempty"`
+
+	// key in the ConfigMap's data that holds the value.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="must be a key of a ConfigMap: letters, digits, '-', '_' and '.'"
+	Key string `json:"key,omitempty"`
+}
+
+// ApplicationReference names an application of the zone.
+type ApplicationReference struct {
+	// identifier of the application, as the Keycard console shows it, for example urn:app:reports.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-;=?-~]+$')",message="must be an application's identifier: visible ASCII without spaces, '<' and '>'"
+	Identifier string `json:"identifier,omitempty"`
+}
+
+// WorkloadRegistration says how the zone recognises this cluster's ServiceAccounts.
+type WorkloadRegistration struct {
+	// issuer is the URL in the tokens of this cluster's ServiceAccounts. Absent means what the cluster's own
+	// discovery document says.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@\\\\s]+(/[^?#\\\\s]*)?$')",message="must be the issuer exactly as in the tokens: https:// and a host, without user, query and fragment"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('http://') || self.matches('^http://(127[.]0[.]0[.]1|localhost|[[]::1[]])(:[0-9]+)?(/.*)?$')",message="must use https; http is for loopback addresses only"
+	Issuer string `json:"issuer,omitempty"`
+
+	// jwksURI is where the zone reads the keys that sign those tokens. Absent means that the zone finds them
+	// through the issuer's discovery document, which it has to be able to reach.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@\\\\s]+(/[^#\\\\s]*)?$')",message="must be https:// and a host, without user and fragment"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('http://') || self.matches('^http://(127[.]0[.]0[.]1|localhost|[[]::1[]])(:[0-9]+)?(/.*)?$')",message="must use https; http is for loopback addresses only"
+	JWKSURI string `json:"jwksURI,omitempty"`
+}
+
+// AccessPolicy is one Cedar policy.
+type AccessPolicy struct {
+	// name of the policy, unique in this object.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be lower-case letters, digits and '-', starting and ending with a letter or digit"
+	Name string `json:"name,omitempty"`
+
+	// cedar is the policy's text, in Cedar's own language. The zone checks it against its schema.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16384
+	Cedar string `json:"cedar,omitempty"`
 }
 
 // DefaultAPIURL is Keycard's hosted management API.
@@ -203,6 +316,18 @@ const (
 	AdoptionAdopt AdoptionPolicy = "Adopt"
 )
 
+// ManagementPolicy says whether the operator changes the zone.
+// +kubebuilder:validation:Enum=Manage;Observe
+type ManagementPolicy string
+
+// The management policies.
+const (
+	// ManagementManage creates what is missing and puts right what differs.
+	ManagementManage ManagementPolicy = "Manage"
+	// ManagementObserve compares and reports only.
+	ManagementObserve ManagementPolicy = "Observe"
+)
+
 // DeletionPolicy says what happens in the zone when the object is deleted.
 // +kubebuilder:validation:Enum=Retain;Delete
 type DeletionPolicy string
@@ -217,12 +342,13 @@ const (
 
 // KeycardResourceStatus is what the operator saw and did.
 type KeycardResourceStatus struct {
-	// conditions of the object. Ready sums up CredentialsValid, ProviderRegistered and ResourceRegistered. Reconciling
-	// is there while the operator works towards the spec, Stalled while it waits for a person.
+	// conditions of the object. Ready sums up CredentialsValid, ProviderRegistered, ResourceRegistered and, where the
+	// spec asks for them, ApplicationsRegistered and PoliciesApplied. Reconciling is there while the operator works
+	// towards the spec, Stalled while it waits for a person.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:MaxItems=10
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec this status speaks of.
@@ -255,12 +381,74 @@ type KeycardResourceStatus struct {
 	// +kubebuilder:validation:MaxItems=100
 	Scopes []Scope `json:"scopes,omitempty"`
 
+	// applications are those of spec.applications that the operator gave the resource as a dependency.
+	// +optional
+	// +listType=map
+	// +listMapKey=identifier
+	// +kubebuilder:validation:MaxItems=200
+	Applications []ApplicationStatus `json:"applications,omitempty"`
+
+	// workloads counts the ServiceAccounts that are registered for bindings of this resource. It is absent where
+	// spec.workloadRegistration is.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Workloads *int32 `json:"workloads,omitempty"`
+
+	// policies are the access policies that the operator has registered in the zone.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Policies []AccessPolicyStatus `json:"policies,omitempty"`
+
 	// oauthAppHash is a keyed hash of the OAuth app's credentials that were last sent to the zone. The
 	// zone never gives a client secret back, so this is how the operator knows that the Secret changed.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	OAuthAppHash string `json:"oauthAppHash,omitempty"`
+}
+
+// ApplicationStatus is an application of the zone that has the resource as a dependency.
+type ApplicationStatus struct {
+	// identifier of the application.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Identifier string `json:"identifier,omitempty"`
+
+	// id is the zone's id of the application.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	ID string `json:"id,omitempty"`
+}
+
+// AccessPolicyStatus is a policy in the zone.
+type AccessPolicyStatus struct {
+	// name of the policy in the spec.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// id is the zone's id of the policy.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	ID string `json:"id,omitempty"`
+
+	// versionID is the zone's id of the version that is in force.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	VersionID string `json:"versionID,omitempty"`
+
+	// hash fingerprints the text of that version.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Hash string `json:"hash,omitempty"`
 }
 
 // KeycardResourceList is a list of KeycardResources.

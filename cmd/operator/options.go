@@ -37,6 +37,7 @@ type options struct {
 	shutdownTimeout time.Duration
 
 	requestTimeout        time.Duration
+	checkEvery            time.Duration
 	allowInsecureLoopback bool
 	atlassianURL          string
 
@@ -56,6 +57,7 @@ func defaultOptions() *options {
 		clientBurst:     100,
 		shutdownTimeout: 25 * time.Second,
 		requestTimeout:  20 * time.Second,
+		checkEvery:      10 * time.Minute,
 		atlassianURL:    atlassian.DefaultURL,
 	}
 }
@@ -79,6 +81,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long writes in flight may take after SIGTERM; less than the pod's terminationGracePeriodSeconds")
 
 	f.DurationVar(&o.requestTimeout, "request-timeout", o.requestTimeout, "how long a request to a zone or to Atlassian may take")
+	f.DurationVar(&o.checkEvery, "check-interval", o.checkEvery, "how often each KeycardResource is compared with its zone, give or take a tenth; at least 10s")
 	f.BoolVar(&o.allowInsecureLoopback, "allow-insecure-loopback", o.allowInsecureLoopback, "allow http to zones on a loopback address, for development")
 	f.StringVar(&o.atlassianURL, "atlassian-url", o.atlassianURL, "Atlassian's API gateway; another one is for development")
 
@@ -86,6 +89,9 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.consent.URL, "consent-url", o.consent.URL, "https URL at which browsers reach that page; status.consentURL points there")
 	f.StringVar(&o.consent.ClientID, "consent-client-id", o.consent.ClientID, "client id of the public application in the zone that the page signs people in to; it depends on the\nresource, and its redirect URI is the URL with /-/callback")
 }
+
+// leastCheckEvery keeps an operator from burdening its zones.
+const leastCheckEvery = 10 * time.Second
 
 // clusterIDPattern is what can stand in a marker without ambiguity.
 var clusterIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -102,6 +108,7 @@ func (o *options) validate() error {
 	complain(o.clientQPS <= 0, "--client-qps is %g; it has to be more than 0", o.clientQPS)
 	complain(o.clientBurst < 1, "--client-burst is %d; it has to be at least 1", o.clientBurst)
 	complain(o.requestTimeout <= 0, "--request-timeout is %s; it has to be more than 0", o.requestTimeout)
+	complain(o.checkEvery < leastCheckEvery, "--check-interval is %s; it has to be at least %s", o.checkEvery, leastCheckEvery)
 	complain(o.shutdownTimeout <= 0, "--shutdown-timeout is %s; it has to be more than 0", o.shutdownTimeout)
 	complain(o.leaderElect && (o.retryPeriod <= 0 || o.retryPeriod >= o.renewDeadline || o.renewDeadline >= o.leaseDuration),
 		"--leader-election-retry-period %s, -renew-deadline %s and -lease-duration %s have to be in this order, each less than the next",

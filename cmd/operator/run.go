@@ -40,6 +40,7 @@ func run(ctx context.Context, o *options) error {
 		ClusterID:             o.clusterID,
 		UserAgent:             "keycard-operator/" + version,
 		RequestTimeout:        o.requestTimeout,
+		CheckEvery:            o.checkEvery,
 		AllowInsecureLoopback: o.allowInsecureLoopback,
 		AtlassianURL:          o.atlassianURL,
 		Consent:               o.consent,

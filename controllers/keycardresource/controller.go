@@ -11,6 +11,7 @@ package keycardresource
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/tools/events"
@@ -33,7 +34,12 @@ import (
 // Delete: that takes patch on the resource.
 // +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources/status,verbs=patch
+// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// A private zone's certificate authority may be in a ConfigMap.
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
+// The labels of namespaces decide over allowedNamespaces with a selector, and their deletion over how long to wait.
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconciler keeps KeycardResources. All fields have to be set.
@@ -45,11 +51,19 @@ type Reconciler struct {
 	// Zones hands out clients of the management API.
 	Zones   *keycard.Pool
 	Catalog catalog.Catalog
+	// ClusterIssuer asks the cluster for the issuer of its ServiceAccounts' tokens.
+	ClusterIssuer func(context.Context) (string, error)
 	// ClusterID tells this cluster's objects in a zone from those of another cluster.
 	ClusterID string
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
+	// CheckEvery is how often a registered resource is compared with the zone, where people can change it.
+	CheckEvery time.Duration
 
+	// zoneLocks are held while something is changed that several resources share in a zone.
+	zoneLocks keyedMutex
+	// entered are the clients that a zone has accepted. A deletion goes on with them when the Secret is gone.
+	entered   sync.Map
 	resources freshest.Objects[*v1alpha1.KeycardResource]
 	failures  failures
 }
@@ -63,6 +77,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
 		r.failures.forget(req.NamespacedName)
 		r.resources.Forget(req.NamespacedName)
+		r.entered.Delete(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := newScope(r.resources.Newest(req.NamespacedName, &cached), r.Clock.Now(), r.ClusterID)
@@ -86,6 +101,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.announce(s)
+	r.announceDrift(s)
 	return ctrl.Result{RequeueAfter: r.nextWake(s, problem)}, nil
 }
 
@@ -104,6 +120,8 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 		{stepProvider, r.ensureFinalizer},
 		{stepProvider, r.ensureProvider},
 		{stepResource, r.ensureResource},
+		{stepApplications, r.ensureApplications},
+		{stepPolicies, r.ensurePolicies},
 	}
 	for _, st := range steps {
 		if err := st.do(ctx, s); err != nil {
@@ -113,18 +131,21 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 	return "", nil
 }
 
+func asProblem(err error) (*outcome.Problem, bool) {
+	var problem *outcome.Problem
+	ok := errors.As(err, &problem)
+	return problem, ok
+}
+
 // problemOf gives the problem that an error is, or makes one of a failure of the cluster.
 func problemOf(ctx context.Context, err error) *outcome.Problem {
-	var problem *outcome.Problem
-	if err != nil && !errors.As(err, &problem) {
+	problem, ok := asProblem(err)
+	if err != nil && !ok {
 		log.FromContext(ctx).Error(err, "the cluster failed")
 		problem = outcome.FromCluster(err)
 	}
 	return problem
 }
-
-// checkEvery is how often a registered resource is compared with the zone, where people can change it.
-const checkEvery = 10 * time.Minute
 
 // nextWake is when to try again, or to compare with the zone again.
 func (r *Reconciler) nextWake(s *scope, problem *outcome.Problem) time.Duration {
@@ -133,7 +154,7 @@ func (r *Reconciler) nextWake(s *scope, problem *outcome.Problem) time.Duration 
 		return 0
 	case problem == nil:
 		r.failures.forget(s.key())
-		return schedule.Jittered(checkEvery, string(s.before.UID), s.now)
+		return schedule.Jittered(r.CheckEvery, string(s.before.UID), s.now)
 	}
 	return problem.Retry(r.failures.count(s.key()), 0, string(s.before.UID))
 }

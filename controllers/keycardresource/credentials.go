@@ -12,6 +12,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/trust"
 )
 
 // plan looks the catalog entry up and settles on the scopes. It needs neither Secrets nor the zone.
@@ -52,11 +53,18 @@ func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
 		return err
 	}
 	s.serviceAccount = account
-	s.zone, err = r.Zones.Management(keycard.ManagementConfig{
+	pool, err := trust.Pool(ctx, r.Live, r.Zones, s.resource.Namespace, zone.CABundle)
+	if err != nil {
+		return err
+	}
+	s.zone, err = pool.Management(keycard.ManagementConfig{
 		BaseURL: zone.ManagementURL(), ClientID: account.ID, ClientSecret: account.Secret,
 	})
 	if err != nil {
 		return outcome.Remote(err)
+	}
+	if s.observing() {
+		s.zone = s.zone.ReadOnly()
 	}
 	remote, err := s.zone.GetZone(ctx, zone.ID)
 	if keycard.IsNotFound(err) {
@@ -67,6 +75,7 @@ func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
 		return outcome.Remote(err)
 	}
 	s.resource.Status.RedirectURI = remote.Protocols.OAuth2.RedirectURI
+	r.entered.Store(s.key(), s.zone)
 	return nil
 }
 

@@ -15,7 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/tenancy"
 )
 
 // How long a deletion waits for a zone that can't be entered before it gives up, so that it never
@@ -27,16 +29,23 @@ const (
 	// leastAttempts is how often it is tried at least, and leastWait how long between.
 	leastAttempts = 3
 	leastWait     = 5 * time.Second
+	// waitForUsers is how long a deletion waits for bindings that still use the resource.
+	waitForUsers = 30 * time.Second
 )
 
 // ensureFinalizer puts the finalizer on before anything is written to the zone, and takes it off when
 // the objects shall stay. Retain never has one.
 func (r *Reconciler) ensureFinalizer(ctx context.Context, s *scope) error {
-	wanted := s.resource.Spec.DeletionPolicy == v1alpha1.DeletionDelete
+	wanted := s.removes()
 	if controllerutil.ContainsFinalizer(s.before, v1alpha1.Finalizer) == wanted {
 		return nil
 	}
 	return r.patchFinalizer(ctx, s, wanted)
+}
+
+// removes tells whether the objects in the zone go with this one.
+func (s *scope) removes() bool {
+	return s.resource.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !s.observing()
 }
 
 // patchFinalizer writes the list of finalizers and nothing else, on condition that nobody changed it.
@@ -65,26 +74,64 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 		return ctrl.Result{}, nil
 	}
 	switch {
-	case s.resource.Spec.DeletionPolicy != v1alpha1.DeletionDelete: // changed a moment ago
+	case !s.removes(): // changed a moment ago
 	case s.suspended():
 		r.orphan(s, "spec.suspend is true")
 	default:
-		problem := problemOf(ctx, r.removeObjects(ctx, s))
-		if problem == nil {
-			log.FromContext(ctx).Info("removed the objects in the zone")
-			break
+		if wait, err := r.remove(ctx, s); err != nil || wait > 0 {
+			return ctrl.Result{RequeueAfter: wait}, err
 		}
-		if attempts := r.failures.count(s.key()); !s.givesUp(problem, attempts) {
-			s.deleting(problem)
-			wait := min(max(problem.Retry(attempts, 0, string(s.before.UID)), leastWait), giveUpLasting)
-			return ctrl.Result{RequeueAfter: wait}, r.patchStatus(ctx, s)
-		}
-		r.orphan(s, problem.Reason)
 	}
 	if err := r.patchFinalizer(ctx, s, false); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	return ctrl.Result{}, nil
+}
+
+// remove removes the objects from the zone, or gives up; wait is how long until it is to be called again, 0 when the
+// object may go.
+func (r *Reconciler) remove(ctx context.Context, s *scope) (wait time.Duration, err error) {
+	hurried := r.terminating(ctx, s.resource.Namespace)
+	if wait, err := r.awaitUsers(ctx, s, hurried); err != nil || wait > 0 {
+		return wait, err
+	}
+	problem := problemOf(ctx, r.removeObjects(ctx, s))
+	if problem == nil {
+		log.FromContext(ctx).Info("removed the objects in the zone")
+		return 0, nil
+	}
+	attempts := r.failures.count(s.key())
+	if s.givesUp(problem, attempts, hurried) {
+		log.FromContext(ctx).Info("gave up removing objects from the zone", "provider", s.before.Status.ProviderID, "resource", s.before.Status.ResourceID, "reason", problem.Reason)
+		r.orphan(s, problem.Reason)
+		return 0, nil
+	}
+	s.deleting(problem)
+	return min(max(problem.Retry(attempts, 0, string(s.before.UID)), leastWait), giveUpLasting), r.patchStatus(ctx, s)
+}
+
+// awaitUsers gives bindings that are deleted along with the resource the time to go first, and says so.
+func (r *Reconciler) awaitUsers(ctx context.Context, s *scope, hurried bool) (time.Duration, error) {
+	left := waitForUsers - s.now.Sub(s.before.DeletionTimestamp.Time)
+	if hurried || left <= 0 {
+		return 0, nil
+	}
+	users, err := r.bindingsOf(ctx, s)
+	if err != nil || len(users) == 0 {
+		return 0, err
+	}
+	s.inUse(users)
+	if err := r.patchStatus(ctx, s); err != nil {
+		return 0, err
+	}
+	r.announce(s)
+	return min(left, leastWait), nil
+}
+
+// terminating tells whether the namespace is being deleted: then nothing may take long.
+func (r *Reconciler) terminating(ctx context.Context, namespace string) bool {
+	ns := tenancy.Namespace()
+	return r.Client.Get(ctx, client.ObjectKey{Name: namespace}, ns) == nil && !ns.DeletionTimestamp.IsZero()
 }
 
 // orphan says which objects stay in the zone.
@@ -95,9 +142,9 @@ func (r *Reconciler) orphan(s *scope, why string) {
 
 // givesUp tells whether the deletion has waited long enough, and was tried often enough by this process: an
 // operator that was down meanwhile has not tried.
-func (s *scope) givesUp(problem *outcome.Problem, attempts int) bool {
+func (s *scope) givesUp(problem *outcome.Problem, attempts int, hurried bool) bool {
 	wait := giveUpLasting
-	if problem.Passes() {
+	if problem.Passes() && !hurried {
 		wait = giveUpPassing
 	}
 	return attempts >= leastAttempts && s.now.Sub(s.before.DeletionTimestamp.Time) >= wait
@@ -109,16 +156,30 @@ func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
 	if err := r.findEntry(s); err != nil {
 		return err
 	}
-	if err := r.enterZone(ctx, s); err != nil {
+	if err := r.enterAgain(ctx, s); err != nil {
+		return err
+	}
+	if err := r.removePolicies(ctx, s); err != nil {
 		return err
 	}
 	resource, found, err := s.zone.FindResource(ctx, s.zoneID(), s.entry.Resource.Identifier)
-	if err == nil && found && s.owns(resource.Description) {
-		err = s.zone.DeleteResource(ctx, s.zoneID(), resource.ID)
-	}
 	if err != nil {
 		return outcome.Remote(err)
 	}
+	if found && s.owns(resource.Description) {
+		if err := r.removeApplications(ctx, s, resource); err != nil {
+			return err
+		}
+		if err := s.zone.DeleteResource(ctx, s.zoneID(), resource.ID); err != nil {
+			return outcome.Remote(err)
+		}
+	}
+	return r.removeProvider(ctx, s)
+}
+
+// removeProvider removes the provider when it is ours and no resource uses it.
+func (r *Reconciler) removeProvider(ctx context.Context, s *scope) error {
+	defer r.zoneLocks.lock(s.zoneID())()
 	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
 	if err != nil || !found || !s.owns(provider.Description) {
 		return outcome.Remote(err)
@@ -128,4 +189,20 @@ func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
 		err = s.zone.DeleteProvider(ctx, s.zoneID(), provider.ID)
 	}
 	return outcome.Remote(err)
+}
+
+// enterAgain enters the zone, with the credential that it accepted before where the Secret is gone already: in a
+// namespace that is being deleted nothing has an order.
+func (r *Reconciler) enterAgain(ctx context.Context, s *scope) error {
+	err := r.enterZone(ctx, s)
+	problem, ok := asProblem(err)
+	if !ok || problem.Kind != outcome.Waiting {
+		return err
+	}
+	known, there := r.entered.Load(s.key())
+	if zone, isClient := known.(*keycard.ManagementClient); there && isClient {
+		s.zone = zone
+		return nil
+	}
+	return err
 }

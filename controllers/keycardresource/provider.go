@@ -17,44 +17,70 @@ import (
 // ensureProvider makes sure that the zone has an OAuth provider for the upstream with this app. All
 // resources of an upstream share one provider: somebody else's is used as it is when it has the same app.
 func (r *Reconciler) ensureProvider(ctx context.Context, s *scope) error {
+	defer r.zoneLocks.lock(s.zoneID())()
 	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
 	if err != nil {
 		return outcome.Remote(err)
 	}
 	if !found {
-		provider, err = r.createProvider(ctx, s)
-		if err != nil {
+		if provider, err = r.createProvider(ctx, s); err != nil {
 			return err
 		}
+		s.resource.Status.OAuthAppHash = s.appHash(provider.ID)
 	}
 	s.resource.Status.ProviderID = provider.ID
-	if !s.owns(provider.Description) {
+	sameApp := provider.ClientID == s.app.ID
+	if !s.observing() && !s.owns(provider.Description) && (!sameApp || !r.inherits(ctx, s, provider.Description)) {
 		s.shared, s.resource.Status.OAuthAppHash = true, ""
-		if provider.ClientID != s.app.ID {
-			return outcome.NeedsPerson(v1alpha1.ReasonProviderConflict,
-				"the zone's provider %q for %s has another OAuth app (client id %q, not %q) and was not made by this KeycardResource; use the same app, or change the provider in the zone",
-				provider.Name, provider.Identifier, provider.ClientID, s.app.ID)
+		if !sameApp {
+			return s.otherApp(provider)
 		}
 		return nil
 	}
+	return s.updateProvider(ctx, provider)
+}
+
+// otherApp says that the zone's provider can't serve this install.
+func (s *scope) otherApp(provider keycard.Provider) error {
+	maker := "was not made by the operator"
+	if key, ours := s.madeBy(provider.Description); ours {
+		maker = "belongs to KeycardResource " + key.String()
+	}
+	return outcome.NeedsPerson(v1alpha1.ReasonProviderConflict,
+		"the zone's provider %q for %s has another OAuth app (client id %q, not %q) and %s; all resources of an upstream share one provider: use the same app, or change the provider in the zone",
+		provider.Name, provider.Identifier, provider.ClientID, s.app.ID, maker)
+}
+
+// updateProvider puts right what differs, and sends the client secret when it changed.
+func (s *scope) updateProvider(ctx context.Context, provider keycard.Provider) error {
+	patch, fields := s.providerPatch(provider)
 	hash := s.appHash(provider.ID)
-	patch := s.providerPatch(provider)
-	if s.resource.Status.OAuthAppHash != hash && found {
-		patch.ClientSecret = keycard.Set(s.app.Secret)
+	send := func() error {
+		log.FromContext(ctx).Info("updating the provider", "provider", provider.ID, "fields", fields)
+		_, err := s.zone.PatchProvider(ctx, s.zoneID(), provider.ID, patch)
+		return err
 	}
-	if !patch.IsZero() {
-		log.FromContext(ctx).Info("updating the provider", "provider", provider.ID)
-		if _, err := s.zone.PatchProvider(ctx, s.zoneID(), provider.ID, patch); err != nil {
-			return outcome.Remote(err)
+	if s.resource.Status.OAuthAppHash == hash || s.observing() {
+		if patch.IsZero() {
+			return nil
 		}
+		return s.change(stepProvider, "provider", fields, send)
 	}
-	s.resource.Status.OAuthAppHash = hash
+	// The Secret changed, or this install takes the provider over: that is no drift.
+	patch.ClientSecret = keycard.Set(s.app.Secret)
+	if err := send(); err != nil {
+		return outcome.Remote(err)
+	}
+	s.rotated, s.resource.Status.OAuthAppHash = s.resource.Status.OAuthAppHash != "", hash
 	return nil
 }
 
 func (r *Reconciler) createProvider(ctx context.Context, s *scope) (keycard.Provider, error) {
-	log.FromContext(ctx).Info("creating the provider", "identifier", s.entry.Provider.Identifier)
 	want := s.entry.Provider
+	if err := s.creating(stepProvider, "provider", want.Identifier, s.found.ProviderID); err != nil {
+		return keycard.Provider{}, err
+	}
+	log.FromContext(ctx).Info("creating the provider", "identifier", want.Identifier)
 	provider, err := s.zone.CreateProvider(ctx, s.zoneID(), keycard.ProviderCreate{
 		Identifier: want.Identifier, Name: want.Name, Description: s.description(),
 		ClientID: s.app.ID, ClientSecret: s.app.Secret,
@@ -67,24 +93,36 @@ func (r *Reconciler) createProvider(ctx context.Context, s *scope) (keycard.Prov
 	return provider, createProblem(err, "provider")
 }
 
-// providerPatch is what is to be changed at the zone's provider, without the client secret.
-func (s *scope) providerPatch(have keycard.Provider) keycard.ProviderPatch {
+// providerPatch is what is to be changed at the zone's provider, without the client secret, and the names of the
+// fields.
+func (s *scope) providerPatch(have keycard.Provider) (keycard.ProviderPatch, []string) {
 	want := s.entry.Provider
-	var p keycard.ProviderPatch
-	setIfOther(&p.Name, have.Name, want.Name)
-	setIfOther(&p.Description, have.Description, s.description())
-	setIfOther(&p.ClientID, have.ClientID, s.app.ID)
-	setIfOther(&p.OAuth2.AuthorizationEndpoint, have.Protocols.OAuth2.AuthorizationEndpoint, want.AuthorizationEndpoint)
-	setIfOther(&p.OAuth2.TokenEndpoint, have.Protocols.OAuth2.TokenEndpoint, want.TokenEndpoint)
+	var (
+		p keycard.ProviderPatch
+		d differences
+	)
+	d.text("name", &p.Name, have.Name, want.Name)
+	if !s.observing() {
+		d.text("description", &p.Description, have.Description, s.description())
+	}
+	d.text("clientID", &p.ClientID, have.ClientID, s.app.ID)
+	d.text("authorizationEndpoint", &p.OAuth2.AuthorizationEndpoint, have.Protocols.OAuth2.AuthorizationEndpoint, want.AuthorizationEndpoint)
+	d.text("tokenEndpoint", &p.OAuth2.TokenEndpoint, have.Protocols.OAuth2.TokenEndpoint, want.TokenEndpoint)
 	if !maps.Equal(have.Protocols.OAuth2.AuthorizationParameters, want.AuthorizationParameters) {
 		p.OAuth2.AuthorizationParameters = keycard.Set(want.AuthorizationParameters)
+		d = append(d, "authorizationParameters")
 	}
-	return p
+	return p, d
 }
 
-func setIfOther(field *keycard.Field[string], have, want string) {
+// differences names the fields of a patch.
+type differences []string
+
+// text sets a field that differs.
+func (d *differences) text(name string, field *keycard.Field[string], have, want string) {
 	if have != want {
 		*field = keycard.Set(want)
+		*d = append(*d, name)
 	}
 }
 

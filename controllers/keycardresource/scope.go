@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,9 +25,11 @@ import (
 type step string
 
 const (
-	stepCredentials step = v1alpha1.ConditionCredentialsValid
-	stepProvider    step = v1alpha1.ConditionProviderRegistered
-	stepResource    step = v1alpha1.ConditionResourceRegistered
+	stepCredentials  step = v1alpha1.ConditionCredentialsValid
+	stepProvider     step = v1alpha1.ConditionProviderRegistered
+	stepResource     step = v1alpha1.ConditionResourceRegistered
+	stepApplications step = v1alpha1.ConditionApplicationsRegistered
+	stepPolicies     step = v1alpha1.ConditionPoliciesApplied
 	// stepPlan comes before all others; its problems are shown by ResourceRegistered.
 	stepPlan step = "plan"
 )
@@ -49,8 +50,11 @@ type scope struct {
 	zone           *keycard.ManagementClient
 	serviceAccount credentials.Client
 	app            credentials.Client
-	// shared is true when the provider is somebody else's and used as it is.
-	shared bool
+	// shared is true when the provider is somebody else's and used as it is, rotated when a changed OAuth app was
+	// sent to it.
+	shared, rotated bool
+	// drift is what in the zone was not as the spec wants it.
+	drift []drift
 }
 
 func newScope(resource *v1alpha1.KeycardResource, now time.Time, clusterID string) *scope {
@@ -61,25 +65,15 @@ func (s *scope) key() client.ObjectKey { return client.ObjectKeyFromObject(s.bef
 
 func (s *scope) zoneID() string { return s.resource.Spec.Zone.ID }
 
+// settled tells whether the object was Ready for this generation when the reconcile began: what differs now was changed
+// at the zone.
+func (s *scope) settled() bool { return s.wasTrue(v1alpha1.ConditionReady) }
+
 func (s *scope) suspended() bool { return ptr.Deref(s.resource.Spec.Suspend, false) }
 
 func (s *scope) local(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: s.resource.Namespace, Name: name}
 }
-
-// marker is how the operator knows its own objects in the zone. It survives a lost status and an object
-// that is deleted and applied again, because it depends on names only.
-func (s *scope) marker() string {
-	return fmt.Sprintf("[keycard-operator %s/%s/%s]", s.clusterID, s.resource.Namespace, s.resource.Name)
-}
-
-// description is what people read in the console; it ends with the marker.
-func (s *scope) description() string {
-	return fmt.Sprintf("Managed by the Keycard operator for KeycardResource %s/%s; changes are put right. %s",
-		s.resource.Namespace, s.resource.Name, s.marker())
-}
-
-func (s *scope) owns(description string) bool { return strings.Contains(description, s.marker()) }
 
 // appHash fingerprints the OAuth app's credentials as they were sent to a provider. The zone gives no
 // secret back, so this is the only way to notice a change. It is keyed with the service account's

@@ -20,20 +20,29 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/tenancy"
 )
 
-// secretIndex is the field index over the Secrets that a resource reads.
-const secretIndex = "secrets"
+// The field indexes over the Secrets and ConfigMaps that a resource reads.
+const (
+	secretIndex    = "secrets"
+	configMapIndex = "configMaps"
+)
 
-// SetupWithManager registers the reconciler, its index and its watches.
+// SetupWithManager registers the reconciler, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.KeycardResource{}, secretIndex, indexSecrets); err != nil {
-		return fmt.Errorf("indexing resources by %s: %w", secretIndex, err)
+	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, configMapIndex: indexConfigMaps} {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.KeycardResource{}, field, extract); err != nil {
+			return fmt.Errorf("indexing resources by %s: %w", field, err)
+		}
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("keycardresource").
 		For(&v1alpha1.KeycardResource{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.resourcesOfSecret)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.readersOf(secretIndex))).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.readersOf(configMapIndex))).
+		Watches(&v1alpha1.ConfluenceTokenBinding{}, handler.EnqueueRequestsFromMapFunc(r.resourceOfBinding), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesMetadata(tenancy.Namespace(), handler.EnqueueRequestsFromMapFunc(r.resourcesThatSelect), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			// For errors of status writes, which are all that is left to controller-runtime.
@@ -47,20 +56,66 @@ func indexSecrets(o client.Object) []string {
 	if !ok {
 		return nil
 	}
-	return []string{resource.Spec.Zone.ServiceAccountSecretRef.Name, resource.Spec.OAuthAppSecretRef.Name}
+	names := []string{resource.Spec.Zone.ServiceAccountSecretRef.Name, resource.Spec.OAuthAppSecretRef.Name}
+	if ca := resource.Spec.Zone.CABundle; ca != nil && ca.SecretKeyRef != nil {
+		names = append(names, ca.SecretKeyRef.Name)
+	}
+	return names
 }
 
-func (r *Reconciler) resourcesOfSecret(ctx context.Context, o client.Object) []reconcile.Request {
+func indexConfigMaps(o client.Object) []string {
+	resource, ok := o.(*v1alpha1.KeycardResource)
+	if !ok || resource.Spec.Zone.CABundle == nil || resource.Spec.Zone.CABundle.ConfigMapKeyRef == nil {
+		return nil
+	}
+	return []string{resource.Spec.Zone.CABundle.ConfigMapKeyRef.Name}
+}
+
+// readersOf gives the resources that read a Secret or a ConfigMap.
+func (r *Reconciler) readersOf(index string) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
+		return r.list(ctx, nil, client.InNamespace(o.GetNamespace()), client.MatchingFields{index: o.GetName()})
+	}
+}
+
+// resourceOfBinding gives the resource that a binding uses, where it matters who does: to the registration of
+// workloads, and to a deletion that waits.
+func (r *Reconciler) resourceOfBinding(ctx context.Context, o client.Object) []reconcile.Request {
+	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
+	if !ok {
+		return nil
+	}
+	key := tenancy.ResourceOf(b)
+	var resource v1alpha1.KeycardResource
+	if err := r.Client.Get(ctx, key, &resource); err != nil {
+		return nil // it does not exist, or is not watched
+	}
+	if resource.Spec.WorkloadRegistration == nil && resource.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: key}}
+}
+
+// resourcesThatSelect gives the resources that register workloads of namespaces by their labels.
+func (r *Reconciler) resourcesThatSelect(ctx context.Context, _ client.Object) []reconcile.Request {
+	return r.list(ctx, func(resource *v1alpha1.KeycardResource) bool {
+		allowed := resource.Spec.AllowedNamespaces
+		return resource.Spec.WorkloadRegistration != nil && allowed != nil && allowed.From == v1alpha1.NamespacesFromSelector
+	})
+}
+
+func (r *Reconciler) list(ctx context.Context, keep func(*v1alpha1.KeycardResource) bool, opts ...client.ListOption) []reconcile.Request {
 	var resources v1alpha1.KeycardResourceList
-	err := r.Client.List(ctx, &resources, client.InNamespace(o.GetNamespace()), client.MatchingFields{secretIndex: o.GetName()})
-	if err != nil {
+	if err := r.Client.List(ctx, &resources, opts...); err != nil {
 		// The cache answers this; it fails only when the operator stops or the index is missing.
 		log.FromContext(ctx).Error(err, "listing KeycardResources for an event")
 		return nil
 	}
-	requests := make([]reconcile.Request, len(resources.Items))
+	var requests []reconcile.Request
 	for i := range resources.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&resources.Items[i])
+		if keep == nil || keep(&resources.Items[i]) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&resources.Items[i])})
+		}
 	}
 	return requests
 }

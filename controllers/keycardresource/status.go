@@ -4,6 +4,10 @@
 package keycardresource
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +18,16 @@ import (
 )
 
 // order is the order in which the conditions become True.
-var order = []step{stepCredentials, stepProvider, stepResource}
+func (s *scope) order() []step {
+	order := []step{stepCredentials, stepProvider, stepResource}
+	if len(s.resource.Spec.Applications) > 0 || s.resource.Spec.WorkloadRegistration != nil {
+		order = append(order, stepApplications)
+	}
+	if len(s.resource.Spec.Policies) > 0 {
+		order = append(order, stepPolicies)
+	}
+	return order
+}
 
 func (s *scope) conditions() conditions.Writer {
 	return conditions.Writer{List: &s.resource.Status.Conditions, Generation: s.resource.Generation}
@@ -35,6 +48,29 @@ func (s *scope) deleting(problem *outcome.Problem) {
 	c.Reconciling(v1alpha1.ReasonDeleting, "removing the objects from the zone")
 }
 
+// inUse says that the deletion waits a moment for bindings that still use the resource.
+func (s *scope) inUse(users []v1alpha1.ConfluenceTokenBinding) {
+	message := fmt.Sprintf("is deleted while %s; it waits up to %s for them to go, then they stop being refreshed", describeUsers(users), waitForUsers)
+	c := s.conditions()
+	c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInUse, message)
+	c.Reconciling(v1alpha1.ReasonInUse, message)
+}
+
+// describeUsers names the first few bindings.
+func describeUsers(users []v1alpha1.ConfluenceTokenBinding) string {
+	const few = 5
+	var names []string
+	for i := range users {
+		names = append(names, users[i].Namespace+"/"+users[i].Name)
+	}
+	slices.Sort(names)
+	more := ""
+	if len(names) > few {
+		more, names = fmt.Sprintf(" and %d more", len(names)-few), names[:few]
+	}
+	return fmt.Sprintf("%d ConfluenceTokenBindings use it: %s%s", len(users), strings.Join(names, ", "), more)
+}
+
 // report turns what the reconcile found into conditions. A passing problem leaves alone what was True
 // for this generation: an outage of the zone does not undo a registration.
 func (s *scope) report(at step, problem *outcome.Problem) {
@@ -48,18 +84,41 @@ func (s *scope) report(at step, problem *outcome.Problem) {
 	if at == stepPlan {
 		at = stepResource
 	}
+	order := s.order()
+	for _, st := range []step{stepApplications, stepPolicies} {
+		// What the spec does not ask for has no condition, except while it fails to be removed.
+		if !slices.Contains(order, st) {
+			meta.RemoveStatusCondition(&s.resource.Status.Conditions, string(st))
+			if st == at {
+				order = append(order, st)
+			}
+		}
+	}
 	for _, st := range order {
 		switch {
 		case st == at:
 			reached = false
 			s.reportProblem(c, st, problem)
 		case reached:
-			c.Set(string(st), metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
+			s.reportReached(c, st)
 		case !s.wasTrue(st):
 			c.Set(string(st), metav1.ConditionUnknown, v1alpha1.ReasonPending, "waits for an earlier condition")
 		}
 	}
 	s.reportReady(c, problem)
+}
+
+// reportReached sets the condition of a step that was taken.
+func (s *scope) reportReached(c conditions.Writer, st step) {
+	if found := s.driftAt(st); found != "" && s.observing() {
+		c.Set(string(st), metav1.ConditionFalse, v1alpha1.ReasonDrifted, s.driftMessage(found))
+		return
+	}
+	c.Set(string(st), metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
+}
+
+func (s *scope) driftMessage(found string) string {
+	return "the zone differs from the spec in " + found + "; spec.managementPolicy is Observe, so it stays as it is: change the zone or the spec"
 }
 
 // reportProblem sets the condition of the step that can't go on.
@@ -75,6 +134,10 @@ func (s *scope) reportProblem(c conditions.Writer, st step, problem *outcome.Pro
 
 func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem) {
 	switch {
+	case problem == nil && s.observing() && len(s.drift) > 0:
+		message := s.driftMessage(s.allDrift())
+		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDrifted, message)
+		c.Stalled(v1alpha1.ReasonDrifted, message)
 	case problem == nil, problem.Passes() && s.wasTrue(v1alpha1.ConditionReady):
 		c.Set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "installed in the zone")
 		c.Settled()
@@ -106,8 +169,12 @@ func (s *scope) trueReason(st step) string {
 	switch {
 	case st == stepCredentials:
 		return v1alpha1.ReasonAccepted
+	case s.observing():
+		return v1alpha1.ReasonObserved
 	case st == stepProvider && s.shared:
 		return v1alpha1.ReasonShared
+	case st == stepPolicies:
+		return v1alpha1.ReasonApplied
 	}
 	return v1alpha1.ReasonRegistered
 }
@@ -120,6 +187,10 @@ func (s *scope) trueMessage(st step) string {
 		return "the zone's provider was made by somebody else for the same OAuth app, and is used as it is"
 	case st == stepProvider:
 		return "the zone has the OAuth provider with this app"
+	case st == stepApplications:
+		return "the applications and workloads may ask for tokens of the resource"
+	case st == stepPolicies:
+		return "the policies are in force in the zone"
 	}
 	return "the zone has the resource"
 }

@@ -43,7 +43,7 @@ func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (conse
 	if err := r.ensureResource(ctx, s); err != nil {
 		return consent.Request{}, consent.ErrUnknown
 	}
-	zone, err := r.Zones.Zone(s.issuer)
+	zone, err := r.zone(ctx, s)
 	if err != nil {
 		return consent.Request{}, err
 	}

@@ -9,20 +9,19 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/tenancy"
+	"github.com/keycardai/keycard-operator/internal/trust"
 )
 
 // ensureResource finds the KeycardResource and checks that this namespace may use it, that it is
 // registered in the zone, and that it offers the scopes.
 func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
-	key := resourceKey(s.binding)
+	key := tenancy.ResourceOf(s.binding)
 	var resource v1alpha1.KeycardResource
 	err := r.Client.Get(ctx, key, &resource)
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -30,7 +29,7 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	}
 	admitted := err == nil
 	if admitted {
-		if admitted, err = r.admits(ctx, &resource, s.binding.Namespace); err != nil {
+		if admitted, err = tenancy.Admits(ctx, r.Client, &resource, s.binding.Namespace); err != nil {
 			return err
 		}
 	}
@@ -53,45 +52,10 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
+	s.install = &resource
 	s.issuer, s.resource, s.scopes = resource.Spec.Zone.IssuerURL(), entry.Resource.Identifier, scopes
 	s.wantExchange = s.exchangeHash()
 	return nil
-}
-
-func resourceKey(b *v1alpha1.ConfluenceTokenBinding) client.ObjectKey {
-	ref := b.Spec.ResourceRef
-	key := client.ObjectKey{Namespace: b.Namespace, Name: ref.Name}
-	if ref.Namespace != "" {
-		key.Namespace = ref.Namespace
-	}
-	return key
-}
-
-// admits tells whether a binding in namespace may use the resource. Nothing is admitted by default but
-// the resource's own namespace.
-func (r *Reconciler) admits(ctx context.Context, resource *v1alpha1.KeycardResource, namespace string) (bool, error) {
-	allowed := resource.Spec.AllowedNamespaces
-	switch {
-	case namespace == resource.Namespace:
-		return true, nil
-	case allowed == nil:
-		return false, nil
-	case allowed.From == v1alpha1.NamespacesFromAll:
-		return true, nil
-	case allowed.From != v1alpha1.NamespacesFromSelector:
-		return false, nil
-	}
-	selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
-	if err != nil {
-		// The schema can't check a selector's operators and values; one that means nothing admits nobody.
-		return false, nil //nolint:nilerr // see above
-	}
-	ns := &metav1.PartialObjectMetadata{}
-	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := r.Client.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
-		return false, fmt.Errorf("reading labels of namespace %s: %w", namespace, err)
-	}
-	return selector.Matches(labels.Set(ns.Labels)), nil
 }
 
 // requestedScopes is what the binding asks for, or all that the resource offers; sorted.
@@ -114,4 +78,13 @@ func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.Keyc
 	}
 	slices.Sort(wanted)
 	return wanted, nil
+}
+
+// zone is the client of the zone's authorization server.
+func (r *Reconciler) zone(ctx context.Context, s *scope) (*keycard.ZoneClient, error) {
+	pool, err := trust.Pool(ctx, r.Live, r.Zones, s.install.Namespace, s.install.Spec.Zone.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	return pool.Zone(s.issuer)
 }

@@ -47,8 +47,9 @@ type scope struct {
 	held   *held
 	intact bool
 
-	// issuer and resource say what to exchange for, and scopes with which scopes. They are set once the
+	// install is the KeycardResource, and issuer and resource say what to exchange for, and scopes with which scopes. They are set once the
 	// KeycardResource was found usable.
+	install          *v1alpha1.KeycardResource
 	issuer, resource string
 	scopes           []string
 

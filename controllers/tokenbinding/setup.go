@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -23,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/tenancy"
 )
 
 // Field indexes over bindings: which Secrets they read or write, and which KeycardResource they use.
@@ -39,8 +39,6 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		}
 	}
 	r.woken = make(chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding])
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("confluencetokenbinding").
 		// Labels and annotations of a binding, and its own status, change nothing: GitOps tools write them
@@ -49,7 +47,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		// Of Secrets the cache holds metadata only: inputs are read when they are needed.
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfSecret)).
 		Watches(&v1alpha1.KeycardResource{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfResource)).
-		WatchesMetadata(namespace, handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesMetadata(tenancy.Namespace(), handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(source.Channel(r.woken, &handler.TypedEnqueueRequestForObject[*v1alpha1.ConfluenceTokenBinding]{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
@@ -72,7 +70,7 @@ func indexResource(o client.Object) []string {
 	if !ok {
 		return nil
 	}
-	return []string{resourceKey(b).String()}
+	return []string{tenancy.ResourceOf(b).String()}
 }
 
 func (r *Reconciler) bindingsOfSecret(ctx context.Context, o client.Object) []reconcile.Request {

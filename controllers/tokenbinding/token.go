@@ -107,7 +107,7 @@ func (s *scope) wouldNotAdvance(life schedule.Life) bool {
 
 // exchange asks the zone for a token for the binding's subject.
 func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, error) {
-	zone, err := r.Zones.Zone(s.issuer)
+	zone, err := r.zone(ctx, s)
 	if err != nil {
 		return keycard.Token{}, err
 	}

@@ -41,6 +41,15 @@ type ManagementClient struct {
 	base      string
 	auth      ClientSecretBasic
 	token     *cached[Token]
+	readOnly  bool
+}
+
+// ReadOnly returns a client that shares the token and refuses every request that would change something, before it
+// is sent.
+func (m *ManagementClient) ReadOnly() *ManagementClient {
+	c := *m
+	c.readOnly = true
+	return &c
 }
 
 func newManagementClient(t *transport, cfg ManagementConfig) (*ManagementClient, error) {
@@ -96,6 +105,9 @@ type request struct {
 // send performs r and decodes the answer into out, or ignores the answer's body when out is nil. If the
 // API refuses the token, which it may have revoked, one attempt is made with a new one.
 func (m *ManagementClient) send(ctx context.Context, r request, out any) error {
+	if m.readOnly && r.method != http.MethodGet {
+		return misconfigured(r.op, "nothing is changed by a client that only reads")
+	}
 	c, err := m.call(r)
 	if err != nil {
 		return err

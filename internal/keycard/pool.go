@@ -5,7 +5,9 @@ package keycard
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
+	"errors"
 	"strings"
 	"sync"
 )
@@ -20,6 +22,7 @@ type Pool struct {
 	transport  *transport
 	management lru[[sha256.Size]byte, *ManagementClient]
 	zones      lru[string, *ZoneClient]
+	trusting   lru[[sha256.Size]byte, *Pool]
 }
 
 // NewPool returns an empty pool.
@@ -41,6 +44,26 @@ func (p *Pool) Management(cfg ManagementConfig) (*ManagementClient, error) {
 func (p *Pool) Zone(issuer string) (*ZoneClient, error) {
 	issuer = strings.TrimRight(issuer, "/")
 	return p.zones.get(issuer, func() (*ZoneClient, error) { return newZoneClient(p.transport, issuer) })
+}
+
+// ErrNoCertificates says that a CA bundle holds nothing that can be trusted.
+var ErrNoCertificates = errors.New("no certificate in PEM could be read")
+
+// Trusting returns the pool whose clients trust these certificate authorities (PEM) in the place of the system's; the
+// same bundle gives the same pool, an empty one p itself. The error is ErrNoCertificates.
+func (p *Pool) Trusting(bundle []byte) (*Pool, error) {
+	if len(bundle) == 0 {
+		return p, nil
+	}
+	return p.trusting.get(sha256.Sum256(bundle), func() (*Pool, error) {
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(bundle) {
+			return nil, ErrNoCertificates
+		}
+		o := p.transport.options
+		o.RootCAs = roots
+		return NewPool(o), nil
+	})
 }
 
 // CloseIdleConnections closes the connections that no request is using.

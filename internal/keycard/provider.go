@@ -168,6 +168,11 @@ func (m *ManagementClient) FindProvider(ctx context.Context, zoneID, identifier 
 		func(p Provider) bool { return p.Identifier == identifier }, "zones", zoneID, "providers")
 }
 
+// ListProviders returns the zone's providers that keep admits.
+func (m *ManagementClient) ListProviders(ctx context.Context, zoneID string, keep func(Provider) bool) ([]Provider, error) {
+	return listAll(ctx, m, "listing providers", url.Values{}, keep, "zones", zoneID, "providers")
+}
+
 // GetProvider reads one provider; IsNotFound tells when it does not exist.
 func (m *ManagementClient) GetProvider(ctx context.Context, zoneID, id string) (Provider, error) {
 	return get[Provider](ctx, m, "getting the provider", "zones", zoneID, "providers", id)

@@ -5,7 +5,6 @@ package keycard
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"strings"
 )
@@ -41,56 +40,6 @@ type ZoneOAuth2 struct {
 // GetZone reads the zone; IsNotFound tells when it does not exist.
 func (m *ManagementClient) GetZone(ctx context.Context, zoneID string) (Zone, error) {
 	return get[Zone](ctx, m, "getting the zone", "zones", zoneID)
-}
-
-// Application is a client of the zone's token endpoint (/zones/{zone}/applications).
-type Application struct {
-	ID          string `json:"id"`
-	Slug        string `json:"slug"`
-	OwnerType   string `json:"owner_type"`
-	Identifier  string `json:"identifier"`
-	Name        string `json:"name"`
-	Description string `json:"description"`
-	// Consent is "implicit" or "required".
-	Consent string `json:"consent"`
-}
-
-func (a Application) objectID() string { return a.ID }
-
-// FindApplication looks an application up by its identifier, and returns false when the zone has none.
-func (m *ManagementClient) FindApplication(ctx context.Context, zoneID, identifier string) (Application, bool, error) {
-	const op = "looking up the application"
-	if identifier == "" {
-		return Application{}, false, misconfigured(op, "the identifier is empty")
-	}
-	return find(ctx, m, op, url.Values{"identifier": {identifier}},
-		func(a Application) bool { return a.Identifier == identifier }, "zones", zoneID, "applications")
-}
-
-// GetApplication reads one application; IsNotFound tells when it does not exist.
-func (m *ManagementClient) GetApplication(ctx context.Context, zoneID, id string) (Application, error) {
-	return get[Application](ctx, m, "getting the application", "zones", zoneID, "applications", id)
-}
-
-// ListDependencies returns the resources that an application may ask tokens for.
-func (m *ManagementClient) ListDependencies(ctx context.Context, zoneID, applicationID string) ([]Resource, error) {
-	return listAll(ctx, m, "listing the application's dependencies", url.Values{},
-		func(Resource) bool { return true }, "zones", zoneID, "applications", applicationID, "dependencies")
-}
-
-// PutDependency lets an application ask tokens for a resource. It is idempotent.
-func (m *ManagementClient) PutDependency(ctx context.Context, zoneID, applicationID, resourceID string) error {
-	return m.send(ctx, request{
-		op: "adding the dependency", method: http.MethodPut,
-		path: []string{"zones", zoneID, "applications", applicationID, "dependencies", resourceID},
-		body: struct{}{},
-	}, nil)
-}
-
-// DeleteDependency takes that back. It is no error when there is no such dependency.
-func (m *ManagementClient) DeleteDependency(ctx context.Context, zoneID, applicationID, resourceID string) error {
-	return remove(ctx, m, "removing the dependency",
-		"zones", zoneID, "applications", applicationID, "dependencies", resourceID)
 }
 
 // Statuses of a delegated grant.

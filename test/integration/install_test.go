@@ -260,6 +260,7 @@ func TestDeletionLeavesWhatIsInUse(t *testing.T) {
 	})
 	must(t, err)
 	must(t, w.k8s.Delete(w.ctx, again))
+	w.clock.Step(time.Minute) // for the binding that uses it
 	w.reconcileResource(again)
 	if p, r := w.objects(); p != 1 || r != 0 {
 		t.Errorf("the zone has %d providers and %d resources, want the provider that Jira uses", p, r)
@@ -310,6 +311,7 @@ func TestDeletionNeverWedges(t *testing.T) {
 	}{
 		"the credentials are gone": {func(w *world) {
 			must(w.t, w.k8s.Delete(w.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "service-account"}}))
+			w.connect() // what the zone has accepted before is forgotten by a restart only
 		}, 30 * time.Second},
 		"the zone is gone": {func(w *world) { must(w.t, w.zone.Close()) }, 5 * time.Minute},
 	}

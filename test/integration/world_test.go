@@ -45,6 +45,7 @@ const (
 	user            = "alice@example.com"
 	site            = "https://acme.atlassian.net"
 	clusterID       = "test-cluster"
+	clusterIssuer   = "https://kubernetes.example"
 )
 
 // world is a namespace, a zone, and reconcilers that are driven by hand.
@@ -108,6 +109,7 @@ func (w *world) connect() {
 	w.k8s = c
 	w.resources = &keycardresource.Reconciler{
 		Client: c, Live: c, Zones: pool, Catalog: entries, ClusterID: clusterID, Recorder: w.events, Clock: w.clock,
+		CheckEvery: 10 * time.Minute, ClusterIssuer: func(context.Context) (string, error) { return clusterIssuer, nil },
 	}
 	w.bindings = &tokenbinding.Reconciler{
 		Client: c, Live: c, Zones: pool, Catalog: entries, Atlassian: atlassian.NewClient(pool, w.zone.AtlassianURL),

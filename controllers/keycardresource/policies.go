@@ -1,0 +1,283 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package keycardresource
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+)
+
+// policySetName is the policy set that the operator puts in force. It holds what was in force before, and the
+// policies of KeycardResources. Sets of others are never changed.
+const policySetName = "keycard-operator"
+
+// inForce is what the zone decides by.
+type inForce struct {
+	set     keycard.PolicySet
+	version keycard.PolicySetVersion
+}
+
+// ensurePolicies keeps the policies of the spec in force, along with those of others.
+func (r *Reconciler) ensurePolicies(ctx context.Context, s *scope) error {
+	if len(s.resource.Spec.Policies)+len(s.resource.Status.Policies) == 0 {
+		return nil
+	}
+	defer r.zoneLocks.lock(s.zoneID())()
+	now, err := s.policiesInForce(ctx)
+	if err != nil {
+		return err
+	}
+	if s.observing() {
+		return s.observePolicies(ctx, now)
+	}
+	ours, err := s.ownPolicies(ctx)
+	if err != nil {
+		return err
+	}
+	// All texts are registered before any is put in force: one that the zone refuses changes nothing.
+	wanted := make([]v1alpha1.AccessPolicyStatus, 0, len(s.resource.Spec.Policies))
+	for i := range s.resource.Spec.Policies {
+		p, err := s.ensurePolicy(ctx, i, ours, now.version.SchemaVersion)
+		if err != nil {
+			return err
+		}
+		wanted = append(wanted, p)
+	}
+	if err := s.putInForce(ctx, now, ours, wanted); err != nil {
+		return err
+	}
+	s.resource.Status.Policies = wanted
+	return s.archiveStale(ctx, ours, wanted)
+}
+
+// removePolicies takes the policies of this resource out of force.
+func (r *Reconciler) removePolicies(ctx context.Context, s *scope) error {
+	if len(s.resource.Spec.Policies)+len(s.resource.Status.Policies) == 0 {
+		return nil
+	}
+	defer r.zoneLocks.lock(s.zoneID())()
+	now, err := s.policiesInForce(ctx)
+	if err != nil {
+		return err
+	}
+	ours, err := s.ownPolicies(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.putInForce(ctx, now, ours, nil); err != nil {
+		return err
+	}
+	return s.archiveStale(ctx, ours, nil)
+}
+
+func (s *scope) policiesInForce(ctx context.Context) (inForce, error) {
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.Active })
+	if err != nil {
+		return inForce{}, outcome.Remote(err)
+	}
+	if len(sets) == 0 {
+		return inForce{}, outcome.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")
+	}
+	version, err := s.zone.GetPolicySetVersion(ctx, s.zoneID(), sets[0].ID, sets[0].ActiveVersionID)
+	return inForce{set: sets[0], version: version}, outcome.Remote(err)
+}
+
+// ownPolicies are the policies in the zone that were made for this resource.
+func (s *scope) ownPolicies(ctx context.Context) ([]keycard.Policy, error) {
+	ours, err := s.zone.ListPolicies(ctx, s.zoneID(), func(p keycard.Policy) bool {
+		return p.ArchivedAt == "" && s.owns(p.Description)
+	})
+	return ours, outcome.Remote(err)
+}
+
+// policyName is a policy's name in the zone, where the names in a set are unique.
+func (s *scope) policyName(name string) string {
+	return fmt.Sprintf("%s/%s: %s", s.resource.Namespace, s.resource.Name, name)
+}
+
+// ensurePolicy makes sure that the zone has a policy with the text of the spec, and gives the version to put in force.
+func (s *scope) ensurePolicy(ctx context.Context, i int, ours []keycard.Policy, schema string) (v1alpha1.AccessPolicyStatus, error) {
+	want := s.resource.Spec.Policies[i]
+	have, err := s.findOrCreatePolicy(ctx, want, ours)
+	if err != nil {
+		return v1alpha1.AccessPolicyStatus{}, err
+	}
+	status := v1alpha1.AccessPolicyStatus{Name: want.Name, ID: have.ID, Hash: policyHash(schema, want.Cedar)}
+	// The zone need not give a text back as it was written, so what was sent is remembered.
+	for _, known := range s.resource.Status.Policies {
+		if known.Name == status.Name && known.ID == status.ID && known.Hash == status.Hash {
+			return known, nil
+		}
+	}
+	if have.LatestVersionID != "" {
+		latest, err := s.zone.GetPolicyVersion(ctx, s.zoneID(), have.ID, have.LatestVersionID)
+		if err != nil {
+			return status, outcome.Remote(err)
+		}
+		if latest.SchemaVersion == schema && latest.CedarRaw == want.Cedar {
+			status.VersionID = latest.ID
+			return status, nil
+		}
+	}
+	log.FromContext(ctx).Info("registering the policy's text", "policy", want.Name)
+	made, err := s.zone.CreatePolicyVersion(ctx, s.zoneID(), have.ID, schema, want.Cedar)
+	if err != nil {
+		return status, policyProblem(i, want.Name, err)
+	}
+	status.VersionID = made.ID
+	return status, nil
+}
+
+func (s *scope) findOrCreatePolicy(ctx context.Context, want v1alpha1.AccessPolicy, ours []keycard.Policy) (keycard.Policy, error) {
+	for _, p := range ours {
+		if p.Name == s.policyName(want.Name) {
+			return p, nil
+		}
+	}
+	known := ""
+	for _, p := range s.found.Policies {
+		if p.Name == want.Name {
+			known = p.ID
+		}
+	}
+	if err := s.creating(stepPolicies, "policy "+want.Name, want.Name, known); err != nil {
+		return keycard.Policy{}, err
+	}
+	made, err := s.zone.CreatePolicy(ctx, s.zoneID(), s.policyName(want.Name), s.description())
+	return made, createProblem(err, "policy")
+}
+
+// policyProblem says at which field the zone refused a text.
+func policyProblem(i int, name string, err error) error {
+	e, ok := keycard.AsError(err)
+	if !ok || e.Status != http.StatusBadRequest && e.Status != http.StatusUnprocessableEntity {
+		return outcome.Remote(err)
+	}
+	return outcome.Block(v1alpha1.ReasonPolicyInvalid, "spec.policies[%d].cedar (policy %s): the zone refuses it: %s; mend the policy, what was in force stays so", i, name, e.Description)
+}
+
+func policyHash(schema, cedar string) string {
+	sum := sha256.Sum256([]byte(schema + "\n" + cedar))
+	return hex.EncodeToString(sum[:16])
+}
+
+// putInForce activates what is in force now, with this resource's policies as they are wanted.
+func (s *scope) putInForce(ctx context.Context, now inForce, ours []keycard.Policy, wanted []v1alpha1.AccessPolicyStatus) error {
+	entries := mergePolicies(now.version.Manifest.Entries, ours, wanted)
+	if sameEntries(entries, now.version.Manifest.Entries) {
+		return nil
+	}
+	return s.change(stepPolicies, "policy set in force", []string{"policies"}, func() error {
+		if len(entries) == 0 {
+			return s.activatePlatformSet(ctx)
+		}
+		set, err := s.ownSet(ctx, now.set)
+		if err != nil {
+			return err
+		}
+		version, err := s.zone.CreatePolicySetVersion(ctx, s.zoneID(), set.ID, now.version.SchemaVersion, keycard.Manifest{Entries: entries})
+		if err != nil {
+			return err
+		}
+		log.FromContext(ctx).Info("activating policies", "set", set.ID, "version", version.ID)
+		return s.zone.ActivatePolicySetVersion(ctx, s.zoneID(), set.ID, version.ID)
+	})
+}
+
+// mergePolicies replaces this resource's policies in a manifest. The rest stays, in its order.
+func mergePolicies(have []keycard.ManifestEntry, ours []keycard.Policy, wanted []v1alpha1.AccessPolicyStatus) []keycard.ManifestEntry {
+	own := map[string]bool{}
+	for _, p := range ours {
+		own[p.ID] = true
+	}
+	for _, p := range wanted {
+		own[p.ID] = true
+	}
+	merged := slices.DeleteFunc(slices.Clone(have), func(e keycard.ManifestEntry) bool { return own[e.PolicyID] })
+	for _, p := range wanted {
+		merged = append(merged, keycard.ManifestEntry{PolicyID: p.ID, PolicyVersionID: p.VersionID})
+	}
+	return merged
+}
+
+// sameEntries compares manifests without regard to order, which decides nothing.
+func sameEntries(a, b []keycard.ManifestEntry) bool {
+	ids := func(list []keycard.ManifestEntry) []string {
+		out := make([]string, len(list))
+		for i, e := range list {
+			out[i] = e.PolicyID + " " + e.PolicyVersionID
+		}
+		slices.Sort(out)
+		return out
+	}
+	return slices.Equal(ids(a), ids(b))
+}
+
+// ownSet is the operator's set: the one in force, or one that is there, or a new one.
+func (s *scope) ownSet(ctx context.Context, active keycard.PolicySet) (keycard.PolicySet, error) {
+	isOurs := func(p keycard.PolicySet) bool {
+		return p.Name == policySetName && p.OwnerType == keycard.OwnerCustomer && p.ArchivedAt == ""
+	}
+	if isOurs(active) {
+		return active, nil
+	}
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), isOurs)
+	if err != nil || len(sets) > 0 {
+		return append(sets, keycard.PolicySet{})[0], err
+	}
+	return s.zone.CreatePolicySet(ctx, s.zoneID(), policySetName)
+}
+
+// activatePlatformSet puts the zone's default policies in force: a set without policies can't be.
+func (s *scope) activatePlatformSet(ctx context.Context) error {
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool {
+		return p.OwnerType == keycard.OwnerPlatform && p.LatestVersionID != ""
+	})
+	if err != nil || len(sets) == 0 {
+		return err
+	}
+	return s.zone.ActivatePolicySetVersion(ctx, s.zoneID(), sets[0].ID, sets[0].LatestVersionID)
+}
+
+// archiveStale takes policies out of use that the spec has no more.
+func (s *scope) archiveStale(ctx context.Context, ours []keycard.Policy, wanted []v1alpha1.AccessPolicyStatus) error {
+	for _, p := range ours {
+		if slices.ContainsFunc(wanted, func(w v1alpha1.AccessPolicyStatus) bool { return w.ID == p.ID }) {
+			continue
+		}
+		if err := s.zone.ArchivePolicy(ctx, s.zoneID(), p.ID); err != nil {
+			return outcome.Remote(err)
+		}
+	}
+	return nil
+}
+
+// observePolicies compares the texts in force with the spec, whoever registered them.
+func (s *scope) observePolicies(ctx context.Context, now inForce) error {
+	texts := map[string]bool{}
+	for _, e := range now.version.Manifest.Entries {
+		v, err := s.zone.GetPolicyVersion(ctx, s.zoneID(), e.PolicyID, e.PolicyVersionID)
+		if err != nil {
+			return outcome.Remote(err)
+		}
+		texts[strings.TrimSpace(v.CedarRaw)] = true
+	}
+	for _, p := range s.resource.Spec.Policies {
+		if !texts[strings.TrimSpace(p.Cedar)] {
+			s.drift = append(s.drift, drift{at: stepPolicies, object: "policy " + p.Name, fields: []string{"not in force"}})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,301 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package keycardresource
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/tenancy"
+)
+
+// workload is a ServiceAccount of this cluster.
+type workload struct{ namespace, serviceAccount string }
+
+func (w workload) String() string { return w.namespace + "/" + w.serviceAccount }
+
+// subject is how the cluster names it in its tokens.
+func (w workload) subject() string {
+	return "system:serviceaccount:" + w.namespace + ":" + w.serviceAccount
+}
+
+func (s *scope) workloadIdentifier(w workload) string {
+	return fmt.Sprintf("urn:kubernetes:%s:serviceaccount:%s:%s", s.clusterID, w.namespace, w.serviceAccount)
+}
+
+// ensureWorkloads registers the workloads that bindings name, and removes those that none names any more. All
+// resources of the cluster share the applications of workloads; each looks after its own dependency.
+func (r *Reconciler) ensureWorkloads(ctx context.Context, s *scope) error {
+	if s.resource.Spec.WorkloadRegistration == nil {
+		return s.endRegistration(ctx)
+	}
+	wanted, err := r.workloads(ctx, s)
+	if err != nil {
+		return err
+	}
+	if s.resource.Status.Workloads == nil && !s.observing() {
+		// Before anything is made, so that it is known to be there when the registration is switched off.
+		s.resource.Status.Workloads = new(int32)
+		if err := r.patchStatus(ctx, s); err != nil {
+			return err
+		}
+	}
+	provider, err := r.ensureCluster(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, w := range wanted {
+		if err := s.ensureWorkload(ctx, w, provider); err != nil {
+			return err
+		}
+	}
+	if s.observing() {
+		return nil
+	}
+	count := int32(min(len(wanted), math.MaxInt32))
+	s.resource.Status.Workloads = &count
+	return s.removeWorkloads(ctx, s.resource.Status.ResourceID, wanted)
+}
+
+// endRegistration removes all workloads of a resource that registered some once.
+func (s *scope) endRegistration(ctx context.Context) error {
+	if s.resource.Status.Workloads == nil || s.observing() {
+		return nil
+	}
+	if err := s.removeWorkloads(ctx, s.resource.Status.ResourceID, nil); err != nil {
+		return err
+	}
+	s.resource.Status.Workloads = nil
+	return nil
+}
+
+// workloads are the ServiceAccounts that bindings of this resource name, in namespaces that it admits; sorted.
+func (r *Reconciler) workloads(ctx context.Context, s *scope) ([]workload, error) {
+	users, err := r.bindingsOf(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	var found []workload
+	for i := range users {
+		name := users[i].Spec.Application.ServiceAccountName
+		if name == "" {
+			continue
+		}
+		admitted, err := tenancy.Admits(ctx, r.Client, s.resource, users[i].Namespace)
+		if err != nil {
+			return nil, err
+		}
+		if admitted {
+			found = append(found, workload{users[i].Namespace, name})
+		}
+	}
+	slices.SortFunc(found, func(a, b workload) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(found), nil
+}
+
+// bindingsOf lists the bindings that use the resource and are not being deleted.
+func (r *Reconciler) bindingsOf(ctx context.Context, s *scope) ([]v1alpha1.ConfluenceTokenBinding, error) {
+	var all v1alpha1.ConfluenceTokenBindingList
+	if err := r.Client.List(ctx, &all); err != nil {
+		return nil, fmt.Errorf("listing bindings: %w", err)
+	}
+	return slices.DeleteFunc(all.Items, func(b v1alpha1.ConfluenceTokenBinding) bool {
+		return !b.DeletionTimestamp.IsZero() || !tenancy.Uses(&b, s.key())
+	}), nil
+}
+
+// ensureCluster makes sure that the zone trusts the tokens of this cluster's ServiceAccounts, and gives the id of the
+// provider that stands for the cluster.
+func (r *Reconciler) ensureCluster(ctx context.Context, s *scope) (string, error) {
+	issuer, err := r.clusterIssuer(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	have, found, err := s.zone.FindProvider(ctx, s.zoneID(), issuer)
+	if err != nil || found {
+		if found && s.resource.Spec.WorkloadRegistration.JWKSURI != "" && strings.Contains(have.Description, s.clusterMarker()) {
+			err = s.ensureKeys(ctx, have)
+		}
+		return have.ID, outcome.Remote(err)
+	}
+	if err := s.creating(stepApplications, "provider", issuer, ""); err != nil {
+		return "", err
+	}
+	log.FromContext(ctx).Info("registering the cluster", "issuer", issuer)
+	made, err := s.zone.CreateProvider(ctx, s.zoneID(), keycard.ProviderCreate{
+		Identifier: issuer, Name: "Kubernetes cluster " + s.clusterID,
+		Description: "Registered by the Keycard operator: the ServiceAccounts of the cluster it runs in. " + s.clusterMarker(),
+		OAuth2:      keycard.ProviderOAuth2{Issuer: issuer, JWKSURI: s.resource.Spec.WorkloadRegistration.JWKSURI},
+	})
+	return made.ID, createProblem(err, "cluster's provider")
+}
+
+func (r *Reconciler) clusterIssuer(ctx context.Context, s *scope) (string, error) {
+	if issuer := s.resource.Spec.WorkloadRegistration.Issuer; issuer != "" {
+		return issuer, nil
+	}
+	issuer, err := r.ClusterIssuer(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking the cluster for the issuer of its ServiceAccounts: %w", err)
+	}
+	return issuer, nil
+}
+
+// ensureKeys makes the zone read the cluster's keys where the spec says.
+func (s *scope) ensureKeys(ctx context.Context, have keycard.Provider) error {
+	var (
+		p keycard.ProviderPatch
+		d differences
+	)
+	d.text("jwksURI", &p.OAuth2.JWKSURI, have.Protocols.OAuth2.JWKSURI, s.resource.Spec.WorkloadRegistration.JWKSURI)
+	if p.IsZero() {
+		return nil
+	}
+	return s.change(stepApplications, "provider of the cluster", d, func() error {
+		_, err := s.zone.PatchProvider(ctx, s.zoneID(), have.ID, p)
+		return err
+	})
+}
+
+// ensureWorkload makes sure that a ServiceAccount has an application, a credential for its tokens, and the dependency.
+func (s *scope) ensureWorkload(ctx context.Context, w workload, provider string) error {
+	app, found, err := s.zone.FindApplication(ctx, s.zoneID(), s.workloadIdentifier(w))
+	if err != nil {
+		return outcome.Remote(err)
+	}
+	switch {
+	case !found:
+		if err := s.creating(stepApplications, "application", s.workloadIdentifier(w), ""); err != nil {
+			return err
+		}
+		log.FromContext(ctx).Info("registering the workload", "workload", w.String())
+		app, err = s.zone.CreateApplication(ctx, s.zoneID(), keycard.ApplicationCreate{
+			Identifier: s.workloadIdentifier(w), Name: w.String() + " in Kubernetes",
+			Description: "Registered by the Keycard operator for ServiceAccount " + w.String() + ". " + s.workloadMarker(),
+		})
+		if err != nil {
+			return createProblem(err, "application")
+		}
+	case !strings.Contains(app.Description, s.workloadMarker()):
+		return outcome.NeedsPerson(v1alpha1.ReasonApplicationConflict,
+			"the zone has an application %q with the identifier %s that was not made by the operator; remove it, or put the operator's marker %s into its description",
+			app.Name, app.Identifier, s.workloadMarker())
+	}
+	if err := s.ensureWorkloadCredential(ctx, w, app, provider); err != nil {
+		return err
+	}
+	return s.link(ctx, app.ID, w.String())
+}
+
+func (s *scope) ensureWorkloadCredential(ctx context.Context, w workload, app keycard.Application, provider string) error {
+	have, err := s.zone.ListApplicationCredentials(ctx, s.zoneID(), app.ID)
+	if err != nil {
+		return outcome.Remote(err)
+	}
+	if slices.ContainsFunc(have, func(c keycard.ApplicationCredential) bool {
+		return c.Type == keycard.CredentialToken && c.ProviderID == provider && c.Subject == w.subject()
+	}) {
+		return nil
+	}
+	return s.change(stepApplications, "application "+w.String(), []string{"credential"}, func() error {
+		_, err := s.zone.CreateApplicationCredential(ctx, s.zoneID(), keycard.ApplicationCredentialCreate{
+			ApplicationID: app.ID, Type: keycard.CredentialToken, ProviderID: provider, Subject: w.subject(),
+		})
+		return err
+	})
+}
+
+// removeWorkloads takes the dependency from this cluster's workloads that are not wanted, and removes those that are
+// left without any, and the cluster itself when no workload is left.
+func (s *scope) removeWorkloads(ctx context.Context, resourceID string, wanted []workload) error {
+	keep := map[string]bool{}
+	for _, w := range wanted {
+		keep[s.workloadIdentifier(w)] = true
+	}
+	ours, err := s.zone.ListApplications(ctx, s.zoneID(), func(a keycard.Application) bool {
+		return strings.Contains(a.Description, s.workloadMarker())
+	})
+	if err != nil {
+		return outcome.Remote(err)
+	}
+	left := 0
+	for _, app := range ours {
+		gone := false
+		if !keep[app.Identifier] {
+			if gone, err = s.removeWorkload(ctx, app, resourceID); err != nil {
+				return outcome.Remote(err)
+			}
+		}
+		if !gone {
+			left++
+		}
+	}
+	if left > 0 || len(wanted) > 0 {
+		return nil
+	}
+	return outcome.Remote(s.removeCluster(ctx))
+}
+
+// removeWorkload takes the dependency from one application, and removes it when it has no other.
+func (s *scope) removeWorkload(ctx context.Context, app keycard.Application, resourceID string) (gone bool, err error) {
+	others, err := s.zone.ListDependencies(ctx, s.zoneID(), app.ID)
+	if err != nil {
+		return false, err
+	}
+	all := len(others)
+	others = slices.DeleteFunc(others, func(r keycard.Resource) bool { return r.ID == resourceID })
+	if len(others) > 0 {
+		if len(others) == all {
+			return false, nil
+		}
+		return false, s.zone.DeleteDependency(ctx, s.zoneID(), app.ID, resourceID)
+	}
+	log.FromContext(ctx).Info("removing the workload", "application", app.Identifier)
+	credentials, err := s.zone.ListApplicationCredentials(ctx, s.zoneID(), app.ID)
+	if err != nil {
+		return false, err
+	}
+	for _, c := range credentials {
+		if err := s.zone.DeleteApplicationCredential(ctx, s.zoneID(), c.ID); err != nil {
+			return false, err
+		}
+	}
+	if all > 0 {
+		if err := s.zone.DeleteDependency(ctx, s.zoneID(), app.ID, resourceID); err != nil {
+			return false, err
+		}
+	}
+	return true, s.zone.DeleteApplication(ctx, s.zoneID(), app.ID)
+}
+
+// removeCluster removes the provider of the cluster when the operator made it and nobody uses it.
+func (s *scope) removeCluster(ctx context.Context) error {
+	providers, err := s.zone.ListProviders(ctx, s.zoneID(), func(p keycard.Provider) bool {
+		return strings.Contains(p.Description, s.clusterMarker())
+	})
+	if err != nil || len(providers) == 0 {
+		return err
+	}
+	credentials, err := s.zone.ListApplicationCredentials(ctx, s.zoneID(), "")
+	if err != nil {
+		return err
+	}
+	for _, p := range providers {
+		if slices.ContainsFunc(credentials, func(c keycard.ApplicationCredential) bool { return c.ProviderID == p.ID }) {
+			continue
+		}
+		if err := s.zone.DeleteProvider(ctx, s.zoneID(), p.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
