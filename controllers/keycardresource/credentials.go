@@ -34,11 +34,9 @@ func (r *Reconciler) plan(_ context.Context, s *scope) error {
 }
 
 func (r *Reconciler) findEntry(s *scope) error {
-	name := s.resource.Spec.CatalogEntry
-	entry, ok := r.Catalog[name]
-	if !ok {
-		return outcome.Block(v1alpha1.ReasonUnknownCatalogEntry,
-			"the catalog has no entry %q; it has %s", name, strings.Join(r.Catalog.Names(), ", "))
+	entry, err := r.Catalog.Find(s.resource.Spec.CatalogEntry)
+	if err != nil {
+		return outcome.Block(v1alpha1.ReasonUnknownCatalogEntry, "%v", err)
 	}
 	s.entry = entry
 	return nil

@@ -6,14 +6,17 @@
 package catalog
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
 	"net/url"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/agext/levenshtein"
 	"sigs.k8s.io/yaml"
 )
 
@@ -80,9 +83,36 @@ func Load() (Catalog, error) {
 		if err != nil {
 			return nil, fmt.Errorf("catalog entry %s: %w", f.Name(), err)
 		}
+		if err := c.agrees(e); err != nil {
+			return nil, fmt.Errorf("catalog entry %s: %w", f.Name(), err)
+		}
 		c[e.Name] = e
 	}
 	return c, nil
+}
+
+// agrees checks an entry against those that are there: entries of one upstream share its provider, and no two are the
+// same resource.
+func (c Catalog) agrees(e Entry) error {
+	for _, name := range c.Names() {
+		other := c[name]
+		if other.Resource.Identifier == e.Resource.Identifier {
+			return fmt.Errorf("resource.identifier %q is that of entry %s", e.Resource.Identifier, name)
+		}
+		if other.Provider.Identifier == e.Provider.Identifier && !reflect.DeepEqual(other.Provider, e.Provider) {
+			return fmt.Errorf("provider %q differs from that of entry %s, with which it is shared", e.Provider.Identifier, name)
+		}
+	}
+	return nil
+}
+
+// Find looks an entry up. The error names the nearest ones.
+func (c Catalog) Find(name string) (Entry, error) {
+	e, ok := c[name]
+	if !ok {
+		return Entry{}, fmt.Errorf("the catalog has no entry %q%s; it has %s", name, didYouMean(name, c.Names()), strings.Join(c.Names(), ", "))
+	}
+	return e, nil
 }
 
 // Names lists the entries, sorted.
@@ -154,10 +184,40 @@ type UnknownScopeError struct {
 	Unknown, Known []string
 }
 
-// Error names what is unknown and what there is instead.
+// Error names what is unknown, and the nearest scopes or, where none is near, all.
 func (e *UnknownScopeError) Error() string {
-	return fmt.Sprintf("catalog entry %s does not know %s; it knows %s",
-		e.Entry, strings.Join(e.Unknown, ", "), strings.Join(e.Known, ", "))
+	var (
+		said []string
+		all  string
+	)
+	for _, scope := range e.Unknown {
+		hint := didYouMean(scope, e.Known)
+		if hint == "" {
+			all = "; it knows " + strings.Join(e.Known, ", ")
+		}
+		said = append(said, scope+hint)
+	}
+	return fmt.Sprintf("catalog entry %s does not know %s%s", e.Entry, strings.Join(said, ", "), all)
+}
+
+// didYouMean suggests the known names that are nearest to one that is not known, as a part of a message; empty when
+// none is near.
+func didYouMean(name string, known []string) string {
+	if near := nearest(name, known); len(near) > 0 {
+		return " (did you mean " + strings.Join(near, " or ") + "?)"
+	}
+	return ""
+}
+
+// nearest gives up to two of the known names, the nearest first, of those that differ in a third of their letters at
+// most.
+func nearest(name string, known []string) []string {
+	distance := func(other string) int {
+		return levenshtein.Distance(strings.ToLower(name), strings.ToLower(other), nil)
+	}
+	near := slices.DeleteFunc(slices.Sorted(slices.Values(known)), func(k string) bool { return 3*distance(k) > len(k) })
+	slices.SortStableFunc(near, func(a, b string) int { return cmp.Compare(distance(a), distance(b)) })
+	return near[:min(len(near), 2)]
 }
 
 // Offer says which scopes an install offers: the defaults and add, or set instead of the defaults. The

@@ -5,6 +5,7 @@ package catalog
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +16,7 @@ func TestShippedEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names := c.Names(); !slices.Equal(names, []string{"confluence"}) {
+	if names := c.Names(); !slices.Equal(names, []string{"atlassian-mcp", "confluence", "jira"}) {
 		t.Errorf("entries are %v", names)
 	}
 	confluence := c["confluence"]
@@ -89,5 +90,72 @@ scopes: [{name: a, description: A, default: true}]
 				t.Errorf("said %v, want %q", err, tc.says)
 			}
 		})
+	}
+}
+
+func TestUnknownNames(t *testing.T) {
+	c, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]string{
+		"read:confluence-content.al":  "catalog entry confluence does not know read:confluence-content.al (did you mean read:confluence-content.all or read:confluence-content.summary?)",
+		"Search:Confluence":           "catalog entry confluence does not know Search:Confluence (did you mean search:confluence or read:group:confluence?)",
+		"https://example.com/unheard": "catalog entry confluence does not know https://example.com/unheard; it knows ",
+	}
+	for scope, says := range tests {
+		_, err := c["confluence"].Offer([]string{scope}, nil)
+		if err == nil || !strings.HasPrefix(err.Error(), says) {
+			t.Errorf("%s: said %v", scope, err)
+		}
+	}
+	_, err = c.Find("confluense")
+	if err == nil || err.Error() != `the catalog has no entry "confluense" (did you mean confluence?); it has atlassian-mcp, confluence, jira` {
+		t.Errorf("said %v", err)
+	}
+	if e, err := c.Find("jira"); err != nil || e.Name != "jira" {
+		t.Errorf("found %v, %v", e.Name, err)
+	}
+}
+
+// A scope with one letter missing is known again.
+func TestNearest(t *testing.T) {
+	c, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range c {
+		var known []string
+		for _, s := range e.Scopes {
+			known = append(known, s.Name)
+		}
+		for _, name := range known {
+			for i := range name {
+				short := name[:i] + name[i+1:]
+				if near := nearest(short, known); len(near) == 0 || len(near[0]) > len(short)+1 {
+					t.Fatalf("%s: for %q it suggests %v", e.Name, short, near)
+				}
+			}
+		}
+	}
+}
+
+// Entries that share an upstream say the same of it.
+func TestEntriesAgree(t *testing.T) {
+	one := Entry{Name: "one", Provider: Provider{Identifier: "p", TokenEndpoint: "t"}, Resource: Resource{Identifier: "r"}}
+	same, other := one, one
+	same.Name, other.Name, other.Resource.Identifier, other.Provider.TokenEndpoint = "same", "other", "s", "u"
+	c := Catalog{"one": one}
+	for says, e := range map[string]Entry{
+		`resource.identifier "r" is that of entry one`:                         same,
+		`provider "p" differs from that of entry one, with which it is shared`: other,
+	} {
+		if err := c.agrees(e); fmt.Sprint(err) != says {
+			t.Errorf("said %v", err)
+		}
+	}
+	other.Provider = one.Provider
+	if err := c.agrees(other); err != nil {
+		t.Error(err)
 	}
 }

@@ -273,6 +273,8 @@ type recorder struct {
 	fault func(what string, w http.ResponseWriter, r *http.Request) bool
 	// after runs when a request was served and its answer is not yet sent.
 	after func(what string)
+	// lose is a part of the requests that are served while their answers are lost.
+	lose string
 }
 
 // middleware records requests as "surface METHOD /path grant".
@@ -282,8 +284,12 @@ func (rec *recorder) middleware(surface string) func(http.Handler) http.Handler 
 			what := surface + " " + r.Method + " " + r.URL.Path
 			rec.mu.Lock()
 			rec.seen = append(rec.seen, what)
-			fault, after := rec.fault, rec.after
+			fault, after, lose := rec.fault, rec.after, rec.lose
 			rec.mu.Unlock()
+			if lose != "" && strings.Contains(what, lose) {
+				next.ServeHTTP(httptest.NewRecorder(), r)
+				panic(http.ErrAbortHandler) // which closes the connection
+			}
 			if fault != nil && fault(what, w, r) {
 				return
 			}

@@ -1,0 +1,489 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+)
+
+// application registers an application in the zone by hand.
+func (w *world) application(identifier string) keycard.Application {
+	w.t.Helper()
+	app, err := w.admin().CreateApplication(w.ctx, w.zone.ZoneID, keycard.ApplicationCreate{Identifier: identifier, Name: identifier})
+	must(w.t, err)
+	return app
+}
+
+// depends tells whether an application may ask for tokens of the install's resource.
+func (w *world) depends(app string, resource *v1alpha1.KeycardResource) bool {
+	w.t.Helper()
+	has, err := w.admin().HasDependency(w.ctx, w.zone.ZoneID, app, resource.Status.ResourceID)
+	must(w.t, err)
+	return has
+}
+
+// edit changes an install's spec and reconciles it.
+func (w *world) edit(r *v1alpha1.KeycardResource, change func(*v1alpha1.KeycardResourceSpec)) {
+	w.t.Helper()
+	change(&r.Spec)
+	must(w.t, w.k8s.Update(w.ctx, r))
+	w.reconcileResource(r)
+}
+
+// expectEvent checks that events since the last call hold parts in one line.
+func (w *world) expectEvent(parts ...string) {
+	w.t.Helper()
+	list := w.events.take()
+	if !slices.ContainsFunc(list, func(e string) bool {
+		return !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(e, p) })
+	}) {
+		w.t.Errorf("no event says %q; there are:\n%s", parts, strings.Join(list, "\n"))
+	}
+}
+
+// What is changed or deleted in the zone is put right, and an event names the fields. The next look is silent.
+func TestDriftIsReported(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	admin := w.admin()
+	steps := map[string]struct {
+		change func()
+		says   []string
+	}{
+		"the resource's name and scopes": {func() {
+			_, err := admin.PatchResource(w.ctx, w.zone.ZoneID, resource.Status.ResourceID, keycard.ResourcePatch{
+				Name: keycard.Set("changed"), Scopes: keycard.Set([]string{"search:confluence"}),
+			})
+			must(t, err)
+		}, []string{"resource: name, scopes"}},
+		"the provider's client id and an endpoint": {func() {
+			_, err := admin.PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{
+				ClientID: keycard.Set("another"), OAuth2: keycard.ProviderOAuth2Patch{TokenEndpoint: keycard.Set("https://evil.example/token")},
+			})
+			must(t, err)
+		}, []string{"provider: clientID, tokenEndpoint"}},
+		"the resource is deleted": {func() {
+			must(t, admin.DeleteResource(w.ctx, w.zone.ZoneID, resource.Status.ResourceID))
+		}, []string{"resource: deleted"}},
+	}
+	for name, step := range steps {
+		t.Run(name, func(t *testing.T) {
+			w.events.take()
+			step.change()
+			w.reconcileResource(resource)
+			w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			w.expectEvent(append(step.says, "Warning", v1alpha1.EventDriftCorrected)...)
+			w.requests.take()
+			w.reconcileResource(resource)
+			if r := remoteWrites(w.requests.take()); len(r) > 0 {
+				t.Errorf("wrote again: %v", r)
+			}
+			if e := w.events.take(); len(e) > 0 {
+				t.Errorf("recorded again: %v", e)
+			}
+		})
+	}
+}
+
+// What a changed spec or a rotated OAuth app asks for is no drift.
+func TestWantedChangesAreNoDrift(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	w.events.take()
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
+		s.Scopes = &v1alpha1.ScopeSelection{Add: []v1alpha1.Scope{"search:confluence"}}
+	})
+	if e := w.events.take(); len(e) > 0 {
+		t.Errorf("a changed spec is announced: %v", e)
+	}
+	var s corev1.Secret
+	must(t, w.k8s.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: "oauth-app"}, &s))
+	s.Data[v1alpha1.ClientSecretKey] = []byte("rotated-secret")
+	must(t, w.k8s.Update(w.ctx, &s))
+	w.reconcileResource(resource)
+	list := w.events.take()
+	if len(list) != 1 || !strings.Contains(list[0], "Normal "+v1alpha1.EventOAuthAppRotated) {
+		t.Errorf("the rotation is announced as %v", list)
+	}
+}
+
+// Observe compares and reports, and sends nothing that changes the zone.
+func TestObserve(t *testing.T) {
+	w := newWorld(t)
+	resource := w.install()
+	resource.Spec.ManagementPolicy, resource.Spec.DeletionPolicy = v1alpha1.ManagementObserve, v1alpha1.DeletionDelete
+	resource.Spec.Applications = []v1alpha1.ApplicationReference{{Identifier: "urn:app:wiki"}}
+	resource.Spec.Policies = []v1alpha1.AccessPolicy{{Name: "all", Cedar: permitAll}}
+	app := w.application("urn:app:wiki")
+	must(t, w.k8s.Create(w.ctx, resource))
+	w.requests.take()
+	silent := func() {
+		t.Helper()
+		if r := remoteWrites(w.requests.take()); len(r) > 0 {
+			t.Errorf("wrote to the zone: %v", r)
+		}
+	}
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionProviderRegistered, metav1.ConditionFalse, v1alpha1.ReasonNotRegistered)
+	w.expect(resource, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonNotRegistered)
+	silent()
+
+	// Somebody else's tool installs it, otherwise than the spec says.
+	admin := w.admin()
+	provider, err := admin.CreateProvider(w.ctx, w.zone.ZoneID, keycard.ProviderCreate{
+		Identifier: providerIdentifier, Name: "Atlassian", ClientID: "atlassian-app",
+		OAuth2: keycard.ProviderOAuth2{
+			TokenEndpoint: "https://auth.atlassian.com/oauth/token", AuthorizationEndpoint: "https://auth.atlassian.com/authorize",
+			AuthorizationParameters: map[string]string{"audience": "api.atlassian.com", "prompt": "consent"},
+		},
+	})
+	must(t, err)
+	remote, err := admin.CreateResource(w.ctx, w.zone.ZoneID, keycard.ResourceCreate{
+		Identifier: resourceIdentifier, Name: "Wiki", CredentialProviderID: provider.ID, Scopes: []string{"read:confluence-content.all", "offline_access"},
+		Metadata: keycard.Metadata{DocsURL: "https://developer.atlassian.com/cloud/confluence/oauth-2-3lo-apps/"},
+	})
+	must(t, err)
+	w.requests.take()
+	w.reconcileResource(resource)
+	message := w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDrifted)
+	for _, part := range []string{"resource: name, scopes", "application urn:app:wiki: dependency", "policy all: not in force"} {
+		if !strings.Contains(message, part) {
+			t.Errorf("the message does not say %q: %s", part, message)
+		}
+	}
+	w.expect(resource, v1alpha1.ConditionProviderRegistered, metav1.ConditionTrue, v1alpha1.ReasonObserved)
+	w.expect(resource, v1alpha1.ConditionResourceRegistered, metav1.ConditionFalse, v1alpha1.ReasonDrifted)
+	silent()
+	if len(resource.Finalizers) > 0 {
+		t.Errorf("has finalizers %v, though it removes nothing", resource.Finalizers)
+	}
+
+	_, err = admin.PatchResource(w.ctx, w.zone.ZoneID, remote.ID, keycard.ResourcePatch{
+		Name: keycard.Set("Confluence Cloud"), Scopes: keycard.Set([]string{"read:confluence-content.all", "write:confluence-content", "offline_access"}),
+	})
+	must(t, err)
+	must(t, admin.PutDependency(w.ctx, w.zone.ZoneID, app.ID, remote.ID))
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) { s.Policies = nil })
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.expect(resource, v1alpha1.ConditionApplicationsRegistered, metav1.ConditionTrue, v1alpha1.ReasonObserved)
+}
+
+// An application of the spec gets the resource as a dependency, and loses it when it leaves the spec. Those of others
+// are left alone.
+func TestDeclaredApplications(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	wiki, search, other := w.application("urn:app:wiki"), w.application("urn:app:search"), w.application("urn:app:other")
+	must(t, w.admin().PutDependency(w.ctx, w.zone.ZoneID, other.ID, resource.Status.ResourceID))
+	declare := func(identifiers ...string) {
+		t.Helper()
+		w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
+			s.Applications = nil
+			for _, id := range identifiers {
+				s.Applications = append(s.Applications, v1alpha1.ApplicationReference{Identifier: id})
+			}
+		})
+	}
+	check := func(want ...bool) {
+		t.Helper()
+		for i, app := range []keycard.Application{wiki, search, other} {
+			if got := w.depends(app.ID, resource); got != want[i] {
+				t.Errorf("%s depends on the resource: %v, want %v", app.Identifier, got, want[i])
+			}
+		}
+	}
+	declare("urn:app:wiki", "urn:app:search")
+	w.expect(resource, v1alpha1.ConditionApplicationsRegistered, metav1.ConditionTrue, v1alpha1.ReasonRegistered)
+	check(true, true, true)
+
+	declare("urn:app:search", "urn:app:nobody")
+	message := w.expect(resource, v1alpha1.ConditionApplicationsRegistered, metav1.ConditionFalse, v1alpha1.ReasonApplicationNotFound)
+	if !strings.Contains(message, "urn:app:nobody") || strings.Contains(message, "urn:app:search") {
+		t.Errorf("the message names the wrong application: %s", message)
+	}
+	check(false, true, true)
+
+	must(t, w.admin().DeleteDependency(w.ctx, w.zone.ZoneID, search.ID, resource.Status.ResourceID))
+	w.application("urn:app:nobody")
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	check(false, true, true)
+
+	declare()
+	w.absent(resource, v1alpha1.ConditionApplicationsRegistered)
+	check(false, false, true)
+	if len(resource.Status.Applications) > 0 {
+		t.Errorf("status still names %v", resource.Status.Applications)
+	}
+}
+
+// Workloads that bindings name are registered, and removed with the last binding; only in admitted namespaces.
+func TestWorkloadRegistration(t *testing.T) {
+	w := newWorld(t)
+	resource := w.install()
+	resource.Spec.WorkloadRegistration = &v1alpha1.WorkloadRegistration{JWKSURI: "https://kubernetes.example/keys"}
+	resource.Spec.DeletionPolicy = v1alpha1.DeletionDelete
+	must(t, w.k8s.Create(w.ctx, resource))
+	workloads := func() (names []string) {
+		apps, err := w.admin().ListApplications(w.ctx, w.zone.ZoneID, func(a keycard.Application) bool { return strings.Contains(a.Description, "workload]") })
+		must(t, err)
+		for _, a := range apps {
+			names = append(names, strings.TrimPrefix(a.Identifier, "urn:kubernetes:"+clusterID+":serviceaccount:"+w.ns+":"))
+			credentials, err := w.admin().ListApplicationCredentials(w.ctx, w.zone.ZoneID, a.ID)
+			must(t, err)
+			if len(credentials) != 1 || !strings.HasPrefix(credentials[0].Subject, "system:serviceaccount:"+w.ns+":") || !w.depends(a.ID, resource) {
+				t.Errorf("%s has the credentials %+v, and depends: %v", a.Identifier, credentials, w.depends(a.ID, resource))
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	bind := func(name, serviceAccount string) *v1alpha1.ConfluenceTokenBinding {
+		b := w.binding(name)
+		b.Spec.Application = v1alpha1.Application{ServiceAccountName: serviceAccount}
+		must(t, w.k8s.Create(w.ctx, b))
+		return b
+	}
+	one, two, three := bind("one", "wiki"), bind("two", "wiki"), bind("three", "search")
+	stranger := w.binding("stranger")
+	stranger.Namespace, stranger.Spec.ResourceRef.Namespace = "default", w.ns
+	stranger.Name = "stranger-" + w.ns
+	stranger.Spec.Application = v1alpha1.Application{ServiceAccountName: "evil"}
+	must(t, w.k8s.Create(w.ctx, stranger))
+	t.Cleanup(func() { _ = w.k8s.Delete(w.ctx, stranger) })
+
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if got := workloads(); !slices.Equal(got, []string{"search", "wiki"}) || *resource.Status.Workloads != 2 {
+		t.Errorf("registered %v, status says %d", got, *resource.Status.Workloads)
+	}
+	cluster, found, err := w.admin().FindProvider(w.ctx, w.zone.ZoneID, clusterIssuer)
+	must(t, err)
+	if !found || cluster.Protocols.OAuth2.JWKSURI != "https://kubernetes.example/keys" {
+		t.Errorf("the cluster's provider is there: %v, %+v", found, cluster)
+	}
+	w.requests.take()
+	w.reconcileResource(resource)
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote again: %v", r)
+	}
+
+	must(t, w.k8s.Delete(w.ctx, one))
+	must(t, w.k8s.Delete(w.ctx, three))
+	w.reconcileResource(resource)
+	if got := workloads(); !slices.Equal(got, []string{"wiki"}) {
+		t.Errorf("registered %v", got)
+	}
+	must(t, w.k8s.Delete(w.ctx, two))
+	w.reconcileResource(resource)
+	if got := workloads(); len(got) > 0 {
+		t.Errorf("registered %v", got)
+	}
+	if _, found, err = w.admin().FindProvider(w.ctx, w.zone.ZoneID, clusterIssuer); err != nil || found {
+		t.Errorf("the cluster is still registered: %v, %v", found, err)
+	}
+
+	bind("four", "wiki")
+	w.reconcileResource(resource)
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) { s.WorkloadRegistration = nil })
+	if got := workloads(); len(got) > 0 || resource.Status.Workloads != nil {
+		t.Errorf("switched off, there are %v", got)
+	}
+}
+
+const (
+	permitAll   = "permit (principal, action, resource);"
+	forbidAlice = `forbid (principal is Keycard::User, action, resource) when { principal.identifier == "alice@example.com" };`
+)
+
+// Policies of the spec are in force along with those of others, come back when somebody activates another set, and go.
+func TestPolicies(t *testing.T) {
+	w := newWorld(t)
+	resource, binding := w.ready()
+	inForce := func() (names []string) {
+		admin := w.admin()
+		sets, err := admin.ListPolicySets(w.ctx, w.zone.ZoneID, func(p keycard.PolicySet) bool { return p.Active })
+		must(t, err)
+		version, err := admin.GetPolicySetVersion(w.ctx, w.zone.ZoneID, sets[0].ID, sets[0].ActiveVersionID)
+		must(t, err)
+		for _, e := range version.Manifest.Entries {
+			names = append(names, e.PolicyID)
+		}
+		return names
+	}
+	before := inForce()
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
+		s.Policies = []v1alpha1.AccessPolicy{{Name: "not-alice", Cedar: forbidAlice}}
+	})
+	w.expect(resource, v1alpha1.ConditionPoliciesApplied, metav1.ConditionTrue, v1alpha1.ReasonApplied)
+	ours := resource.Status.Policies[0].ID
+	if got := inForce(); !slices.Equal(got, append(slices.Clone(before), ours)) {
+		t.Errorf("in force are %v, before %v", got, before)
+	}
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	w.reconcileBinding(binding)
+	message := w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+	if !strings.Contains(message, "not-alice") {
+		t.Errorf("the denial does not name the policy: %s", message)
+	}
+
+	// Somebody puts the platform's set in force again, and deletes nothing.
+	admin := w.admin()
+	platform, err := admin.ListPolicySets(w.ctx, w.zone.ZoneID, func(p keycard.PolicySet) bool { return p.OwnerType == keycard.OwnerPlatform })
+	must(t, err)
+	must(t, admin.ActivatePolicySetVersion(w.ctx, w.zone.ZoneID, platform[0].ID, platform[0].LatestVersionID))
+	before = inForce()
+	w.events.take()
+	w.reconcileResource(resource)
+	w.expectEvent(v1alpha1.EventDriftCorrected, "policy set in force")
+	if got := inForce(); !slices.Contains(got, ours) {
+		t.Errorf("in force are %v, without %s", got, ours)
+	}
+	w.requests.take()
+	w.reconcileResource(resource)
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote again: %v", r)
+	}
+
+	// A text that the zone refuses leaves what is in force.
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
+		s.Policies = []v1alpha1.AccessPolicy{{Name: "all", Cedar: permitAll}, {Name: "broken", Cedar: "permit (principal, action"}}
+	})
+	message = w.expect(resource, v1alpha1.ConditionPoliciesApplied, metav1.ConditionFalse, v1alpha1.ReasonPolicyInvalid)
+	if !strings.HasPrefix(message, "spec.policies[1].cedar (policy broken): the zone refuses it: ") {
+		t.Errorf("the message does not name the field: %s", message)
+	}
+	if got := inForce(); !slices.Contains(got, ours) {
+		t.Errorf("in force are %v, without %s", got, ours)
+	}
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) { s.Policies = nil })
+	w.absent(resource, v1alpha1.ConditionPoliciesApplied)
+	if got := inForce(); !slices.Equal(got, before) || len(resource.Status.Policies) > 0 {
+		t.Errorf("in force are %v, before %v; status %v", got, before, resource.Status.Policies)
+	}
+	left, err := admin.ListPolicies(w.ctx, w.zone.ZoneID, func(p keycard.Policy) bool { return p.ArchivedAt == "" && strings.Contains(p.Description, w.ns) })
+	must(t, err)
+	if len(left) > 0 {
+		t.Errorf("policies are left: %+v", left)
+	}
+}
+
+// A deletion gives bindings that use the install a moment to go, names them, and then goes ahead.
+func TestDeletionWaitsForItsUsers(t *testing.T) {
+	w := newWorld(t)
+	resource, binding := w.ready()
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) { s.DeletionPolicy = v1alpha1.DeletionDelete })
+	must(t, w.k8s.Delete(w.ctx, resource))
+	must(t, w.k8s.Get(w.ctx, client.ObjectKeyFromObject(resource), resource))
+	w.clock.SetTime(resource.DeletionTimestamp.Time)
+	w.events.take()
+	result := w.reconcileResource(resource)
+	message := w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInUse)
+	if !strings.Contains(message, w.ns+"/reports") || result.RequeueAfter <= 0 || result.RequeueAfter > 30*time.Second {
+		t.Errorf("comes back after %s: %s", result.RequeueAfter, message)
+	}
+	w.expectEvent("Warning", v1alpha1.ReasonInUse, w.ns+"/reports")
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionResourceReady, metav1.ConditionFalse, v1alpha1.ReasonResourceNotReady)
+	w.reconcileResource(resource)
+	if e := w.events.take(); slices.ContainsFunc(e, func(s string) bool { return strings.Contains(s, v1alpha1.ReasonInUse) }) {
+		t.Errorf("announced again: %v", e)
+	}
+	w.clock.Step(31 * time.Second)
+	w.reconcileResource(resource)
+	if err := w.k8s.Get(w.ctx, client.ObjectKeyFromObject(resource), resource); !apierrors.IsNotFound(err) {
+		t.Errorf("the object is still there: %v", err)
+	}
+	if p, r := w.objects(); p+r != 0 {
+		t.Errorf("the zone still has %d providers and %d resources", p, r)
+	}
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionResourceReady, metav1.ConditionFalse, v1alpha1.ReasonResourceNotFound)
+}
+
+// A zone with a private certificate authority is trusted by its bundle, and by nothing else.
+func TestPrivateZone(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, func(c *devzone.Config) { c.TLSDir = filepath.Join(dir, "tls") })
+	ca := string(w.zone.CA)
+	if ca == "" || !strings.HasPrefix(w.zone.Issuer, "https://") {
+		t.Fatalf("the zone at %s has no certificate", w.zone.Issuer)
+	}
+	resource := w.install()
+	must(t, w.k8s.Create(w.ctx, resource))
+	w.reconcileResource(resource)
+	message := w.expect(resource, v1alpha1.ConditionCredentialsValid, metav1.ConditionFalse, v1alpha1.ReasonRequestRejected)
+	if !strings.Contains(message, "unknown authority") {
+		t.Errorf("the message does not name the authority: %s", message)
+	}
+
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
+		s.Zone.CABundle = &v1alpha1.CABundleSource{ConfigMapKeyRef: &v1alpha1.ConfigMapKeyReference{Name: "ca", Key: "ca.crt"}}
+	})
+	w.expect(resource, v1alpha1.ConditionCredentialsValid, metav1.ConditionFalse, v1alpha1.ReasonCABundleInvalid)
+	w.absent(resource, v1alpha1.ConditionStalled)
+	bundle := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "ca"}, Data: map[string]string{"ca.crt": "not a certificate"}}
+	must(t, w.k8s.Create(w.ctx, bundle))
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonCABundleInvalid)
+	bundle.Data["ca.crt"] = ca
+	must(t, w.k8s.Update(w.ctx, bundle))
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+
+	must(t, w.k8s.Create(w.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "ca"}, Data: map[string][]byte{"tls.crt": []byte(ca)}}))
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
+		s.Zone.CABundle = &v1alpha1.CABundleSource{SecretKeyRef: &v1alpha1.SecretKeyReference{Name: "ca", Key: "tls.crt"}}
+	})
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if _, err := os.Stat(filepath.Join(dir, "tls")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A thousand looks at a healthy install write nothing, to the zone or to the cluster.
+func TestSteadyState(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	w.application("urn:app:wiki")
+	binding := w.binding("workload")
+	binding.Spec.Application = v1alpha1.Application{ServiceAccountName: "wiki"}
+	must(t, w.k8s.Create(w.ctx, binding))
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
+		s.Applications = []v1alpha1.ApplicationReference{{Identifier: "urn:app:wiki"}}
+		s.Policies = []v1alpha1.AccessPolicy{{Name: "all", Cedar: permitAll}}
+		s.WorkloadRegistration = &v1alpha1.WorkloadRegistration{}
+		s.DeletionPolicy = v1alpha1.DeletionDelete
+	})
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.requests.take()
+	w.writes.take()
+	w.events.take()
+	for range 1000 {
+		w.clock.Step(w.reconcileResource(resource).RequeueAfter)
+	}
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote to the zone: %v", r)
+	}
+	if r := w.writes.take(); len(r) > 0 {
+		t.Errorf("wrote to the cluster: %v", r)
+	}
+	if e := w.events.take(); len(e) > 0 {
+		t.Errorf("recorded %v", e)
+	}
+}
