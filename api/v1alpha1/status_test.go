@@ -24,12 +24,40 @@ func resourceStatusRows() []row {
 		boundedRows("status.providerID", "%q", "status.providerID", 255),
 		boundedRows("status.resourceID", "%q", "status.resourceID", 255),
 		boundedRows("status.oauthAppHash", "%q", "status.oauthAppHash", 128),
+		conditionRows(10),
+		boundedRows("status.applications", "[{identifier: %q, id: i}]", "status.applications[0].identifier", 2048),
+		boundedRows("status.applications", "[{identifier: a, id: %q}]", "status.applications[0].id", 255),
+		boundedRows("status.policies", "[{name: %q, id: i, versionID: v, hash: h}]", "status.policies[0].name", 63),
+		boundedRows("status.policies", "[{name: p, id: %q, versionID: v, hash: h}]", "status.policies[0].id", 255),
+		boundedRows("status.policies", "[{name: p, id: i, versionID: %q, hash: h}]", "status.policies[0].versionID", 255),
+		boundedRows("status.policies", "[{name: p, id: i, versionID: v, hash: %q}]", "status.policies[0].hash", 128),
+		[]row{
+			{"200 applications", "status.applications", list(200, "{identifier: a%d, id: i}"), ""},
+			{"201 applications", "status.applications", list(201, "{identifier: a%d, id: i}"), tooMany("status.applications", 201, 200)},
+			{"an application twice", "status.applications", "[{identifier: a, id: i}, {identifier: a, id: j}]", `status.applications[1]: Duplicate value: {"identifier":"a"}`},
+			{"an empty application", "status.applications", "[{}]", lines(required("status.applications[0].id"), required("status.applications[0].identifier"))},
+			{"64 policies", "status.policies", list(64, "{name: n%d, id: i, versionID: v, hash: h}"), ""},
+			{"65 policies", "status.policies", list(65, "{name: n%d, id: i, versionID: v, hash: h}"), tooMany("status.policies", 65, 64)},
+			{"a policy twice", "status.policies", list(2, "{name: p, id: i, versionID: v, hash: h%d}"), `status.policies[1]: Duplicate value: {"name":"p"}`},
+			{"an empty policy", "status.policies", "[{}]", lines(required("status.policies[0].hash"), required("status.policies[0].id"), required("status.policies[0].name"), required("status.policies[0].versionID"))},
+			{"no workloads", "status.workloads", "0", ""},
+			{"workloads below 0", "status.workloads", "-1", "status.workloads: Invalid value: -1: workloads in body should be greater than or equal to 0"},
+		},
 	)
+}
+
+// conditionRows are those of a list of conditions that holds up to limit.
+func conditionRows(limit int) []row {
+	return []row{
+		{fmt.Sprintf("%d conditions", limit), "status.conditions", list(limit, condition), ""},
+		{fmt.Sprintf("%d conditions", limit+1), "status.conditions", list(limit+1, condition), tooMany("status.conditions", limit+1, limit)},
+	}
 }
 
 func bindingStatusRows() []row {
 	rows := slices.Concat(
 		statusRows,
+		conditionRows(8),
 		boundedRows("status.consentURL", "%q", "status.consentURL", 2048),
 		boundedRows("status.site", "{url: %q, cloudID: c}", "status.site.url", 255),
 		boundedRows("status.site", "{url: u, cloudID: %q}", "status.site.cloudID", 128),
@@ -74,8 +102,6 @@ const condition = `{type: C%d, status: "True", reason: R, message: "", lastTrans
 
 // statusRows are those of both kinds.
 var statusRows = []row{
-	{"8 conditions", "status.conditions", list(8, condition), ""},
-	{"9 conditions", "status.conditions", list(9, condition), tooMany("status.conditions", 9, 8)},
 	{"a condition twice", "status.conditions", list(2, strings.Replace(condition, "C%d", "C, observedGeneration: %d", 1)), `status.conditions[1]: Duplicate value: {"type":"C"}`},
 	{"generation 0", "status.observedGeneration", "0", ""},
 	{"generation below 0", "status.observedGeneration", "-1", "status.observedGeneration: Invalid value: -1: observedGeneration in body should be greater than or equal to 0"},

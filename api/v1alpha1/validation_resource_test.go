@@ -14,6 +14,7 @@ func resourceRows() []row {
 		originRows("API URL", "spec.zone.apiURL", "https://api.keycard.ai"),
 		scopeRows("scopes to add", "spec.scopes", "{add: %s}", "spec.scopes.add"),
 		scopeRows("scopes to set", "spec.scopes", "{set: %s}", "spec.scopes.set"),
+		installRows(),
 	)
 }
 

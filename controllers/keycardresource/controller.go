@@ -65,7 +65,8 @@ type Reconciler struct {
 	// entered are the clients that a zone has accepted. A deletion goes on with them when the Secret is gone.
 	entered   sync.Map
 	resources freshest.Objects[*v1alpha1.KeycardResource]
-	failures  failures
+	// failures counts failed attempts to install, removals failed attempts to remove.
+	failures, removals failures
 }
 
 // Reconcile brings the zone and one resource's status up to date.
@@ -76,6 +77,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	var cached v1alpha1.KeycardResource
 	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
 		r.failures.forget(req.NamespacedName)
+		r.removals.forget(req.NamespacedName)
 		r.resources.Forget(req.NamespacedName)
 		r.entered.Delete(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)

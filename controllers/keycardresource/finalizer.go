@@ -100,14 +100,27 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) (wait time.Duration, 
 		log.FromContext(ctx).Info("removed the objects in the zone")
 		return 0, nil
 	}
-	attempts := r.failures.count(s.key())
+	attempts := r.removals.count(s.key())
 	if s.givesUp(problem, attempts, hurried) {
 		log.FromContext(ctx).Info("gave up removing objects from the zone", "provider", s.before.Status.ProviderID, "resource", s.before.Status.ResourceID, "reason", problem.Reason)
 		r.orphan(s, problem.Reason)
 		return 0, nil
 	}
 	s.deleting(problem)
-	return min(max(problem.Retry(attempts, 0, string(s.before.UID)), leastWait), giveUpLasting), r.patchStatus(ctx, s)
+	return s.removeAgain(problem, attempts), r.patchStatus(ctx, s)
+}
+
+// removeAgain is when to try to remove the objects again: after the pause that the zone asked for, soon enough to give
+// up in time otherwise.
+func (s *scope) removeAgain(problem *outcome.Problem, attempts int) time.Duration {
+	wait := max(problem.Retry(attempts, 0, string(s.before.UID)), leastWait)
+	switch {
+	case problem.Kind == outcome.Throttled:
+		return min(wait, giveUpPassing)
+	case problem.Passes():
+		return min(wait, giveUpLasting)
+	}
+	return min(wait, giveUpLasting/leastAttempts)
 }
 
 // awaitUsers gives bindings that are deleted along with the resource the time to go first, and says so.

@@ -162,10 +162,13 @@ func (s *scope) findOrCreatePolicy(ctx context.Context, want v1alpha1.AccessPoli
 // policyProblem says at which field the zone refused a text.
 func policyProblem(i int, name string, err error) error {
 	e, ok := keycard.AsError(err)
+	if keycard.IsConflict(err) {
+		return createProblem(err, "policy version")
+	}
 	if !ok || e.Status != http.StatusBadRequest && e.Status != http.StatusUnprocessableEntity {
 		return outcome.Remote(err)
 	}
-	return outcome.Block(v1alpha1.ReasonPolicyInvalid, "spec.policies[%d].cedar (policy %s): the zone refuses it: %s; mend the policy, what was in force stays so", i, name, e.Description)
+	return outcome.NeedsPerson(v1alpha1.ReasonPolicyInvalid, "spec.policies[%d].cedar (policy %s): the zone refuses it: %s; mend the policy, what was in force stays so", i, name, e.Description)
 }
 
 func policyHash(schema, cedar string) string {
@@ -180,20 +183,51 @@ func (s *scope) putInForce(ctx context.Context, now inForce, ours []keycard.Poli
 		return nil
 	}
 	return s.change(stepPolicies, "policy set in force", []string{"policies"}, func() error {
-		if len(entries) == 0 {
-			return s.activatePlatformSet(ctx)
-		}
-		set, err := s.ownSet(ctx, now.set)
+		set, version, err := s.versionOf(ctx, now, entries)
 		if err != nil {
 			return err
 		}
-		version, err := s.zone.CreatePolicySetVersion(ctx, s.zoneID(), set.ID, now.version.SchemaVersion, keycard.Manifest{Entries: entries})
-		if err != nil {
-			return err
-		}
-		log.FromContext(ctx).Info("activating policies", "set", set.ID, "version", version.ID)
-		return s.zone.ActivatePolicySetVersion(ctx, s.zoneID(), set.ID, version.ID)
+		log.FromContext(ctx).Info("activating policies", "set", set, "version", version)
+		return s.zone.ActivatePolicySetVersion(ctx, s.zoneID(), set, version)
 	})
+}
+
+// versionOf finds a set that has these policies, or makes one: nothing is left behind by an answer that was lost, and a
+// zone whose policies are all its own again is back to its own set. A set without policies can't be in force; the
+// platform's takes its place.
+func (s *scope) versionOf(ctx context.Context, now inForce, entries []keycard.ManifestEntry) (setID, versionID string, err error) {
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.ArchivedAt == "" })
+	if err != nil {
+		return "", "", err
+	}
+	own := ""
+	for _, set := range sets {
+		if set.Name == policySetName && set.OwnerType == keycard.OwnerCustomer {
+			own = set.ID
+		}
+		if set.LatestVersionID == "" {
+			continue
+		}
+		if len(entries) == 0 && set.OwnerType == keycard.OwnerPlatform {
+			return set.ID, set.LatestVersionID, nil
+		}
+		latest, err := s.zone.GetPolicySetVersion(ctx, s.zoneID(), set.ID, set.LatestVersionID)
+		if err != nil {
+			return "", "", err
+		}
+		if latest.SchemaVersion == now.version.SchemaVersion && sameEntries(latest.Manifest.Entries, entries) {
+			return set.ID, latest.ID, nil
+		}
+	}
+	if own == "" {
+		made, err := s.zone.CreatePolicySet(ctx, s.zoneID(), policySetName)
+		if err != nil {
+			return "", "", createProblem(err, "policy set")
+		}
+		own = made.ID
+	}
+	made, err := s.zone.CreatePolicySetVersion(ctx, s.zoneID(), own, now.version.SchemaVersion, keycard.Manifest{Entries: entries})
+	return own, made.ID, createProblem(err, "policy set version")
 }
 
 // mergePolicies replaces this resource's policies in a manifest. The rest stays, in its order.
@@ -223,32 +257,6 @@ func sameEntries(a, b []keycard.ManifestEntry) bool {
 		return out
 	}
 	return slices.Equal(ids(a), ids(b))
-}
-
-// ownSet is the operator's set: the one in force, or one that is there, or a new one.
-func (s *scope) ownSet(ctx context.Context, active keycard.PolicySet) (keycard.PolicySet, error) {
-	isOurs := func(p keycard.PolicySet) bool {
-		return p.Name == policySetName && p.OwnerType == keycard.OwnerCustomer && p.ArchivedAt == ""
-	}
-	if isOurs(active) {
-		return active, nil
-	}
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), isOurs)
-	if err != nil || len(sets) > 0 {
-		return append(sets, keycard.PolicySet{})[0], err
-	}
-	return s.zone.CreatePolicySet(ctx, s.zoneID(), policySetName)
-}
-
-// activatePlatformSet puts the zone's default policies in force: a set without policies can't be.
-func (s *scope) activatePlatformSet(ctx context.Context) error {
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool {
-		return p.OwnerType == keycard.OwnerPlatform && p.LatestVersionID != ""
-	})
-	if err != nil || len(sets) == 0 {
-		return err
-	}
-	return s.zone.ActivatePolicySetVersion(ctx, s.zoneID(), sets[0].ID, sets[0].LatestVersionID)
 }
 
 // archiveStale takes policies out of use that the spec has no more.

@@ -210,7 +210,7 @@ func (s *scope) ensureWorkloadCredential(ctx context.Context, w workload, app ke
 		_, err := s.zone.CreateApplicationCredential(ctx, s.zoneID(), keycard.ApplicationCredentialCreate{
 			ApplicationID: app.ID, Type: keycard.CredentialToken, ProviderID: provider, Subject: w.subject(),
 		})
-		return err
+		return createProblem(err, "credential")
 	})
 }
 

@@ -113,8 +113,17 @@ func FromKeycard(err error) (*Problem, bool) {
 	}
 	reason := reasonOf(remote)
 	p := &Problem{Kind: kindOf(remote.Class), Reason: reason, RetryAfter: remote.RetryAfter}
-	p.Message = fmt.Sprintf("%s; %s", remote.Error(), remedies[reason])
+	p.Message = fmt.Sprintf("%s; %s", remote.Error(), remedyOf(remote, reason))
 	return p, true
+}
+
+// remedyOf is what to do about a refusal. The management API refuses what a service account may not do, and the token
+// endpoint what the zone's policies forbid: its refusals have a code of OAuth.
+func remedyOf(e *keycard.Error, reason string) string {
+	if reason == v1alpha1.ReasonAccessDenied && e.Status == http.StatusForbidden && e.Code != "access_denied" && e.Code != "unauthorized_client" {
+		return "the service account lacks the permission; ask the zone's administrator to let it manage the zone"
+	}
+	return remedies[reason]
 }
 
 // Remote gives the Problem that an error of the Keycard client is, as an error; any other error stays as it is.
