@@ -56,7 +56,7 @@ var (
 	rejected    = verdict{reason: v1alpha1.ReasonRequestRejected, remedy: "check ", soonest: slowRetry}
 	refused     = verdict{reason: v1alpha1.ReasonClientRejected, remedy: "check the client id and client secret", soonest: slowRetry}
 	denied      = verdict{reason: v1alpha1.ReasonAccessDenied, remedy: "ask the zone's administrator", soonest: slowRetry}
-	badPolicy   = verdict{reason: v1alpha1.ReasonPolicyInvalid, remedy: "mend the policy"}
+	badPolicy   = verdict{reason: v1alpha1.ReasonPolicyInvalid, remedy: "mend the policy", soonest: slowRetry}
 )
 
 // remoteFault is one thing that the management API does in the place of its answer.
@@ -100,9 +100,8 @@ var faultExceptions = []struct {
 	{`DELETE`, `^404$`, done, "what is gone is deleted"},
 	{`GET applications/.*/dependencies/`, `^404$`, done, "it says that there is no such dependency"},
 	{`(DELETE|PUT) `, `^(half|object|array)$`, done, "nobody reads what is in the answer to a success"},
-	{`POST policies/.*/versions`, `^(400|422)$`, badPolicy, "the zone refuses the text: the spec has to change, which a watch reports"},
+	{`POST policies/.*/versions`, `^(400|422)$`, badPolicy, "the zone refuses the text: the spec has to change"},
 	{`POST service-account-token`, `^409$`, rejected, "a token is no object that somebody else made"},
-	{`POST (application-credentials|policy-sets|.*/versions)`, `^409$`, rejected, "as it is, only providers, resources, applications and policies are looked for again at once; the others wait for the slow retry"},
 	{`(GET|PATCH|PUT|DELETE) `, `^409$`, rejected, "nothing is created"},
 }
 
@@ -296,7 +295,8 @@ func (p *tap) begin() []string {
 	return seen
 }
 
-// faulty is a world of its own for one install and one fault. Its cluster is in memory: it is the zone that fails.
+// faulty is a world of its own for one install and one fault. Its cluster is in memory, because it is the zone that
+// fails, hundreds of times: TestInstallFaults and TestRandomLives have the real one.
 type faulty struct {
 	*world
 	tap      *tap
@@ -610,8 +610,11 @@ func (w *faulty) failDeletion(want verdict, f remoteFault) {
 		if !strings.Contains(message, want.reason) || !strings.Contains(message, want.remedy) {
 			w.t.Errorf("the message does not say %s: %s", want.reason, message)
 		}
-		// As it is, a deletion cuts every pause, the one that a throttling zone asks for included.
-		if soonest := max(5*time.Second, min(want.soonest, 30*time.Second)); result.RequeueAfter < soonest || result.RequeueAfter > slowest {
+		soonest := 5 * time.Second
+		if want.reason == v1alpha1.ReasonThrottled {
+			soonest = want.soonest
+		}
+		if result.RequeueAfter < soonest || result.RequeueAfter > slowest {
 			w.t.Errorf("tries again after %s", result.RequeueAfter)
 		}
 		w.noCanaries(w.tap.credentials...)
