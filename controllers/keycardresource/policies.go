@@ -200,23 +200,16 @@ func (s *scope) versionOf(ctx context.Context, now inForce, entries []keycard.Ma
 	if err != nil {
 		return "", "", err
 	}
+	for _, set := range sets {
+		version, same, err := s.sameContents(ctx, now, set, entries)
+		if err != nil || same {
+			return set.ID, version, err
+		}
+	}
 	own := ""
 	for _, set := range sets {
 		if set.Name == policySetName && set.OwnerType == keycard.OwnerCustomer {
 			own = set.ID
-		}
-		if set.LatestVersionID == "" {
-			continue
-		}
-		if len(entries) == 0 && set.OwnerType == keycard.OwnerPlatform {
-			return set.ID, set.LatestVersionID, nil
-		}
-		latest, err := s.zone.GetPolicySetVersion(ctx, s.zoneID(), set.ID, set.LatestVersionID)
-		if err != nil {
-			return "", "", err
-		}
-		if latest.SchemaVersion == now.version.SchemaVersion && sameEntries(latest.Manifest.Entries, entries) {
-			return set.ID, latest.ID, nil
 		}
 	}
 	if own == "" {
@@ -228,6 +221,21 @@ func (s *scope) versionOf(ctx context.Context, now inForce, entries []keycard.Ma
 	}
 	made, err := s.zone.CreatePolicySetVersion(ctx, s.zoneID(), own, now.version.SchemaVersion, keycard.Manifest{Entries: entries})
 	return own, made.ID, createProblem(err, "policy set version")
+}
+
+// sameContents tells whether a set's latest version has these policies, and gives its id.
+func (s *scope) sameContents(ctx context.Context, now inForce, set keycard.PolicySet, entries []keycard.ManifestEntry) (versionID string, same bool, err error) {
+	switch {
+	case set.LatestVersionID == "":
+		return "", false, nil
+	case len(entries) == 0:
+		return set.LatestVersionID, set.OwnerType == keycard.OwnerPlatform, nil
+	}
+	latest, err := s.zone.GetPolicySetVersion(ctx, s.zoneID(), set.ID, set.LatestVersionID)
+	if err != nil {
+		return "", false, err
+	}
+	return latest.ID, latest.SchemaVersion == now.version.SchemaVersion && sameEntries(latest.Manifest.Entries, entries), nil
 }
 
 // mergePolicies replaces this resource's policies in a manifest. The rest stays, in its order.

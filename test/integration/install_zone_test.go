@@ -383,6 +383,20 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
+// The zone takes the policy that the documents show.
+func TestDocumentedPolicy(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/install.md")
+	must(t, err)
+	_, text, _ := strings.Cut(string(raw), "cedar: |\n")
+	text, _, _ = strings.Cut(text, "```")
+	w := newWorld(t)
+	resource := w.install()
+	resource.Spec.Policies = []v1alpha1.AccessPolicy{{Name: "documented", Cedar: text}}
+	must(t, w.k8s.Create(w.ctx, resource))
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionPoliciesApplied, metav1.ConditionTrue, v1alpha1.ReasonApplied)
+}
+
 // A deletion gives bindings that use the install a moment to go, names them, and then goes ahead.
 func TestDeletionWaitsForItsUsers(t *testing.T) {
 	w := newWorld(t)
