@@ -145,6 +145,8 @@ const (
 	ReasonAccessDenied = "AccessDenied"
 	// ReasonSubjectUnsupported: this version of the operator cannot serve the subject or application the spec names.
 	ReasonSubjectUnsupported = "SubjectUnsupported"
+	// ReasonServiceAccountNotFound: the ServiceAccount that the spec names does not exist. Creating it is enough.
+	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
 	// ReasonNoAccessibleSites: the grant covers no Atlassian site.
 	ReasonNoAccessibleSites = "NoAccessibleSites"
 	// ReasonSiteNotAccessible: the grant does not cover the site that the spec names.

@@ -29,11 +29,12 @@ import (
 const (
 	secretIndex   = "secrets"
 	resourceIndex = "resource"
+	accountIndex  = "serviceAccount"
 )
 
 // SetupWithManager registers the reconciler, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
-	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, resourceIndex: indexResource} {
+	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, resourceIndex: indexResource, accountIndex: indexAccount} {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, field, extract); err != nil {
 			return fmt.Errorf("indexing bindings by %s: %w", field, err)
 		}
@@ -46,6 +47,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		For(&v1alpha1.ConfluenceTokenBinding{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		// Of Secrets the cache holds metadata only: inputs are read when they are needed.
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfSecret)).
+		// A ServiceAccount matters when it appears: nothing of it is read.
+		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfAccount), builder.WithPredicates(onlyCreated)).
 		Watches(&v1alpha1.KeycardResource{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfResource)).
 		WatchesMetadata(tenancy.Namespace(), handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(source.Channel(r.woken, &handler.TypedEnqueueRequestForObject[*v1alpha1.ConfluenceTokenBinding]{})).
@@ -63,6 +66,26 @@ func indexSecrets(o client.Object) []string {
 		return nil
 	}
 	return append(inputSecrets(b), b.Spec.Secret.Name)
+}
+
+// onlyCreated lets creations pass.
+var onlyCreated = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return true },
+	UpdateFunc:  func(event.UpdateEvent) bool { return false },
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+}
+
+func indexAccount(o client.Object) []string {
+	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
+	if !ok || b.Spec.Application.ServiceAccountName == "" {
+		return nil
+	}
+	return []string{b.Spec.Application.ServiceAccountName}
+}
+
+func (r *Reconciler) bindingsOfAccount(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.list(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{accountIndex: o.GetName()})
 }
 
 func indexResource(o client.Object) []string {

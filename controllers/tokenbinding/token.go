@@ -66,7 +66,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	if s.exchanged = s.attempt.exchanged; s.exchanged == nil {
 		token, err := r.exchange(ctx, s)
 		if err != nil {
-			return outcome.Remote(err)
+			return s.awaitRegistration(outcome.Remote(err))
 		}
 		r.attempts.issued(s.key(), s.now)
 		s.exchanged = &token
@@ -134,19 +134,6 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 		return keycard.Token{}, err
 	}
 	return zone.Exchange(ctx, request)
-}
-
-func (r *Reconciler) clientAuth(ctx context.Context, s *scope) (keycard.ClientAuth, error) {
-	ref := s.binding.Spec.Application.ClientSecretRef
-	if ref == nil {
-		return nil, outcome.Block(v1alpha1.ReasonSubjectUnsupported,
-			"spec.application.serviceAccountName is not served by this version of the operator; use clientSecretRef")
-	}
-	app, err := credentials.ReadClient(ctx, r.Live, s.local(ref.Name), "the Keycard application's credential")
-	if err != nil {
-		return nil, err
-	}
-	return keycard.ClientSecretBasic{ClientID: app.ID, ClientSecret: app.Secret}, nil
 }
 
 // site finds the Atlassian site. It does not change from token to token, so a routine refresh does not ask

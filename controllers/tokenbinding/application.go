@@ -1,0 +1,78 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/credentials"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/redacted"
+)
+
+// RBAC can't say for which ServiceAccounts tokens may be requested without naming each: the code does, and requests
+// them only for what a binding names in its own namespace.
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
+
+// assertionLifetime is how long the token of a ServiceAccount lives, in seconds: the least that the API server issues.
+// It is used once, at once.
+const assertionLifetime = 600
+
+// clientAuth is how the binding's application authenticates at the zone.
+func (r *Reconciler) clientAuth(ctx context.Context, s *scope) (keycard.ClientAuth, error) {
+	if name := s.binding.Spec.Application.ServiceAccountName; name != "" {
+		assertion, err := r.assertion(ctx, s, name)
+		return keycard.JWTBearerAssertion{Assertion: assertion}, err
+	}
+	ref := s.binding.Spec.Application.ClientSecretRef
+	app, err := credentials.ReadClient(ctx, r.Live, s.local(ref.Name), "the Keycard application's credential")
+	if err != nil {
+		return nil, err
+	}
+	return keycard.ClientSecretBasic{ClientID: app.ID, ClientSecret: app.Secret}, nil
+}
+
+// assertion requests a token for a ServiceAccount in the binding's own namespace. Its audience is the zone, which the
+// user has no say in: a token for another audience could be used there.
+func (r *Reconciler) assertion(ctx context.Context, s *scope, name string) (redacted.String, error) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.binding.Namespace, Name: name}}
+	seconds := int64(assertionLifetime)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		Audiences: []string{s.issuer}, ExpirationSeconds: &seconds,
+	}}
+	err := r.Client.SubResource("token").Create(ctx, account, request)
+	switch {
+	case apierrors.IsNotFound(err):
+		return redacted.String{}, outcome.Wait(v1alpha1.ReasonServiceAccountNotFound,
+			"ServiceAccount %s/%s does not exist; create it, or change spec.application.serviceAccountName", s.binding.Namespace, name)
+	case err != nil:
+		return redacted.String{}, fmt.Errorf("requesting a token for ServiceAccount %s/%s: %w", s.binding.Namespace, name, err)
+	}
+	return redacted.New(request.Status.Token), nil
+}
+
+// registrationAttempts is how often a workload that the zone does not know is tried again soon: the KeycardResource
+// registers it at the same time.
+const registrationAttempts = 6
+
+// awaitRegistration makes a refusal of a workload pass that is being registered.
+func (s *scope) awaitRegistration(err error) error {
+	var p *outcome.Problem
+	if !errors.As(err, &p) || p.Reason != v1alpha1.ReasonClientRejected || s.binding.Spec.Application.ServiceAccountName == "" ||
+		s.install.Spec.WorkloadRegistration == nil || s.attempt.failures >= registrationAttempts {
+		return err
+	}
+	return outcome.Passing(p.Reason, "the zone does not know ServiceAccount %s yet; the KeycardResource registers it",
+		s.binding.Spec.Application.ServiceAccountName)
+}
