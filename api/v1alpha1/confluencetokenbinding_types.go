@@ -251,6 +251,13 @@ type ConfluenceTokenBindingStatus struct {
 	// +optional
 	Site *SiteStatus `json:"site,omitempty"`
 
+	// lastRefreshRequest is the value of the annotation keycard.cloud/refresh-requested-at that was honoured last, cut
+	// to 64 bytes.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	LastRefreshRequest string `json:"lastRefreshRequest,omitempty"`
+
 	// consentURL is where the person consents. It is set while her consent is missing.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -65,6 +65,10 @@ const (
 	// ManagedByValue is the value of ManagedByLabel.
 	ManagedByValue = "keycard-operator"
 
+	// RefreshRequestedAtAnnotation asks for a new token now. Any value does, a time by convention; each value is
+	// honoured once, also while the operator waits after a failure.
+	RefreshRequestedAtAnnotation = "keycard.cloud/refresh-requested-at"
+
 	// IssuedAtAnnotation is when the token in the Secret was received (RFC 3339, UTC).
 	IssuedAtAnnotation = "keycard.cloud/issued-at"
 	// ExpiresAtAnnotation is when the token in the Secret expires (RFC 3339, UTC).

@@ -58,6 +58,7 @@ func bindingStatusRows() []row {
 	rows := slices.Concat(
 		statusRows,
 		conditionRows(8),
+		boundedRows("status.lastRefreshRequest", "%q", "status.lastRefreshRequest", 64),
 		boundedRows("status.consentURL", "%q", "status.consentURL", 2048),
 		boundedRows("status.site", "{url: %q, cloudID: c}", "status.site.url", 255),
 		boundedRows("status.site", "{url: u, cloudID: %q}", "status.site.cloudID", 128),

@@ -34,6 +34,8 @@ type facts struct {
 	subjectVersion string
 	// intact is false when somebody else changed the Secret's data.
 	intact bool
+	// requested is true when somebody asks for a new token now.
+	requested bool
 }
 
 // held is what the Secret's metadata says of the token in it.
@@ -63,6 +65,7 @@ var checks = []check{
 	{"the subject's token was renewed", exchange, func(f facts) bool {
 		return f.subjectVersion != "" && f.held.subjectVersion != f.subjectVersion
 	}},
+	{"a refresh was requested", exchange, func(f facts) bool { return f.requested }},
 	{"the Secret's data was changed by somebody else", exchange, func(f facts) bool { return !f.intact }},
 	{"the token is due for refresh", exchange, func(f facts) bool {
 		return !f.now.Before(schedule.RefreshAt(f.held.life, f.uid))

@@ -32,6 +32,7 @@ func TestDecide(t *testing.T) {
 		"no token":                  {func(f *facts) { f.held = nil }, exchange},
 		"another spec":              {func(f *facts) { f.wantExchange = "other" }, exchange},
 		"somebody changed it":       {func(f *facts) { f.intact = false }, exchange},
+		"asked for":                 {func(f *facts) { f.requested = true }, exchange},
 		"the session was renewed":   {func(f *facts) { f.subjectVersion = "2" }, exchange},
 		"due":                       {func(f *facts) { f.now = schedule.RefreshAt(f.held.life, "uid") }, exchange},
 		"a second before":           {func(f *facts) { f.now = schedule.RefreshAt(f.held.life, "uid").Add(-time.Second) }, keep},

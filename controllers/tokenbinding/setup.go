@@ -43,8 +43,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("confluencetokenbinding").
 		// Labels and annotations of a binding, and its own status, change nothing: GitOps tools write them
-		// all the time.
-		For(&v1alpha1.ConfluenceTokenBinding{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// all the time. One annotation is a request.
+		For(&v1alpha1.ConfluenceTokenBinding{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, requestChanged))).
 		// Of Secrets the cache holds metadata only: inputs are read when they are needed.
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfSecret)).
 		// A ServiceAccount matters when it appears: nothing of it is read.

@@ -30,7 +30,7 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 		return err
 	}
 	if last, ok := r.attempts.last(s.key(), s.inputs); ok && (last.problem != nil || s.usable()) {
-		s.attempt, s.pausing = last, s.now.Before(last.notBefore)
+		s.attempt, s.pausing = last, s.now.Before(last.notBefore) && s.request() == ""
 	}
 	act, why := s.decide()
 	if act != exchange {
@@ -58,11 +58,15 @@ func (s *scope) decide() (action, string) {
 	return decide(facts{
 		now: s.now, uid: s.uid(), held: s.held, intact: s.intact,
 		wantExchange: s.wantExchange, wantLayout: s.wantLayout, subjectVersion: s.subjectVersion,
+		requested: s.request() != "",
 	})
 }
 
 // mint exchanges for a token and finds its site.
 func (r *Reconciler) mint(ctx context.Context, s *scope) error {
+	if asked := s.request(); asked != "" {
+		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
+	}
 	if s.exchanged = s.attempt.exchanged; s.exchanged == nil {
 		token, err := r.exchange(ctx, s)
 		if err != nil {

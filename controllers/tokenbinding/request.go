@@ -1,0 +1,40 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"unicode/utf8"
+
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+)
+
+// maxRequest is what status keeps of a request's value, in bytes.
+const maxRequest = 64
+
+// request is the value of a request for a new token that was not honoured yet; empty when there is none.
+func (s *scope) request() string {
+	asked := s.binding.Annotations[v1alpha1.RefreshRequestedAtAnnotation]
+	if len(asked) > maxRequest {
+		cut := maxRequest
+		for !utf8.RuneStart(asked[cut]) {
+			cut--
+		}
+		asked = asked[:cut]
+	}
+	if asked == s.binding.Status.LastRefreshRequest {
+		return ""
+	}
+	return asked
+}
+
+// requestChanged lets updates pass that ask for a new token. No other annotation matters.
+var requestChanged = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		const key = v1alpha1.RefreshRequestedAtAnnotation
+		return e.ObjectNew.GetAnnotations()[key] != e.ObjectOld.GetAnnotations()[key]
+	},
+}
