@@ -10,12 +10,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
@@ -45,6 +47,10 @@ type Options struct {
 	AtlassianURL string
 	// CheckEvery is how often each install is compared with its zone; 0 means 10 minutes.
 	CheckEvery time.Duration
+	// Metrics takes the metrics of the objects; nil means the manager's.
+	Metrics prometheus.Registerer
+	// PerObjectMetrics gives each binding a series with the expiry of its token.
+	PerObjectMetrics bool
 	// Consent says where the consent page is served; without an address there is none.
 	Consent ConsentOptions
 }
@@ -79,6 +85,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	bindings := &tokenbinding.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: clock.RealClock{},
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.Registry
+	}
+	if err := o.Metrics.Register(&collector{reader: mgr.GetClient(), clock: clock.RealClock{}, perObject: o.PerObjectMetrics}); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := setupConsent(mgr, bindings, o.Consent); err != nil {
 		return fmt.Errorf("setting up the consent page: %w", err)

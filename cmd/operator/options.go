@@ -38,6 +38,7 @@ type options struct {
 
 	requestTimeout        time.Duration
 	checkEvery            time.Duration
+	perObjectMetrics      bool
 	allowInsecureLoopback bool
 	atlassianURL          string
 
@@ -46,25 +47,27 @@ type options struct {
 
 func defaultOptions() *options {
 	return &options{
-		metricsAddress:  "127.0.0.1:8080",
-		probeAddress:    ":8081",
-		leaderElect:     true,
-		leaseDuration:   15 * time.Second,
-		renewDeadline:   10 * time.Second,
-		retryPeriod:     2 * time.Second,
-		concurrency:     10,
-		clientQPS:       50,
-		clientBurst:     100,
-		shutdownTimeout: 25 * time.Second,
-		requestTimeout:  20 * time.Second,
-		checkEvery:      10 * time.Minute,
-		atlassianURL:    atlassian.DefaultURL,
+		metricsAddress:   "127.0.0.1:8080",
+		probeAddress:     ":8081",
+		leaderElect:      true,
+		leaseDuration:    15 * time.Second,
+		renewDeadline:    10 * time.Second,
+		retryPeriod:      2 * time.Second,
+		concurrency:      10,
+		clientQPS:        50,
+		clientBurst:      100,
+		shutdownTimeout:  25 * time.Second,
+		requestTimeout:   20 * time.Second,
+		checkEvery:       10 * time.Minute,
+		perObjectMetrics: true,
+		atlassianURL:     atlassian.DefaultURL,
 	}
 }
 
 func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "kubeconfig file; empty means $KUBECONFIG or the pod's own ServiceAccount")
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", o.metricsAddress, "address of the Prometheus metrics, without authentication; 0 turns them off")
+	f.BoolVar(&o.perObjectMetrics, "per-object-metrics", o.perObjectMetrics, "give each binding a series with the expiry of its token; off where there are very many")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", o.probeAddress, "address of /healthz and /readyz; 0 turns them off")
 
 	f.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "work only while holding a Lease, so that several replicas can run")

@@ -41,6 +41,7 @@ func run(ctx context.Context, o *options) error {
 		UserAgent:             "keycard-operator/" + version,
 		RequestTimeout:        o.requestTimeout,
 		CheckEvery:            o.checkEvery,
+		PerObjectMetrics:      o.perObjectMetrics,
 		AllowInsecureLoopback: o.allowInsecureLoopback,
 		AtlassianURL:          o.atlassianURL,
 		Consent:               o.consent,

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -41,12 +42,14 @@ type operator struct {
 	stop func()
 	// writes counts what it wrote to the cluster.
 	writes *recorder
+	// metrics are those of its objects.
+	metrics *prometheus.Registry
 }
 
 // startOperator runs the controllers for the world's namespace. The zone's clock has to be the real one.
 func (w *world) startOperator() *operator {
 	w.t.Helper()
-	o := &operator{w: w, writes: &recorder{}}
+	o := &operator{w: w, writes: &recorder{}, metrics: prometheus.NewRegistry()}
 	cfg := rest.CopyConfig(cluster.Config)
 	cfg.Wrap(o.writes.transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
@@ -59,6 +62,7 @@ func (w *world) startOperator() *operator {
 	must(w.t, controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency: 10, ClusterID: clusterID, UserAgent: "test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: w.zone.AtlassianURL,
+		Metrics: o.metrics, PerObjectMetrics: true,
 	}))
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
