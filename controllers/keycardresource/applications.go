@@ -44,7 +44,7 @@ func (r *Reconciler) ensureDeclared(ctx context.Context, s *scope) error {
 		return err
 	}
 	for _, app := range wanted {
-		if err := s.link(ctx, app.ID, app.Identifier); err != nil {
+		if err := s.link(ctx, app.ID, app.Identifier, false); err != nil {
 			return err
 		}
 	}
@@ -94,14 +94,22 @@ func (r *Reconciler) rememberApplications(ctx context.Context, s *scope, wanted 
 	return r.patchStatus(ctx, s)
 }
 
-// link gives an application the resource as a dependency, unless it has it.
-func (s *scope) link(ctx context.Context, id, name string) error {
+// missing names a field that differs, but of an application that was just made.
+func missing(field string, fresh bool) []string {
+	if fresh {
+		return nil
+	}
+	return []string{field}
+}
+
+// link gives an application the resource as a dependency, unless it has it. A fresh application has none yet.
+func (s *scope) link(ctx context.Context, id, name string, fresh bool) error {
 	has, err := s.zone.HasDependency(ctx, s.zoneID(), id, s.resource.Status.ResourceID)
 	if err != nil || has {
 		return outcome.Remote(err)
 	}
 	log.FromContext(ctx).Info("adding the dependency", "application", name)
-	return s.change(stepApplications, "application "+name, []string{"dependency"}, func() error {
+	return s.change(stepApplications, "application "+name, missing("dependency", fresh), func() error {
 		return s.zone.PutDependency(ctx, s.zoneID(), id, s.resource.Status.ResourceID)
 	})
 }

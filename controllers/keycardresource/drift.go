@@ -30,26 +30,34 @@ func (s *scope) observing() bool {
 }
 
 // change makes a change in the zone. It is the only way to one: where the zone is only observed, the difference is
-// noted and nothing is sent.
+// noted and nothing is sent. A change without fields is no difference: it is a part of something that is being made.
 func (s *scope) change(at step, object string, fields []string, do func() error) error {
-	s.drift = append(s.drift, drift{at: at, object: object, fields: fields})
-	if s.observing() {
-		return nil
+	if !s.observing() {
+		if err := do(); err != nil {
+			return outcome.Remote(err)
+		}
 	}
-	return outcome.Remote(do())
+	if len(fields) > 0 {
+		s.drift = append(s.drift, drift{at: at, object: object, fields: fields})
+	}
+	return nil
 }
 
-// creating has to be asked before an object is made. known is its id as status has it: an object that was there
-// before was deleted by somebody.
-func (s *scope) creating(at step, object, identifier, known string) error {
+// creating has to be asked before an object is made.
+func (s *scope) creating(object, identifier string) error {
 	if s.observing() {
 		return outcome.NeedsPerson(v1alpha1.ReasonNotRegistered,
 			"the zone has no %s with the identifier %s, and spec.managementPolicy is Observe; create it, or set managementPolicy to Manage", object, identifier)
 	}
+	return nil
+}
+
+// created has to be told afterwards. known is the object's id as status has it: one that was there before was deleted
+// by somebody.
+func (s *scope) created(at step, object, known string) {
 	if known != "" {
 		s.drift = append(s.drift, drift{at: at, object: object, fields: []string{deleted}})
 	}
-	return nil
 }
 
 // driftAt describes what differs in a step; empty when nothing does.

@@ -152,11 +152,12 @@ func (s *scope) findOrCreatePolicy(ctx context.Context, want v1alpha1.AccessPoli
 			known = p.ID
 		}
 	}
-	if err := s.creating(stepPolicies, "policy "+want.Name, want.Name, known); err != nil {
-		return keycard.Policy{}, err
-	}
 	made, err := s.zone.CreatePolicy(ctx, s.zoneID(), s.policyName(want.Name), s.description())
-	return made, createProblem(err, "policy")
+	if err != nil {
+		return keycard.Policy{}, createProblem(err, "policy")
+	}
+	s.created(stepPolicies, "policy "+want.Name, known)
+	return made, nil
 }
 
 // policyProblem says at which field the zone refused a text.

@@ -77,7 +77,7 @@ func (s *scope) updateProvider(ctx context.Context, provider keycard.Provider) e
 
 func (r *Reconciler) createProvider(ctx context.Context, s *scope) (keycard.Provider, error) {
 	want := s.entry.Provider
-	if err := s.creating(stepProvider, "provider", want.Identifier, s.found.ProviderID); err != nil {
+	if err := s.creating("provider", want.Identifier); err != nil {
 		return keycard.Provider{}, err
 	}
 	log.FromContext(ctx).Info("creating the provider", "identifier", want.Identifier)
@@ -90,7 +90,11 @@ func (r *Reconciler) createProvider(ctx context.Context, s *scope) (keycard.Prov
 			AuthorizationParameters: want.AuthorizationParameters,
 		},
 	})
-	return provider, createProblem(err, "provider")
+	if err != nil {
+		return keycard.Provider{}, createProblem(err, "provider")
+	}
+	s.created(stepProvider, "provider", s.found.ProviderID)
+	return provider, nil
 }
 
 // providerPatch is what is to be changed at the zone's provider, without the client secret, and the names of the

@@ -73,7 +73,7 @@ func (s *scope) mayManage(have keycard.Resource) error {
 }
 
 func (r *Reconciler) createResource(ctx context.Context, s *scope) (keycard.Resource, error) {
-	if err := s.creating(stepResource, "resource", s.entry.Resource.Identifier, s.found.ResourceID); err != nil {
+	if err := s.creating("resource", s.entry.Resource.Identifier); err != nil {
 		return keycard.Resource{}, err
 	}
 	log.FromContext(ctx).Info("creating the resource", "identifier", s.entry.Resource.Identifier)
@@ -83,7 +83,11 @@ func (r *Reconciler) createResource(ctx context.Context, s *scope) (keycard.Reso
 		Scopes:               s.entry.WithRefresh(s.scopes),
 		Metadata:             keycard.Metadata{DocsURL: s.entry.DocsURL},
 	})
-	return resource, createProblem(err, "resource")
+	if err != nil {
+		return keycard.Resource{}, createProblem(err, "resource")
+	}
+	s.created(stepResource, "resource", s.found.ResourceID)
+	return resource, nil
 }
 
 // resourcePatch is what is to be changed at the zone's resource, and the names of the fields.

@@ -127,7 +127,7 @@ func (r *Reconciler) ensureCluster(ctx context.Context, s *scope) (string, error
 		}
 		return have.ID, outcome.Remote(err)
 	}
-	if err := s.creating(stepApplications, "provider", issuer, ""); err != nil {
+	if err := s.creating("provider", issuer); err != nil {
 		return "", err
 	}
 	log.FromContext(ctx).Info("registering the cluster", "issuer", issuer)
@@ -174,7 +174,7 @@ func (s *scope) ensureWorkload(ctx context.Context, w workload, provider string)
 	}
 	switch {
 	case !found:
-		if err := s.creating(stepApplications, "application", s.workloadIdentifier(w), ""); err != nil {
+		if err := s.creating("application", s.workloadIdentifier(w)); err != nil {
 			return err
 		}
 		log.FromContext(ctx).Info("registering the workload", "workload", w.String())
@@ -190,13 +190,15 @@ func (s *scope) ensureWorkload(ctx context.Context, w workload, provider string)
 			"the zone has an application %q with the identifier %s that was not made by the operator; remove it, or put the operator's marker %s into its description",
 			app.Name, app.Identifier, s.workloadMarker())
 	}
-	if err := s.ensureWorkloadCredential(ctx, w, app, provider); err != nil {
+	if err := s.ensureWorkloadCredential(ctx, w, app, provider, !found); err != nil {
 		return err
 	}
-	return s.link(ctx, app.ID, w.String())
+	return s.link(ctx, app.ID, w.String(), !found)
 }
 
-func (s *scope) ensureWorkloadCredential(ctx context.Context, w workload, app keycard.Application, provider string) error {
+// ensureWorkloadCredential makes sure that the zone knows the workload by its tokens. A fresh application has no
+// credential yet.
+func (s *scope) ensureWorkloadCredential(ctx context.Context, w workload, app keycard.Application, provider string, fresh bool) error {
 	have, err := s.zone.ListApplicationCredentials(ctx, s.zoneID(), app.ID)
 	if err != nil {
 		return outcome.Remote(err)
@@ -206,7 +208,7 @@ func (s *scope) ensureWorkloadCredential(ctx context.Context, w workload, app ke
 	}) {
 		return nil
 	}
-	return s.change(stepApplications, "application "+w.String(), []string{"credential"}, func() error {
+	return s.change(stepApplications, "application "+w.String(), missing("credential", fresh), func() error {
 		_, err := s.zone.CreateApplicationCredential(ctx, s.zoneID(), keycard.ApplicationCredentialCreate{
 			ApplicationID: app.ID, Type: keycard.CredentialToken, ProviderID: provider, Subject: w.subject(),
 		})

@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,6 +99,24 @@ func TestDriftIsReported(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What could not be put right yet is not announced as if it were.
+func TestDriftThatStays(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	must(t, w.admin().DeleteResource(w.ctx, w.zone.ZoneID, resource.Status.ResourceID))
+	undo := w.requests.answer("api POST /zones", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+	w.events.take()
+	for range 3 {
+		w.clock.Step(w.reconcileResource(resource).RequeueAfter)
+	}
+	if e := w.events.take(); len(e) > 0 {
+		t.Errorf("announced %v", e)
+	}
+	undo()
+	w.reconcileResource(resource)
+	w.expectEvent(v1alpha1.EventDriftCorrected, "resource: deleted")
 }
 
 // What a changed spec or a rotated OAuth app asks for is no drift.
@@ -283,6 +302,13 @@ func TestWorkloadRegistration(t *testing.T) {
 		t.Errorf("wrote again: %v", r)
 	}
 
+	w.events.take()
+	bind("late", "later")
+	w.reconcileResource(resource)
+	if got, e := workloads(), w.events.take(); !slices.Equal(got, []string{"later", "search", "wiki"}) || len(e) > 0 {
+		t.Errorf("registered %v, and announced %v", got, e)
+	}
+	must(t, w.k8s.Delete(w.ctx, w.binding("late")))
 	must(t, w.k8s.Delete(w.ctx, one))
 	must(t, w.k8s.Delete(w.ctx, three))
 	w.reconcileResource(resource)
