@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -71,7 +72,7 @@ func operate(t *testing.T, z *zone) *operated {
 	ctx, cancel := context.WithCancel(context.Background())
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency: 2, UserAgent: "keycard-operator/test", RequestTimeout: 10 * time.Second,
-		AllowInsecureLoopback: true, AtlassianURL: z.AtlassianURL,
+		AllowInsecureLoopback: true, AtlassianURL: z.AtlassianURL, Metrics: prometheus.NewRegistry(),
 		Consent: controllers.ConsentOptions{Address: address, URL: o.page, ClientID: "landing"},
 	})
 	if err != nil {
