@@ -122,8 +122,9 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 		{stepProvider, r.ensureFinalizer},
 		{stepProvider, r.ensureProvider},
 		{stepResource, r.ensureResource},
-		{stepApplications, r.ensureApplications},
+		// What is forbidden is in force before anybody gets access.
 		{stepPolicies, r.ensurePolicies},
+		{stepApplications, r.ensureApplications},
 	}
 	for _, st := range steps {
 		if err := st.do(ctx, s); err != nil {

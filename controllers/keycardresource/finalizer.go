@@ -172,9 +172,6 @@ func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
 	if err := r.enterAgain(ctx, s); err != nil {
 		return err
 	}
-	if err := r.removePolicies(ctx, s); err != nil {
-		return err
-	}
 	resource, found, err := s.zone.FindResource(ctx, s.zoneID(), s.entry.Resource.Identifier)
 	if err != nil {
 		return outcome.Remote(err)
@@ -186,6 +183,10 @@ func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
 		if err := s.zone.DeleteResource(ctx, s.zoneID(), resource.ID); err != nil {
 			return outcome.Remote(err)
 		}
+	}
+	// What is forbidden stays so until nobody has access.
+	if err := r.removePolicies(ctx, s); err != nil {
+		return err
 	}
 	return r.removeProvider(ctx, s)
 }

@@ -20,11 +20,11 @@ import (
 // order is the order in which the conditions become True.
 func (s *scope) order() []step {
 	order := []step{stepCredentials, stepProvider, stepResource}
-	if len(s.resource.Spec.Applications) > 0 || s.resource.Spec.WorkloadRegistration != nil {
-		order = append(order, stepApplications)
-	}
 	if len(s.resource.Spec.Policies) > 0 {
 		order = append(order, stepPolicies)
+	}
+	if len(s.resource.Spec.Applications) > 0 || s.resource.Spec.WorkloadRegistration != nil {
+		order = append(order, stepApplications)
 	}
 	return order
 }
@@ -85,7 +85,7 @@ func (s *scope) report(at step, problem *outcome.Problem) {
 		at = stepResource
 	}
 	order := s.order()
-	for _, st := range []step{stepApplications, stepPolicies} {
+	for _, st := range []step{stepPolicies, stepApplications} {
 		// What the spec does not ask for has no condition, except while it fails to be removed.
 		if !slices.Contains(order, st) {
 			meta.RemoveStatusCondition(&s.resource.Status.Conditions, string(st))
