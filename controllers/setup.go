@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -130,12 +131,17 @@ func CacheOptions(namespaces []string) cache.Options {
 }
 
 // slim drops from cached metadata what is never read of other people's objects: only the Secrets that the
-// operator writes are asked who changed them. It keeps a cluster with many Secrets cheap to watch.
+// operator writes are asked who changed them, and those with a refresh token whether the operator did. It keeps a cluster
+// with many Secrets cheap to watch.
 func slim(obj any) (any, error) {
 	m, ok := obj.(*metav1.PartialObjectMetadata)
 	if !ok || m.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {
 		return obj, nil
 	}
-	m.ManagedFields, m.Annotations = nil, nil
+	others := func(e metav1.ManagedFieldsEntry) bool { return e.Manager != v1alpha1.SessionFieldManager }
+	m.ManagedFields, m.Annotations = slices.Clip(slices.DeleteFunc(m.ManagedFields, others)), nil
+	if len(m.ManagedFields) == 0 {
+		m.ManagedFields = nil
+	}
 	return m, nil
 }

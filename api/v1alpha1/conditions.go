@@ -143,8 +143,8 @@ const (
 	ReasonConsentRequired = "ConsentRequired"
 	// ReasonAccessDenied: the zone's access policies forbid it.
 	ReasonAccessDenied = "AccessDenied"
-	// ReasonSubjectUnsupported: this version of the operator cannot serve the subject or application the spec names.
-	ReasonSubjectUnsupported = "SubjectUnsupported"
+	// ReasonSessionEnded: the zone refuses the refresh token of the person's session.
+	ReasonSessionEnded = "SessionEnded"
 	// ReasonServiceAccountNotFound: the ServiceAccount that the spec names does not exist. Creating it is enough.
 	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
 	// ReasonNoAccessibleSites: the grant covers no Atlassian site.

@@ -59,6 +59,8 @@ const (
 	Finalizer = "keycard.cloud/zone-objects"
 	// FieldManager owns the fields of the output Secret (server-side apply).
 	FieldManager = "keycard-operator"
+	// SessionFieldManager owns the refresh tokens that the operator renewed, in Secrets that are otherwise somebody else's.
+	SessionFieldManager = "keycard-operator-session"
 
 	// ManagedByLabel marks the Secrets that the operator writes.
 	ManagedByLabel = "app.kubernetes.io/managed-by"

@@ -69,6 +69,7 @@ type Reconciler struct {
 	bindings freshest.Objects[*v1alpha1.ConfluenceTokenBinding]
 	secrets  freshest.Objects[*metav1.PartialObjectMetadata]
 	attempts attempts
+	sessions sessions
 }
 
 // Reconcile brings one binding's Secret and status up to date.

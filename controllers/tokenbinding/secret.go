@@ -104,11 +104,21 @@ var bookkeeping = []string{
 // changes or removes a field takes its ownership from us (server-side apply), so the answer is in the
 // metadata and no value has to be read.
 func intact(m *metav1.PartialObjectMetadata, formats []tokenfile.Format) bool {
+	data, annotations := ownedBy(m, v1alpha1.FieldManager, metav1.ManagedFieldsOperationApply)
+	lost := func(have map[string]json.RawMessage) func(string) bool {
+		return func(key string) bool { _, ok := have["f:"+key]; return !ok }
+	}
+	return !slices.ContainsFunc(tokenfile.Keys(formats), lost(data)) &&
+		!slices.ContainsFunc(bookkeeping, lost(annotations))
+}
+
+// ownedBy gives the keys of data and the annotations that a field manager owns, in the notation of managedFields.
+func ownedBy(m *metav1.PartialObjectMetadata, manager string, op metav1.ManagedFieldsOperationType) (data, annotations map[string]json.RawMessage) {
 	i := slices.IndexFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager == v1alpha1.FieldManager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+		return e.Manager == manager && e.Operation == op && e.Subresource == ""
 	})
 	if i < 0 || m.ManagedFields[i].FieldsV1 == nil {
-		return false
+		return nil, nil
 	}
 	var owned struct {
 		Data     map[string]json.RawMessage `json:"f:data"`
@@ -117,13 +127,9 @@ func intact(m *metav1.PartialObjectMetadata, formats []tokenfile.Format) bool {
 		} `json:"f:metadata"`
 	}
 	if json.Unmarshal(m.ManagedFields[i].FieldsV1.GetRawBytes(), &owned) != nil {
-		return false
+		return nil, nil
 	}
-	lost := func(have map[string]json.RawMessage) func(string) bool {
-		return func(key string) bool { _, ok := have["f:"+key]; return !ok }
-	}
-	return !slices.ContainsFunc(tokenfile.Keys(formats), lost(owned.Data)) &&
-		!slices.ContainsFunc(bookkeeping, lost(owned.Metadata.Annotations))
+	return owned.Data, owned.Metadata.Annotations
 }
 
 // ensureSecret writes the token that was exchanged for, or the present one in another layout.

@@ -131,13 +131,16 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 	case subject.Application != nil:
 		return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
 	default:
-		err = outcome.Block(v1alpha1.ReasonSubjectUnsupported,
-			"spec.subject.refreshTokenSecretRef is not served by this version of the operator; use user, accessTokenSecretRef or application")
+		request.SubjectToken, err = r.sessionToken(ctx, s, zone, auth)
 	}
 	if err != nil {
 		return keycard.Token{}, err
 	}
-	return zone.Exchange(ctx, request)
+	token, err := zone.Exchange(ctx, request)
+	if remote, ok := keycard.AsError(err); ok && subject.RefreshTokenSecretRef != nil && remote.Class != keycard.Transient && remote.Class != keycard.Throttled {
+		r.forgetAccess(s)
+	}
+	return token, err
 }
 
 // site finds the Atlassian site. It does not change from token to token, so a routine refresh does not ask
@@ -194,7 +197,7 @@ func checkScopes(granted, requested []string) error {
 
 // loadInputs notes the versions of the Secrets the exchange depends on, from their cached metadata.
 func (r *Reconciler) loadInputs(ctx context.Context, s *scope) error {
-	subject := s.binding.Spec.Subject.AccessTokenSecretRef
+	subject := s.binding.Spec.Subject
 	s.inputs = fmt.Sprintf("%s|%s|%s/%d", s.inputs, s.wantExchange, s.binding.UID, s.binding.Generation)
 	for _, name := range inputSecrets(s.binding) {
 		m := secretMeta(s.binding.Namespace, name)
@@ -203,12 +206,29 @@ func (r *Reconciler) loadInputs(ctx context.Context, s *scope) error {
 			return fmt.Errorf("reading metadata of Secret %s: %w", name, err)
 		}
 		version := string(m.UID) + "/" + m.ResourceVersion
-		s.inputs += "|" + version
-		if err == nil && subject != nil && subject.Name == name {
+		if ref := subject.RefreshTokenSecretRef; ref != nil && ref.Name == name && renewedHere(m, ref.Key) {
+			// What the operator writes itself is no reason to do anything.
+			version = string(m.UID) + "/renewed"
+			if s.held != nil {
+				s.subjectVersion = s.held.subjectVersion
+			}
+		} else if err == nil && subjectSecret(subject) == name {
 			s.subjectVersion = version
 		}
+		s.inputs += "|" + version
 	}
 	return nil
+}
+
+// subjectSecret is the Secret with the subject's token; empty when there is none.
+func subjectSecret(subject v1alpha1.Subject) string {
+	switch {
+	case subject.AccessTokenSecretRef != nil:
+		return subject.AccessTokenSecretRef.Name
+	case subject.RefreshTokenSecretRef != nil:
+		return subject.RefreshTokenSecretRef.Name
+	}
+	return ""
 }
 
 // inputSecrets lists the Secrets that the spec refers to.

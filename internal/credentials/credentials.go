@@ -49,11 +49,18 @@ func ReadClient(ctx context.Context, live client.Reader, key types.NamespacedNam
 
 // ReadKey reads one key of a Secret. what says what it is, for the message.
 func ReadKey(ctx context.Context, live client.Reader, key types.NamespacedName, dataKey, what string) (redacted.String, error) {
+	_, token, err := ReadSecret(ctx, live, key, dataKey, what)
+	return token, err
+}
+
+// ReadSecret reads one key of a Secret, and gives the Secret too, for who wants to write it.
+func ReadSecret(ctx context.Context, live client.Reader, key types.NamespacedName, dataKey, what string) (*corev1.Secret, redacted.String, error) {
 	secret, err := read(ctx, live, key, what, dataKey)
 	if err != nil {
-		return redacted.String{}, err
+		return nil, redacted.String{}, err
 	}
-	return value(secret, dataKey)
+	token, err := value(secret, dataKey)
+	return secret, token, err
 }
 
 func read(ctx context.Context, live client.Reader, key types.NamespacedName, what, keys string) (*corev1.Secret, error) {

@@ -101,7 +101,8 @@ func (z *ZoneClient) ClientCredentials(ctx context.Context, r ClientCredentialsR
 type RefreshRequest struct {
 	ClientAuth   ClientAuth
 	RefreshToken redacted.String
-	// Resource is the identifier of the zone's resource, exactly as registered.
+	// Resource is the identifier of the zone's resource, exactly as registered. Empty asks for the token of the session
+	// itself, which can be exchanged.
 	Resource string
 	Scopes   []string
 }
@@ -114,7 +115,7 @@ func (z *ZoneClient) Refresh(ctx context.Context, r RefreshRequest) (Token, erro
 		return Token{}, misconfigured(op, "the refresh token is empty")
 	}
 	return z.request(ctx, tokenCall{
-		op: op, auth: r.ClientAuth, resource: r.Resource, scopes: r.Scopes,
+		op: op, auth: r.ClientAuth, resource: r.Resource, ownResource: true, scopes: r.Scopes,
 		form:    url.Values{"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()}},
 		secrets: []redacted.String{r.RefreshToken},
 	})
@@ -128,13 +129,15 @@ func (z *ZoneClient) request(ctx context.Context, c tokenCall) (Token, error) {
 	if problem := c.auth.check(); problem != "" {
 		return Token{}, misconfigured(c.op, "%s", problem)
 	}
-	if c.resource == "" {
+	if c.resource == "" && !c.ownResource {
 		return Token{}, misconfigured(c.op, "the resource is empty")
 	}
 	if i := slices.IndexFunc(c.scopes, func(s string) bool { return !isScope(s) }); i >= 0 {
 		return Token{}, misconfigured(c.op, "scope %d is empty or has characters that a scope cannot have", i+1)
 	}
-	c.form.Set("resource", c.resource)
+	if c.resource != "" {
+		c.form.Set("resource", c.resource)
+	}
 	if len(c.scopes) > 0 {
 		c.form.Set("scope", strings.Join(c.scopes, " "))
 	}
@@ -153,11 +156,13 @@ func (z *ZoneClient) request(ctx context.Context, c tokenCall) (Token, error) {
 
 // tokenCall is one request to a token endpoint.
 type tokenCall struct {
-	op            string
-	url           string
-	auth          ClientAuth
-	form          url.Values
-	resource      string
+	op       string
+	url      string
+	auth     ClientAuth
+	form     url.Values
+	resource string
+	// ownResource: without a resource the zone takes the one the grant was made for.
+	ownResource   bool
 	scopes        []string
 	requestedType string
 	secrets       []redacted.String

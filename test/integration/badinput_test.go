@@ -58,8 +58,8 @@ func reply(status int, contentType, body string) faults.Fault {
 
 func replyJSON(status int, body string) faults.Fault { return reply(status, "application/json", body) }
 
-// huge answers 100 MB.
-func huge() faults.Fault { return replyJSON(http.StatusOK, strings.Repeat("x", 100<<20)) }
+// huge answers 8 MB.
+func huge() faults.Fault { return replyJSON(http.StatusOK, strings.Repeat("x", 8<<20)) }
 
 // inject has the zone's server answer requests wrongly until undo is called. on is a surface, and may go on with
 // a method and the beginning of a path, or it is an operation.
@@ -143,7 +143,7 @@ func TestInstallFaults(t *testing.T) {
 			on: "api ", answer: reply(200, "text/html", "<html>Sign in</html>"), condition: valid, status: no,
 			reason: v1alpha1.ReasonRequestRejected, says: []string{"text/html", "URL"}, stalled: true, soonest: slowRetry, latest: slowest,
 		},
-		"the API answers 100 MB": {
+		"the API answers 8 MB": {
 			on: zoneGet, answer: huge(), condition: valid, status: unknown,
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"1 MiB"}, soonest: firstRetry, latest: lastRetry,
 		},
@@ -264,7 +264,7 @@ func TestExchangeFaults(t *testing.T) {
 			on: exchanges, answer: reply(502, "text/html", "<html>Bad gateway</html>"), condition: issued, status: no,
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"text/html"}, soonest: firstRetry, latest: lastRetry,
 		},
-		"the zone answers 100 MB": {
+		"the zone answers 8 MB": {
 			on: exchanges, answer: huge(), condition: issued, status: no,
 			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"1 MiB"}, soonest: firstRetry, latest: lastRetry,
 		},

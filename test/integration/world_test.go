@@ -6,6 +6,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -275,6 +276,8 @@ type recorder struct {
 	after func(what string)
 	// lose is a part of the requests that are served while their answers are lost.
 	lose string
+	// dying, when set, is asked about each request: it may be dropped, or served while its answer is lost.
+	dying func(what string) (dropped, lost bool)
 }
 
 // middleware records requests as "surface METHOD /path grant".
@@ -285,7 +288,14 @@ func (rec *recorder) middleware(surface string) func(http.Handler) http.Handler 
 			rec.mu.Lock()
 			rec.seen = append(rec.seen, what)
 			fault, after, lose := rec.fault, rec.after, rec.lose
+			dropped, lost := rec.dies(what)
 			rec.mu.Unlock()
+			if dropped {
+				panic(http.ErrAbortHandler)
+			}
+			if lost {
+				lose = what
+			}
 			if lose != "" && strings.Contains(what, lose) {
 				next.ServeHTTP(httptest.NewRecorder(), r)
 				panic(http.ErrAbortHandler) // which closes the connection
@@ -310,13 +320,31 @@ func (rec *recorder) middleware(surface string) func(http.Handler) http.Handler 
 // transport records writes to the cluster as "METHOD /path".
 func (rec *recorder) transport(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		rec.mu.Lock()
 		if r.Method != http.MethodGet {
-			rec.mu.Lock()
 			rec.seen = append(rec.seen, r.Method+" "+r.URL.Path)
-			rec.mu.Unlock()
 		}
-		return next.RoundTrip(r)
+		dropped, lost := rec.dies("cluster " + r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery)
+		rec.mu.Unlock()
+		if dropped {
+			return nil, errDead
+		}
+		answer, err := next.RoundTrip(r)
+		if lost && err == nil {
+			_ = answer.Body.Close()
+			return nil, errDead
+		}
+		return answer, err
 	})
+}
+
+var errDead = errors.New("the process is dead")
+
+func (rec *recorder) dies(what string) (dropped, lost bool) {
+	if rec.dying == nil {
+		return false, false
+	}
+	return rec.dying(what)
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

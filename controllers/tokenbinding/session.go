@@ -1,0 +1,214 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/credentials"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/redacted"
+)
+
+// A person's session lives by a refresh token that the zone replaces with each use (RFC 6749 section 6, RFC 9700
+// section 4.14.2): the used one is dead, and using it again ends the session. The order that holds:
+//
+//  1. Try the write of the Secret without doing it. A token that can't be replaced is not spent.
+//  2. Use the refresh token.
+//  3. Write the new one, before anything else is done, and even when the operator is told to stop.
+//  4. Exchange the access token of the session for one of the resource.
+//
+// A failure at 3 leaves the new token in memory, and the next attempt begins with it. What can't be mended from here is a
+// kill between the zone's answer and the end of 3: the zone has then given away a token that nobody holds.
+
+// session is what is known of the session behind one key of a Secret.
+type session struct {
+	mu sync.Mutex
+	// unsaved is the zone's new refresh token until it is in the Secret in the place of current.
+	unsaved redacted.String
+	// current is the refresh token that the Secret held last.
+	current redacted.String
+	// access is the session's token. While it lives, another attempt does not spend a refresh token.
+	access keycard.Token
+}
+
+// sessions keeps one session for each key of a Secret: bindings that share it take turns. The zero value is ready for use.
+type sessions struct {
+	mu sync.Mutex
+	m  map[string]*session
+}
+
+func (s *sessions) of(secret types.NamespacedName, key string) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[string]*session{}
+	}
+	id := secret.String() + "/" + key
+	if s.m[id] == nil {
+		s.m[id] = &session{}
+	}
+	return s.m[id]
+}
+
+// accessMargin is the life that the session's access token has to have left to be used again.
+const accessMargin = time.Minute
+
+// sessionToken gives an access token of the person's session, to be exchanged.
+func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.ZoneClient, auth keycard.ClientAuth) (redacted.String, error) {
+	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
+	key := s.local(ref.Name)
+	held := r.sessions.of(key, ref.Key)
+	held.mu.Lock()
+	defer held.mu.Unlock()
+
+	stored, err := r.readSession(ctx, held, key, ref.Key)
+	if err != nil {
+		return redacted.String{}, err
+	}
+	if err := r.settle(ctx, held, stored, ref.Key); err != nil {
+		return redacted.String{}, err
+	}
+	if t := held.access; !t.AccessToken.IsZero() && r.Clock.Now().Before(t.ObservedAt.Add(t.ExpiresIn-accessMargin)) {
+		return t.AccessToken, nil
+	}
+	// The value is another, because none at all is checked when nothing would change. A webhook that can't be asked without
+	// doing it is no reason to stop.
+	if err := r.writeSession(ctx, stored, ref.Key, redacted.New("dry-run"), client.DryRunAll); err != nil && !apierrors.IsBadRequest(err) {
+		return redacted.String{}, sessionWriteProblem(stored.Name, err)
+	}
+	token, err := zone.Refresh(ctx, keycard.RefreshRequest{ClientAuth: auth, RefreshToken: held.current})
+	if err != nil {
+		return redacted.String{}, sessionProblem(err, key, ref.Key)
+	}
+	held.access = token
+	if token.RefreshToken.IsZero() || token.RefreshToken.Reveal() == held.current.Reveal() {
+		return token.AccessToken, nil
+	}
+	held.unsaved = token.RefreshToken
+	if err := r.settle(ctx, held, stored, ref.Key); err != nil {
+		return redacted.String{}, err
+	}
+	if held.access.AccessToken.IsZero() {
+		return redacted.String{}, outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s got another session a moment ago", key)
+	}
+	log.FromContext(ctx).Info("renewed the person's session", "secret", key.Name)
+	return held.access.AccessToken, nil
+}
+
+// forgetAccess drops the session's access token, because the zone does not take it.
+func (r *Reconciler) forgetAccess(s *scope) {
+	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
+	held := r.sessions.of(s.local(ref.Name), ref.Key)
+	held.mu.Lock()
+	defer held.mu.Unlock()
+	held.access = keycard.Token{}
+}
+
+// settle writes a refresh token that is not saved yet over the Secret as it was read, at once: reading it again would only
+// make the moment longer in which a kill loses the session. After a failure it reads again, and gives up when somebody put
+// another session there.
+func (r *Reconciler) settle(ctx context.Context, held *session, read *corev1.Secret, dataKey string) error {
+	if held.unsaved.IsZero() {
+		return nil
+	}
+	// The attempt is finished even when the operator is told to stop.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	var last error
+	key := client.ObjectKeyFromObject(read)
+	attempts := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Steps: 6}
+	err := wait.ExponentialBackoffWithContext(ctx, attempts, func(ctx context.Context) (bool, error) {
+		if last != nil {
+			if read, last = r.readSession(ctx, held, key, dataKey); last != nil {
+				return false, nil
+			}
+		}
+		if held.unsaved.IsZero() {
+			return true, nil
+		}
+		if last = sessionWriteProblem(key.Name, r.writeSession(ctx, read, dataKey, held.unsaved)); last == nil {
+			held.current, held.unsaved = held.unsaved, redacted.String{}
+		}
+		return last == nil, nil
+	})
+	return cmp.Or(last, err)
+}
+
+// readSession reads the refresh token. When somebody put another one there, the session it began replaces what is
+// remembered.
+func (r *Reconciler) readSession(ctx context.Context, held *session, key types.NamespacedName, dataKey string) (*corev1.Secret, error) {
+	secret, token, err := credentials.ReadSecret(ctx, r.Live, key, dataKey, "the person's refresh token")
+	if err != nil {
+		if p := (*outcome.Problem)(nil); errors.As(err, &p) { // it was taken away, not unreachable
+			held.unsaved, held.current, held.access = redacted.String{}, redacted.String{}, keycard.Token{}
+		}
+		return nil, err
+	}
+	switch token.Reveal() {
+	case held.current.Reveal():
+	case held.unsaved.Reveal(): // it was saved, and the answer was lost
+		held.unsaved, held.current = redacted.String{}, token
+	default:
+		held.unsaved, held.current, held.access = redacted.String{}, token, keycard.Token{}
+	}
+	return secret, nil
+}
+
+// writeSession puts a refresh token into the Secret that was read, and into no other version of it.
+func (r *Reconciler) writeSession(ctx context.Context, read *corev1.Secret, dataKey string, token redacted.String, options ...client.PatchOption) error {
+	// A merge patch touches nothing but this key: other keys may be other people's sessions.
+	change := corev1ac.Secret(read.Name, read.Namespace).WithUID(read.UID).WithResourceVersion(read.ResourceVersion).
+		WithData(map[string][]byte{dataKey: []byte(token.Reveal())})
+	body, err := json.Marshal(change)
+	if err != nil {
+		return fmt.Errorf("encoding Secret %s: %w", read.Name, err)
+	}
+	options = append(options, client.FieldOwner(v1alpha1.SessionFieldManager))
+	m := secretMeta(read.Namespace, read.Name)
+	return r.Client.Patch(ctx, m, client.RawPatch(types.MergePatchType, body), options...) //nolint:wrapcheck // callers tell what it means
+}
+
+func sessionWriteProblem(name string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsInvalid(err):
+		return outcome.Block(v1alpha1.ReasonSecretInvalid, "Secret %s can't be changed, and the zone replaces refresh tokens; remove immutable from it", name)
+	}
+	return writeProblem(name, err)
+}
+
+// sessionProblem says that a session is over, which only a new sign-in mends.
+func sessionProblem(err error, key types.NamespacedName, dataKey string) error {
+	if remote, ok := keycard.AsError(err); ok && remote.Code == "invalid_grant" {
+		return outcome.NeedsPerson(v1alpha1.ReasonSessionEnded,
+			"%v; the person has to sign in again, and her new refresh token belongs into key %s of Secret %s", remote, dataKey, key)
+	}
+	return err
+}
+
+// renewedHere tells whether a refresh token in a Secret was written by the operator: whoever changes it takes its
+// ownership.
+func renewedHere(m *metav1.PartialObjectMetadata, dataKey string) bool {
+	data, _ := ownedBy(m, v1alpha1.SessionFieldManager, metav1.ManagedFieldsOperationUpdate)
+	return data["f:"+dataKey] != nil
+}
