@@ -25,6 +25,7 @@ import (
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
+	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 )
 
@@ -86,6 +87,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	bindings := &tokenbinding.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: clock.RealClock{},
+		Gates: gate.New(o.Concurrency-o.Concurrency/5, clock.RealClock{}), // the rest of the workers serve other zones
 	}
 	if o.Metrics == nil {
 		o.Metrics = metrics.Registry

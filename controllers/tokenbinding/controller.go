@@ -28,6 +28,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/freshest"
+	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/statuspatch"
@@ -61,6 +62,8 @@ type Reconciler struct {
 	Catalog   catalog.Catalog
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
+	// Gates stand before the zones.
+	Gates *gate.Gates
 	// ConsentURL is where browsers reach the consent page; nil when there is none.
 	ConsentURL *url.URL
 
@@ -100,6 +103,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil && ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
+	if errors.Is(err, errQueued) {
+		return s.inLine(), nil
+	}
 	at, problem := r.remember(ctx, s, at, err)
 	s.report(at, problem)
 	r.invite(s, problem)
@@ -107,7 +113,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.announce(s)
-	return ctrl.Result{RequeueAfter: r.nextWake(s, problem)}, nil
+	return ctrl.Result{RequeueAfter: r.nextWake(s, problem), Priority: new(priority(s.deadline(), s.now))}, nil
 }
 
 // run takes the steps in order, and stops at the first that can't go on.

@@ -139,7 +139,7 @@ func (r *Reconciler) settle(ctx context.Context, held *session, read *corev1.Sec
 	err := wait.ExponentialBackoffWithContext(ctx, attempts, func(ctx context.Context) (bool, error) {
 		if last != nil {
 			if read, last = r.readSession(ctx, held, key, dataKey); last != nil {
-				return false, nil
+				return false, nil //nolint:nilerr // it is tried again
 			}
 		}
 		if held.unsaved.IsZero() {

@@ -51,6 +51,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfAccount), builder.WithPredicates(onlyCreated)).
 		Watches(&v1alpha1.KeycardResource{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfResource)).
 		WatchesMetadata(tenancy.Namespace(), handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesRawSource(source.Func(r.answerCalls)).
 		WatchesRawSource(source.Channel(r.woken, &handler.TypedEnqueueRequestForObject[*v1alpha1.ConfluenceTokenBinding]{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,

@@ -18,6 +18,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/credentials"
+	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
@@ -68,7 +69,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
 	}
 	if s.exchanged = s.attempt.exchanged; s.exchanged == nil {
-		token, err := r.exchange(ctx, s)
+		token, err := r.exchangeInTurn(ctx, s)
 		if err != nil {
 			return s.awaitRegistration(outcome.Remote(err))
 		}
@@ -107,6 +108,31 @@ const sameExpiry = 2 * time.Second
 func (s *scope) wouldNotAdvance(life schedule.Life) bool {
 	return s.usable() && s.subjectVersion == s.held.subjectVersion &&
 		!life.ExpiresAt.After(s.held.life.ExpiresAt.Add(sameExpiry))
+}
+
+// errQueued says that others are at the zone: the binding is called when it is its turn.
+var errQueued = errors.New("waits for its turn at the zone")
+
+// exchangeInTurn goes through the zone's gate. While the zone is paused, a token that is good for a while says nothing of it.
+func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Token, error) {
+	switch r.Gates.Enter(s.issuer, s.key().String(), s.deadline()) {
+	case gate.Full:
+		return keycard.Token{}, errQueued
+	case gate.Paused:
+		if s.usable() && s.now.Before(schedule.FloorAt(s.held.life)) {
+			return keycard.Token{}, errQueued
+		}
+		return keycard.Token{}, outcome.Wait(v1alpha1.ReasonThrottled, "the zone asked for a pause; it is tried again when that is over")
+	}
+	answer := gate.Answer{}
+	defer func() { r.Gates.Leave(s.issuer, answer) }()
+	token, err := r.exchange(ctx, s)
+	remote, ok := keycard.AsError(err)
+	answer.Answered = err == nil || ok && remote.Class != keycard.Transient
+	if ok && remote.Class == keycard.Throttled {
+		answer.Throttled, answer.Pause = true, remote.RetryAfter
+	}
+	return token, err
 }
 
 // exchange asks the zone for a token for the binding's subject.

@@ -35,6 +35,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 )
 
@@ -114,7 +115,7 @@ func (w *world) connect() {
 	}
 	w.bindings = &tokenbinding.Reconciler{
 		Client: c, Live: c, Zones: pool, Catalog: entries, Atlassian: atlassian.NewClient(pool, w.zone.AtlassianURL),
-		Recorder: w.events, Clock: w.clock,
+		Recorder: w.events, Clock: w.clock, Gates: gate.New(8, w.clock),
 	}
 }
 

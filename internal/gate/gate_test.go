@@ -1,0 +1,203 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gate_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/keycardai/keycard-operator/internal/gate"
+)
+
+const zone = "https://zone"
+
+var start = time.Unix(1_800_000_000, 0)
+
+// crowd is a set of gates whose calls are kept.
+type crowd struct {
+	*gate.Gates
+	clock  *clocktesting.FakeClock
+	called chan string
+}
+
+func newCrowd(limit int) *crowd {
+	clock := clocktesting.NewFakeClock(start)
+	c := &crowd{Gates: gate.New(limit, clock), clock: clock, called: make(chan string, 1000)}
+	c.OnCall(func(id string, _ time.Time) { c.called <- id })
+	return c
+}
+
+func (c *crowd) enter(t *testing.T, id string, lapses time.Duration, want gate.Verdict) {
+	t.Helper()
+	deadline := time.Time{}
+	if lapses > 0 {
+		deadline = start.Add(lapses)
+	}
+	if got := c.Enter(zone, id, deadline); got != want {
+		t.Fatalf("%s: the verdict is %d, want %d", id, got, want)
+	}
+}
+
+// next waits for a call.
+func (c *crowd) next(t *testing.T, want string) {
+	t.Helper()
+	select {
+	case got := <-c.called:
+		if got != want {
+			t.Fatalf("called %s, want %s", got, want)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatalf("nobody was called, want %s", want)
+	}
+}
+
+func (c *crowd) silent(t *testing.T) {
+	t.Helper()
+	select {
+	case got := <-c.called:
+		t.Fatalf("called %s", got)
+	default:
+	}
+}
+
+var fine = gate.Answer{Answered: true}
+
+func TestOnlySoManyAtOnce(t *testing.T) {
+	c := newCrowd(2)
+	c.enter(t, "a", 0, gate.Go)
+	c.enter(t, "b", 0, gate.Go)
+	c.enter(t, "late", time.Hour, gate.Full)
+	c.enter(t, "soon", time.Minute, gate.Full)
+	c.enter(t, "never", 0, gate.Full)
+	c.enter(t, "late", time.Hour, gate.Full) // who asks twice stands there once
+	if got := c.Enter("https://other", "x", time.Time{}); got != gate.Go {
+		t.Fatal("another zone is held up")
+	}
+	for _, want := range []string{"never", "soon", "late"} {
+		c.Leave(zone, fine)
+		c.next(t, want)
+		c.enter(t, want, 0, gate.Go)
+	}
+	c.Leave(zone, fine)
+	c.silent(t)
+}
+
+func TestOnePauseForAll(t *testing.T) {
+	c := newCrowd(4)
+	c.enter(t, "a", 0, gate.Go)
+	c.enter(t, "b", 0, gate.Go)
+	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: 90 * time.Second})
+	c.Leave(zone, fine) // b was under way: that does not end the pause
+	c.enter(t, "late", time.Hour, gate.Paused)
+	c.enter(t, "soon", time.Minute, gate.Paused)
+	c.clock.Step(89 * time.Second)
+	c.enter(t, "third", 2*time.Hour, gate.Paused)
+	c.silent(t)
+
+	c.clock.Step(time.Second)
+	c.next(t, "soon")
+	c.enter(t, "soon", time.Minute, gate.Go)
+	c.enter(t, "late", time.Hour, gate.Paused) // one tries whether it is over
+	c.Leave(zone, fine)
+	c.next(t, "late")
+	c.next(t, "third")
+	c.enter(t, "late", time.Hour, gate.Go)
+	c.enter(t, "third", time.Hour, gate.Go)
+}
+
+func TestPausesGrow(t *testing.T) {
+	c := newCrowd(1)
+	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+		want := time.Duration(seconds) * time.Second
+		c.enter(t, "a", 0, gate.Go)
+		c.Leave(zone, gate.Answer{Answered: true, Throttled: true})
+		c.clock.Step(want - time.Nanosecond)
+		c.enter(t, "a", 0, gate.Paused)
+		c.clock.Step(time.Nanosecond)
+		c.next(t, "a")
+	}
+	c.enter(t, "a", 0, gate.Go)
+	c.Leave(zone, fine)
+	c.enter(t, "a", 0, gate.Go)
+	c.Leave(zone, gate.Answer{Answered: true, Throttled: true})
+	c.clock.Step(time.Second)
+	c.enter(t, "a", 0, gate.Go)
+}
+
+// One who tries and never comes back, or did not reach the zone, does not close the gate for good.
+func TestLostProbe(t *testing.T) {
+	c := newCrowd(4)
+	c.enter(t, "a", 0, gate.Go)
+	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: time.Second})
+	c.clock.Step(time.Second)
+	c.enter(t, "lost", 0, gate.Go)
+	c.enter(t, "b", 0, gate.Paused)
+	c.clock.Step(30 * time.Second)
+	c.enter(t, "b", 0, gate.Go)
+	c.Leave(zone, gate.Answer{})
+	c.enter(t, "c", 0, gate.Go)
+}
+
+// Whatever happens in whatever order: never more than the limit, nobody during a pause, and who is in line is called.
+func TestRandomCrowds(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		limit := 1 + r.IntN(4)
+		c := newCrowd(limit)
+		var inside []string
+		waiting := map[string]bool{}
+		try := func(id string) {
+			if slices.Contains(inside, id) {
+				return
+			}
+			waiting[id] = c.Enter(zone, id, start.Add(time.Duration(r.IntN(1000))*time.Second)) != gate.Go
+			if !waiting[id] {
+				inside = append(inside, id)
+			}
+			if len(inside) > limit {
+				t.Fatalf("seed %d: %d at once, limit %d", seed, len(inside), limit)
+			}
+		}
+		leave := func(a gate.Answer) {
+			inside = inside[1:]
+			c.Leave(zone, a)
+		}
+		for range 300 {
+			switch n := r.IntN(10); {
+			case n < 5:
+				try(fmt.Sprint(r.IntN(20)))
+			case n < 9 && len(inside) > 0:
+				leave(gate.Answer{Answered: true, Throttled: r.IntN(5) == 0, Pause: time.Duration(r.IntN(3)) * time.Second})
+			default:
+				c.clock.Step(time.Second)
+			}
+		}
+		// All leave, and each who is called enters and leaves.
+		for len(inside) > 0 {
+			leave(fine)
+		}
+		c.clock.Step(2 * time.Minute)
+		for slices.Contains(slices.Collect(func(yield func(bool) bool) {
+			for _, w := range waiting {
+				if !yield(w) {
+					return
+				}
+			}
+		}), true) {
+			select {
+			case id := <-c.called:
+				if try(id); slices.Contains(inside, id) {
+					leave(fine)
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatalf("seed %d: these are never called: %v", seed, waiting)
+			}
+		}
+	}
+}
