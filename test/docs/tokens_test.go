@@ -7,8 +7,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/format"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +22,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
 // example is how a snippet of docs/tokens.md is run.
@@ -66,7 +71,26 @@ func TestTokenExamples(t *testing.T) {
 	}
 }
 
-var fence = regexp.MustCompile("(?ms)^(?:<!-- run: ([a-z]+) -->\n)?```([a-z]+)\n(.*?)^```$")
+// The page names every file, and every field of token.json.
+func TestTokensPageIsComplete(t *testing.T) {
+	page := read(t, "docs/tokens.md")
+	w := newWorld(t, 0)
+	files := w.files("token", openSite)
+	var fields map[string]any
+	if err := json.Unmarshal(files[tokenfile.KeyJSON], &fields); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(files)), slices.Collect(maps.Keys(fields))) {
+		if !strings.Contains(page, "`"+name+"`") {
+			t.Errorf("docs/tokens.md does not name %s", name)
+		}
+	}
+	if !strings.Contains(page, v1alpha1.RefreshRequestedAtAnnotation+"=") {
+		t.Errorf("docs/tokens.md does not show the annotation %s", v1alpha1.RefreshRequestedAtAnnotation)
+	}
+}
+
+var fence = regexp.MustCompile("(?s)\n(?:<!-- run: ([a-z]+) -->\n)?```([a-z]+)\n(.*?\n)```\n")
 
 // runnable gives the snippets that are marked to be run. Each one that is a program has to be.
 func runnable(t *testing.T, document string) map[string]string {
@@ -111,17 +135,18 @@ func (p program) run(t *testing.T, folder string) outcome {
 	// go run compiles first, on a machine that does other things.
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, p.command[0], p.command[1:]...) //nolint:gosec // of the table above
+	cmd := exec.CommandContext(ctx, p.command[0], p.command[1:]...)
 	cmd.Dir = p.dir
 	cmd.Env = append(os.Environ(), "TOKEN_DIR="+folder, "NO_PROXY=*", "no_proxy=*", "GOFLAGS=", "GOWORK=off")
 	cmd.WaitDelay = 10 * time.Second
-	var printed, errors bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &printed, &errors
+	var printed, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &complaint
 	err := cmd.Run()
-	if _, exited := err.(*exec.ExitError); err != nil && !exited || ctx.Err() != nil { //nolint:errorlint // as os/exec returns it
-		t.Fatalf("running %v: %v\n%s", p.command, err, errors.String())
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		t.Fatalf("running %v: %v\n%s", p.command, err, complaint.String())
 	}
-	return outcome{failed: err != nil, printed: printed.String(), errors: errors.String()}
+	return outcome{failed: err != nil, printed: printed.String(), errors: complaint.String()}
 }
 
 // expectPages checks that the titles of the site's pages were printed.
