@@ -63,6 +63,16 @@ type ConfluenceTokenBindingSpec struct {
 	// +kubebuilder:validation:items:XValidation:rule="self != 'offline_access'",message="is added by the operator; remove it"
 	Scopes []Scope `json:"scopes,omitempty"`
 
+	// reducedScopes says what to do with a token that has fewer scopes than were asked for, because the person or a policy
+	// of the zone left some out: Refuse (the default) or Accept it. status.scopes lists what the token has.
+	// +optional
+	ReducedScopes ReducedScopes `json:"reducedScopes,omitempty"`
+
+	// refresh says when the next token is asked for. Absent means after two thirds of a token's life at the latest, and
+	// early enough for mounted files to follow.
+	// +optional
+	Refresh *Refresh `json:"refresh,omitempty"`
+
 	// site says which Atlassian site the token is used with. It may be left out when the grant has one.
 	// +optional
 	Site *Site `json:"site,omitempty"`
@@ -76,6 +86,33 @@ type ConfluenceTokenBindingSpec struct {
 	// +optional
 	Suspend *bool `json:"suspend,omitempty"` //nolint:kubeapilinter // the name and type that Flux, Jobs and CronJobs use
 }
+
+// ReducedScopes says what to do with a token that has fewer scopes than were asked for.
+// +kubebuilder:validation:Enum=Refuse;Accept
+type ReducedScopes string
+
+// What is done with such a token.
+const (
+	// RefuseReducedScopes leaves the token that is there until it lapses, and says ScopeReduced.
+	RefuseReducedScopes ReducedScopes = "Refuse"
+	// AcceptReducedScopes writes the token.
+	AcceptReducedScopes ReducedScopes = "Accept"
+)
+
+// Refresh says when the next token is asked for.
+type Refresh struct {
+	// before is how long before a token expires the next one is asked for, for example 20m; from 1m to 12h. It is at most
+	// half of the token's life, and never so short that a mounted file could not follow. Up to a tenth of the life is taken
+	// off, so that bindings created together drift apart.
+	// +required
+	Before Duration `json:"before,omitempty"`
+}
+
+// Duration is a time span in hours, minutes and seconds, for example 1h30m.
+// +kubebuilder:validation:MinLength=2
+// +kubebuilder:validation:MaxLength=16
+// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('12h')",message="must be from 1m to 12h, in hours, minutes and seconds, for example 20m"
+type Duration string
 
 // KeycardResourceReference names a KeycardResource.
 type KeycardResourceReference struct {
@@ -171,6 +208,11 @@ type OutputSecret struct {
 	// +kubebuilder:validation:MaxItems=4
 	Formats []Format `json:"formats,omitempty"`
 
+	// onExpiry says what becomes of a token that expired because no other could be had: Keep (the default) leaves it, Remove
+	// takes the token's keys out of the Secret. The Secret itself stays until this object goes.
+	// +optional
+	OnExpiry OnExpiry `json:"onExpiry,omitempty"`
+
 	// labels to put on the Secret. Nothing is copied from this object's own labels.
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
@@ -187,6 +229,18 @@ type OutputSecret struct {
 	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.matches('^([a-z0-9.-]+[.])?(keycard[.]cloud|kubernetes[.]io|k8s[.]io|fluxcd[.]io|helm[.]sh)/') || k == 'argocd.argoproj.io/tracking-id')",message="uses a reserved prefix: keys of keycard.cloud, kubernetes.io, k8s.io, fluxcd.io and helm.sh, and argocd.argoproj.io/tracking-id, belong to others; use a prefix of your own"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 }
+
+// OnExpiry says what becomes of a token that expired.
+// +kubebuilder:validation:Enum=Keep;Remove
+type OnExpiry string
+
+// What becomes of it.
+const (
+	// KeepExpired leaves the token.
+	KeepExpired OnExpiry = "Keep"
+	// RemoveExpired takes the token's keys out of the Secret.
+	RemoveExpired OnExpiry = "Remove"
+)
 
 // LabelValue is the value of a label.
 // +kubebuilder:validation:MaxLength=63

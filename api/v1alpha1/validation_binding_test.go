@@ -29,6 +29,7 @@ const (
 	oneApplication  = "exactly one of the fields in [serviceAccountName clientSecretRef] must be set"
 	oneSubject      = "exactly one of the fields in [user accessTokenSecretRef refreshTokenSecretRef application] must be set"
 	notAUser        = "must be a user's identifier in the zone; remove control characters, '<', '>' and spaces around it"
+	notADuration    = "must be from 1m to 12h, in hours, minutes and seconds, for example 20m"
 	notASite        = "must be the site's address in lower case, for example https://acme.atlassian.net, without path or trailing slash"
 	badLabelKey     = "each label's key must be a qualified name, for example example.com/team"
 	badLabelValue   = "must be the value of a label: at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
@@ -104,6 +105,20 @@ var bindingFieldRows = []row{
 	{"no formats", "spec.secret.formats", "[]", noItems("spec.secret.formats")},
 	{"a format twice", "spec.secret.formats", "[Env, Env]", `spec.secret.formats[1]: Duplicate value: "Env"`},
 	{"five formats", "spec.secret.formats", "[Header, Curl, Env, Properties, Env]", lines(tooMany("spec.secret.formats", 5, 4), `spec.secret.formats[4]: Duplicate value: "Env"`)},
+	{"scopes may be fewer", "spec.reducedScopes", "Accept", ""},
+	{"reducedScopes nobody knows", "spec.reducedScopes", "Ignore", unsupported("spec.reducedScopes", "Ignore", `"Refuse", "Accept"`)},
+	{"expired tokens go", "spec.secret.onExpiry", "Remove", ""},
+	{"onExpiry nobody knows", "spec.secret.onExpiry", "Delete", unsupported("spec.secret.onExpiry", "Delete", `"Keep", "Remove"`)},
+	{"refresh without before", "spec.refresh", "{}", required("spec.refresh.before")},
+	{"refresh twenty minutes before", "spec.refresh", "{before: 20m}", ""},
+	{"refresh a minute before, in seconds", "spec.refresh", "{before: 60s}", ""},
+	{"refresh twelve hours before", "spec.refresh", "{before: 12h0m}", ""},
+	{"refresh too late", "spec.refresh", "{before: 59s}", breaks("spec.refresh.before", "59s", notADuration)},
+	{"refresh too early", "spec.refresh", "{before: 12h1s}", breaks("spec.refresh.before", "12h1s", notADuration)},
+	{"refresh without a unit", "spec.refresh", "{before: \"20\"}", breaks("spec.refresh.before", "20", notADuration)},
+	{"refresh with an empty before", "spec.refresh", "{before: \"\"}", lines(`spec.refresh.before: Invalid value: "": spec.refresh.before in body should be at least 2 chars long`, breaks("spec.refresh.before", "", notADuration))},
+	{"refresh with a long before", "spec.refresh", "{before: 1h00000000000000m}", tooLong("spec.refresh.before", 16)},
+	{"refresh in days", "spec.refresh", "{before: 1d}", breaks("spec.refresh.before", "1d", notADuration)},
 	{"a format nobody knows", "spec.secret.formats", "[Header, Netrc]", unsupported("spec.secret.formats[1]", "Netrc", theFormats)},
 	{"a format in lower case", "spec.secret.formats", "[env]", unsupported("spec.secret.formats[0]", "env", theFormats)},
 

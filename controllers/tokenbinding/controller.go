@@ -9,6 +9,7 @@
 package tokenbinding
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -106,7 +107,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if errors.Is(err, errQueued) {
 		return s.inLine(), nil
 	}
-	at, problem := r.remember(ctx, s, at, err)
+	at, problem := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
 	s.report(at, problem)
 	r.invite(s, problem)
 	if err := r.patchStatus(ctx, s); err != nil {

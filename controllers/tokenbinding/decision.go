@@ -26,6 +26,8 @@ type facts struct {
 	now time.Time
 	// uid spreads the refreshes of objects that were created together.
 	uid string
+	// before is how long before the expiry to refresh; 0 means the usual time.
+	before time.Duration
 	// held is the token in the Secret; nil when there is none that can be understood.
 	held *held
 	// wantExchange and wantLayout are the hashes of what the spec wants.
@@ -68,7 +70,7 @@ var checks = []check{
 	{"a refresh was requested", exchange, func(f facts) bool { return f.requested }},
 	{"the Secret's data was changed by somebody else", exchange, func(f facts) bool { return !f.intact }},
 	{"the token is due for refresh", exchange, func(f facts) bool {
-		return !f.now.Before(schedule.RefreshAt(f.held.life, f.uid))
+		return !f.now.Before(schedule.RefreshAt(f.held.life, f.uid, f.before))
 	}},
 	{"the spec asks for another layout", relayout, func(f facts) bool { return f.held.layoutHash != f.wantLayout }},
 }

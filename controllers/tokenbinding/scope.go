@@ -15,6 +15,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/schedule"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
@@ -83,6 +84,23 @@ func newScope(b *v1alpha1.ConfluenceTokenBinding, now time.Time) *scope {
 func (s *scope) key() client.ObjectKey { return client.ObjectKeyFromObject(s.binding) }
 
 func (s *scope) uid() string { return string(s.binding.UID) }
+
+// refreshBefore is how long before the expiry the user wants the refresh; 0 means the usual time.
+func (s *scope) refreshBefore() time.Duration {
+	if s.binding.Spec.Refresh == nil {
+		return 0
+	}
+	before, err := time.ParseDuration(string(s.binding.Spec.Refresh.Before))
+	if err != nil {
+		return 0 // the schema admits no such value
+	}
+	return before
+}
+
+// refreshAt is when the next token is asked for. There is a token.
+func (s *scope) refreshAt() time.Time {
+	return schedule.RefreshAt(s.held.life, s.uid(), s.refreshBefore())
+}
 
 // usable tells whether the Secret holds, as the operator wrote it, a token for this spec that has not
 // expired. While the KeycardResource can't be used, only what stands in the binding is compared.

@@ -49,7 +49,7 @@ func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
 	}
 	if apierrors.IsNotFound(err) {
 		r.secrets.Forget(s.key())
-		return nil
+		return r.yield(ctx, s)
 	}
 	if err != nil {
 		return fmt.Errorf("reading metadata of Secret %s: %w", key, err)
@@ -60,6 +60,28 @@ func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
 	}
 	s.hold(m)
 	return nil
+}
+
+// yield leaves a Secret that is not there yet to an older binding that names it too. One that exists is its owner's.
+func (r *Reconciler) yield(ctx context.Context, s *scope) error {
+	var others v1alpha1.ConfluenceTokenBindingList
+	if err := r.Client.List(ctx, &others, client.InNamespace(s.binding.Namespace), client.MatchingFields{outputIndex: s.binding.Spec.Secret.Name}); err != nil {
+		return fmt.Errorf("listing bindings of Secret %s: %w", s.binding.Spec.Secret.Name, err)
+	}
+	for i := range others.Items {
+		if o := &others.Items[i]; o.DeletionTimestamp.IsZero() && older(o, s.binding) {
+			return outcome.Block(v1alpha1.ReasonSecretConflict, "Secret %s is named by ConfluenceTokenBinding %s too, which is older; bind to another name, or remove that binding",
+				s.binding.Spec.Secret.Name, o.Name)
+		}
+	}
+	return nil
+}
+
+func older(a, b *v1alpha1.ConfluenceTokenBinding) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Name < b.Name
 }
 
 func ownerOf(m *metav1.PartialObjectMetadata) string {
@@ -192,6 +214,27 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token minted) er
 	r.secrets.Wrote(s.key(), m)
 	s.hold(m)
 	log.FromContext(ctx).Info("wrote the token", "secret", m.Name, "expiresAt", token.ExpiresAt)
+	return nil
+}
+
+// expire takes an expired token out of the Secret, if the user wants that. The labels and the ownership stay.
+func (r *Reconciler) expire(ctx context.Context, s *scope) error {
+	if s.binding.Spec.Secret.OnExpiry != v1alpha1.RemoveExpired || s.held == nil || !s.held.life.Expired(s.now) || s.suspended() {
+		return nil
+	}
+	empty := s.secretApply(minted{}, nil)
+	empty.Annotations = nil
+	body, err := json.Marshal(empty)
+	if err != nil {
+		return fmt.Errorf("encoding Secret %s: %w", s.secret.Name, err)
+	}
+	m := secretMeta(s.binding.Namespace, s.secret.Name)
+	if err := r.Client.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership); err != nil {
+		return writeProblem(m.Name, err)
+	}
+	r.secrets.Wrote(s.key(), m)
+	s.hold(m)
+	log.FromContext(ctx).Info("removed the expired token", "secret", m.Name)
 	return nil
 }
 

@@ -30,11 +30,13 @@ const (
 	secretIndex   = "secrets"
 	resourceIndex = "resource"
 	accountIndex  = "serviceAccount"
+	// outputIndex is a field by which the API server selects too.
+	outputIndex = "spec.secret.name"
 )
 
 // SetupWithManager registers the reconciler, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
-	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, resourceIndex: indexResource, accountIndex: indexAccount} {
+	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, resourceIndex: indexResource, accountIndex: indexAccount, outputIndex: indexOutput} {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, field, extract); err != nil {
 			return fmt.Errorf("indexing bindings by %s: %w", field, err)
 		}
@@ -45,6 +47,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		// Labels and annotations of a binding, and its own status, change nothing: GitOps tools write them
 		// all the time. One annotation is a request.
 		For(&v1alpha1.ConfluenceTokenBinding{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, requestChanged))).
+		Watches(&v1alpha1.ConfluenceTokenBinding{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(onlyDeleted)).
 		// Of Secrets the cache holds metadata only: inputs are read when they are needed.
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfSecret)).
 		// A ServiceAccount matters when it appears: nothing of it is read.
@@ -74,6 +77,30 @@ var onlyCreated = predicate.Funcs{
 	CreateFunc:  func(event.CreateEvent) bool { return true },
 	UpdateFunc:  func(event.UpdateEvent) bool { return false },
 	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+}
+
+func indexOutput(o client.Object) []string {
+	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
+	if !ok {
+		return nil
+	}
+	return []string{b.Spec.Secret.Name}
+}
+
+// siblings are the other bindings of a Secret, which may have waited for one to go.
+func (r *Reconciler) siblings(ctx context.Context, o client.Object) []reconcile.Request {
+	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
+	if !ok {
+		return nil
+	}
+	return r.list(ctx, client.InNamespace(b.Namespace), client.MatchingFields{outputIndex: b.Spec.Secret.Name})
+}
+
+// onlyDeleted lets deletions pass.
+var onlyDeleted = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	UpdateFunc:  func(event.UpdateEvent) bool { return false },
 	GenericFunc: func(event.GenericEvent) bool { return false },
 }
 

@@ -51,7 +51,7 @@ func (s *scope) reportFacts() {
 	st.IssuedAt = &metav1.Time{Time: s.held.life.IssuedAt}
 	st.ExpiresAt = &metav1.Time{Time: s.held.life.ExpiresAt}
 	if !s.suspended() {
-		st.RefreshAt = &metav1.Time{Time: schedule.RefreshAt(s.held.life, s.uid())}
+		st.RefreshAt = &metav1.Time{Time: s.refreshAt()}
 	}
 	for _, scope := range s.held.scopes {
 		if len(scope) <= maxScope && len(st.Scopes) < maxScopes { // what the schema admits
@@ -178,7 +178,7 @@ func (s *scope) wakeTimes(problem *outcome.Problem) []time.Time {
 	case s.pausing:
 		times = append(times, s.attempt.notBefore)
 	case problem == nil && s.held != nil:
-		times = append(times, schedule.RefreshAt(s.held.life, s.uid()))
+		times = append(times, s.refreshAt())
 	}
 	if problem != nil && s.held != nil {
 		times = append(times, schedule.FloorAt(s.held.life))

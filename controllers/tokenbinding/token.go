@@ -57,7 +57,7 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 
 func (s *scope) decide() (action, string) {
 	return decide(facts{
-		now: s.now, uid: s.uid(), held: s.held, intact: s.intact,
+		now: s.now, uid: s.uid(), before: s.refreshBefore(), held: s.held, intact: s.intact,
 		wantExchange: s.wantExchange, wantLayout: s.wantLayout, subjectVersion: s.subjectVersion,
 		requested: s.request() != "",
 	})
@@ -77,8 +77,10 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 		s.exchanged = &token
 	}
 	token := *s.exchanged
-	if err := checkScopes(token.Scopes, s.scopes); err != nil {
-		return err
+	if s.binding.Spec.ReducedScopes != v1alpha1.AcceptReducedScopes {
+		if err := checkScopes(token.Scopes, s.scopes); err != nil {
+			return err
+		}
 	}
 	life := schedule.NewLife(token.ObservedAt, token.ExpiresIn)
 	if s.wouldNotAdvance(life) {
@@ -217,7 +219,7 @@ func checkScopes(granted, requested []string) error {
 		return nil
 	}
 	return outcome.NeedsPerson(v1alpha1.ReasonScopeReduced,
-		"the zone granted a token without %s; the person has to consent to it, and the zone's policies have to permit it. Or leave it out of spec.scopes",
+		"the zone granted a token without %s; the person has to consent to it, and the zone's policies have to permit it. Or leave it out of spec.scopes, or set spec.reducedScopes to Accept",
 		strings.Join(missing, ", "))
 }
 

@@ -59,10 +59,14 @@ func NewLife(now time.Time, d time.Duration) Life {
 // RefreshAt is when to exchange for the next token: after two thirds of the life at the latest, and with
 // enough life left for the new token to reach mounted files; earlier by up to a tenth of the life, spread
 // by seed (the object's UID), so that bindings created together drift apart. It is never sooner than
-// MinInterval after the issue.
-func RefreshAt(l Life, seed string) time.Time {
+// MinInterval after the issue. A positive before asks for the refresh that long before the expiry instead of
+// after two thirds: at most half of the life before it, and never too late for mounted files.
+func RefreshAt(l Life, seed string, before time.Duration) time.Time {
 	life := l.Lifetime()
 	latest := min(life*2/3, life-margin(life))
+	if before > 0 {
+		latest = life - max(min(before, life/2), margin(life))
+	}
 	at := latest - jitter(seed, l.IssuedAt, life/10)
 	return l.IssuedAt.Add(max(at, MinInterval)).Truncate(time.Second)
 }

@@ -18,21 +18,26 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func TestRefreshAt(t *testing.T) {
 	tests := map[string]struct {
 		lifetime         time.Duration
+		before           time.Duration
 		earliest, latest time.Duration // after the issue
 	}{
-		"an hour, as Atlassian gives":           {time.Hour, 34 * time.Minute, 40 * time.Minute},
-		"a day":                                 {24 * time.Hour, 816 * time.Minute, 16 * time.Hour},
-		"ten minutes leave the kubelet time":    {10 * time.Minute, 340 * time.Second, 400 * time.Second},
-		"five minutes leave the kubelet time":   {5 * time.Minute, 120 * time.Second, 150 * time.Second},
-		"a minute is split in half":             {time.Minute, 24 * time.Second, 30 * time.Second},
-		"half a minute is at the least spacing": {30 * time.Second, 15 * time.Second, 15 * time.Second},
-		"ten seconds can't be kept fresh":       {10 * time.Second, 15 * time.Second, 15 * time.Second},
+		"twenty minutes before":                 {time.Hour, 20 * time.Minute, 34 * time.Minute, 40 * time.Minute},
+		"half an hour before":                   {time.Hour, 30 * time.Minute, 24 * time.Minute, 30 * time.Minute},
+		"before is more than half the life":     {time.Hour, 50 * time.Minute, 24 * time.Minute, 30 * time.Minute},
+		"before is too late for mounts":         {time.Hour, time.Minute, 2850 * time.Second, 3210 * time.Second},
+		"an hour, as Atlassian gives":           {time.Hour, 0, 34 * time.Minute, 40 * time.Minute},
+		"a day":                                 {24 * time.Hour, 0, 816 * time.Minute, 16 * time.Hour},
+		"ten minutes leave the kubelet time":    {10 * time.Minute, 0, 340 * time.Second, 400 * time.Second},
+		"five minutes leave the kubelet time":   {5 * time.Minute, 0, 120 * time.Second, 150 * time.Second},
+		"a minute is split in half":             {time.Minute, 0, 24 * time.Second, 30 * time.Second},
+		"half a minute is at the least spacing": {30 * time.Second, 0, 15 * time.Second, 15 * time.Second},
+		"ten seconds can't be kept fresh":       {10 * time.Second, 0, 15 * time.Second, 15 * time.Second},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			life := schedule.NewLife(epoch, tc.lifetime)
 			for i := range 200 {
-				got := schedule.RefreshAt(life, fmt.Sprintf("uid-%d", i)).Sub(epoch)
+				got := schedule.RefreshAt(life, fmt.Sprintf("uid-%d", i), tc.before).Sub(epoch)
 				if got < tc.earliest || got > tc.latest {
 					t.Fatalf("refresh after %v, want within [%v, %v]", got, tc.earliest, tc.latest)
 				}
@@ -94,7 +99,7 @@ func TestRefreshIsNeverLateAndNeverTooSoon(t *testing.T) {
 		seed := rapid.String().Draw(t, "seed")
 		life := schedule.NewLife(epoch.Add(time.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "offset"))), lifetime)
 
-		at := schedule.RefreshAt(life, seed)
+		at := schedule.RefreshAt(life, seed, 0)
 		if at.After(schedule.FloorAt(life)) {
 			t.Fatalf("refresh at %v is after the floor %v", at, schedule.FloorAt(life))
 		}
@@ -104,7 +109,7 @@ func TestRefreshIsNeverLateAndNeverTooSoon(t *testing.T) {
 		if !schedule.TooShortToMount(life) && life.ExpiresAt.Sub(at) < schedule.MountPropagation {
 			t.Fatalf("%v is left for the mounted file", life.ExpiresAt.Sub(at))
 		}
-		if again := schedule.RefreshAt(life, seed); !again.Equal(at) {
+		if again := schedule.RefreshAt(life, seed, 0); !again.Equal(at) {
 			t.Fatalf("moved from %v to %v", at, again)
 		}
 	})
@@ -122,7 +127,7 @@ func TestSimulatedLives(t *testing.T) {
 		for range 50 {
 			cycles++
 			outage := time.Duration(rapid.Int64Range(0, int64(lifetime/8)).Draw(t, "outage"))
-			at := schedule.RefreshAt(life, seed)
+			at := schedule.RefreshAt(life, seed, 0)
 			down := at.Add(outage)
 			failures := 0
 			for now = at; now.Before(down); {
@@ -151,7 +156,7 @@ func TestJitterSpreads(t *testing.T) {
 		seed := fmt.Sprintf("0e8f1c7a-0000-4000-8000-%012d", i)
 		life := schedule.NewLife(epoch, time.Hour)
 		for range 2 {
-			life = schedule.NewLife(schedule.RefreshAt(life, seed), time.Hour)
+			life = schedule.NewLife(schedule.RefreshAt(life, seed, 0), time.Hour)
 		}
 		perSecond[life.IssuedAt.Unix()]++
 	}

@@ -1,0 +1,106 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+)
+
+// An expired token stays where it is, or goes, as the binding says; the Secret stays in both cases.
+func TestOnExpiry(t *testing.T) {
+	for _, want := range []v1alpha1.OnExpiry{"", v1alpha1.KeepExpired, v1alpha1.RemoveExpired} {
+		t.Run("onExpiry "+string(want), func(t *testing.T) {
+			w := newWorld(t)
+			install, b := w.install(), w.binding("reports")
+			b.Spec.Secret.OnExpiry = want
+			must(t, w.k8s.Create(w.ctx, install))
+			must(t, w.k8s.Create(w.ctx, b))
+			w.reconcileResource(install)
+			w.reconcileBinding(b)
+			w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			undo := w.requests.answer("zone POST /oauth/2/token", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+			w.due(b)
+			w.reconcileBinding(b)
+			if data := w.output(b).Data; len(data["token"]) == 0 {
+				t.Error("a token that is good still is gone")
+			}
+			w.clock.SetTime(b.Status.ExpiresAt.Time)
+			w.reconcileBinding(b)
+			if meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionReady) {
+				t.Error("it is ready without a token that works")
+			}
+			removed := want == v1alpha1.RemoveExpired
+			s := w.output(b)
+			if got := len(s.Data) == 0; got != removed {
+				t.Errorf("the Secret has %d keys", len(s.Data))
+			}
+			w.clock.Step(time.Minute)
+			w.reconcileBinding(b)
+			if again := w.output(b); again.ResourceVersion != s.ResourceVersion {
+				t.Error("the Secret was written again")
+			}
+			undo()
+			w.clock.Step(2 * time.Minute)
+			w.reconcileBinding(b)
+			w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			w.pages(w.output(b))
+		})
+	}
+}
+
+// Of two bindings that name one Secret the older has it; when it goes, the other takes over. One that has the Secret keeps it.
+func TestOneSecretOfTwoBindings(t *testing.T) {
+	w := newWorld(t)
+	install := w.install()
+	must(t, w.k8s.Create(w.ctx, install))
+	w.reconcileResource(install)
+	older, younger := w.binding("a-older"), w.binding("b-younger")
+	younger.Spec.Secret = older.Spec.Secret
+	must(t, w.k8s.Create(w.ctx, older))
+	must(t, w.k8s.Create(w.ctx, younger))
+	w.requests.take()
+	w.reconcileBinding(younger)
+	message := w.expect(younger, v1alpha1.ConditionSecretSynced, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	if !strings.Contains(message, "ConfluenceTokenBinding a-older") {
+		t.Errorf("the message is %q", message)
+	}
+	if n := w.requests.count("zone POST /oauth/2/token"); n != 0 {
+		t.Errorf("it exchanged %d times", n)
+	}
+	must(t, w.k8s.Delete(w.ctx, older))
+	w.reconcileBinding(younger)
+	w.expect(younger, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	older = w.binding("a-older")
+	older.Spec.Secret = younger.Spec.Secret
+	must(t, w.k8s.Create(w.ctx, older))
+	w.reconcileBinding(older)
+	w.expect(older, v1alpha1.ConditionSecretSynced, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	w.reconcileBinding(younger)
+	w.expect(younger, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// A token with fewer scopes is refused, unless the binding accepts it.
+func TestReducedScopes(t *testing.T) {
+	w := newWorld(t)
+	install, b := w.install(), w.binding("reports")
+	b.Spec.ReducedScopes = v1alpha1.AcceptReducedScopes
+	must(t, w.k8s.Create(w.ctx, install))
+	must(t, w.k8s.Create(w.ctx, b))
+	w.reconcileResource(install)
+	w.inject(exchanges, replyJSON(http.StatusOK, `{"access_token":"reduced","expires_in":3600,"scope":"read:me"}`))
+	w.inject("accessible-resources", replyJSON(http.StatusOK, `[{"id":"1","url":"`+site+`","scopes":["search:confluence"]}]`))
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if got := b.Status.Scopes; len(got) != 1 || got[0] != "read:me" {
+		t.Errorf("status lists %v", got)
+	}
+}
