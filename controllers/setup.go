@@ -51,7 +51,7 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// PerObjectMetrics gives each binding a series with the expiry of its token.
 	PerObjectMetrics bool
-	// Consent says where the consent page is served; without an address there is none.
+	// Consent says how people consent; by default nothing is done about it.
 	Consent ConsentOptions
 }
 
@@ -73,11 +73,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	redirectURIs, err := o.Consent.redirectURIs()
+	if err != nil {
+		return err
+	}
 	recorder := mgr.GetEventRecorder(recorderName)
 	resources := &keycardresource.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		ClusterID: o.ClusterID, Recorder: recorder, Clock: clock.RealClock{},
 		CheckEvery: cmp.Or(o.CheckEvery, defaultCheckEvery), ClusterIssuer: issuer.Discover,
+		ConsentRedirectURIs: redirectURIs,
 	}
 	if err := resources.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)

@@ -18,10 +18,14 @@ import (
 	"github.com/keycardai/keycard-operator/internal/outcome"
 )
 
-// invite puts the link to the consent page into status while consent is what is missing.
+// invite puts the link to the consent page into status while consent is what is missing. It waits until the install has
+// registered the application that people sign in to: the link is of no use before.
 func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
 	s.binding.Status.ConsentURL = ""
-	if r.ConsentURL != nil && problem != nil && problem.Reason == v1alpha1.ReasonConsentRequired {
+	if problem == nil || problem.Reason != v1alpha1.ReasonConsentRequired || s.install == nil || s.install.Status.ConsentClientID == "" {
+		return
+	}
+	if r.ConsentURL != nil {
 		s.binding.Status.ConsentURL = consent.Link(r.ConsentURL, s.binding.Namespace, s.binding.Name)
 	}
 }
@@ -43,6 +47,9 @@ func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (conse
 	if err := r.ensureResource(ctx, s); err != nil {
 		return consent.Request{}, consent.ErrUnknown
 	}
+	if s.install.Status.ConsentClientID == "" {
+		return consent.Request{}, consent.ErrNotYet
+	}
 	zone, err := r.zone(ctx, s)
 	if err != nil {
 		return consent.Request{}, err
@@ -54,6 +61,7 @@ func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (conse
 	return consent.Request{
 		Namespace: namespace, Name: name, Application: cmp.Or(b.Spec.Application.ServiceAccountName, name), User: b.Spec.Subject.User,
 		ResourceName: "Confluence", Resource: s.resource, Scopes: s.scopes, AuthorizationEndpoint: metadata.AuthorizationEndpoint,
+		ClientID: s.install.Status.ConsentClientID,
 	}, nil
 }
 

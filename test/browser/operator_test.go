@@ -73,7 +73,7 @@ func operate(t *testing.T, z *zone) *operated {
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency: 2, UserAgent: "keycard-operator/test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: z.AtlassianURL, Metrics: prometheus.NewRegistry(),
-		Consent: controllers.ConsentOptions{Address: address, URL: o.page, ClientID: "landing"},
+		Consent: controllers.ConsentOptions{Address: address, URL: o.page, Application: true},
 	})
 	if err != nil {
 		t.Fatal(err)
