@@ -4,9 +4,10 @@
 package tokenbinding
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,8 +19,9 @@ import (
 	"github.com/keycardai/keycard-operator/internal/outcome"
 )
 
-// invite puts the link to the consent page into status while consent is what is missing. It waits until the install has
-// registered the application that people sign in to: the link is of no use before.
+// invite says how to consent while that is what is missing: by the link to the consent page in status, or, without one,
+// by the command in the messages. It waits until the install has
+// registered the application that people sign in to: neither is of use before.
 func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
 	s.binding.Status.ConsentURL = ""
 	if problem == nil || problem.Reason != v1alpha1.ReasonConsentRequired || s.install == nil || s.install.Status.ConsentClientID == "" {
@@ -27,6 +29,14 @@ func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
 	}
 	if r.ConsentURL != nil {
 		s.binding.Status.ConsentURL = consent.Link(r.ConsentURL, s.binding.Namespace, s.binding.Name)
+		return
+	}
+	remedy := ": run " + consent.Command(s.binding.Namespace, s.binding.Name)
+	c := s.conditions()
+	for _, have := range slices.Clone(s.binding.Status.Conditions) {
+		if strings.HasSuffix(have.Message, problem.Message) {
+			c.Set(have.Type, have.Status, have.Reason, have.Message+remedy)
+		}
 	}
 }
 
@@ -47,9 +57,6 @@ func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (conse
 	if err := r.ensureResource(ctx, s); err != nil {
 		return consent.Request{}, consent.ErrUnknown
 	}
-	if s.install.Status.ConsentClientID == "" {
-		return consent.Request{}, consent.ErrNotYet
-	}
 	zone, err := r.zone(ctx, s)
 	if err != nil {
 		return consent.Request{}, err
@@ -58,11 +65,7 @@ func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (conse
 	if err != nil {
 		return consent.Request{}, err
 	}
-	return consent.Request{
-		Namespace: namespace, Name: name, Application: cmp.Or(b.Spec.Application.ServiceAccountName, name), User: b.Spec.Subject.User,
-		ResourceName: "Confluence", Resource: s.resource, Scopes: s.scopes, AuthorizationEndpoint: metadata.AuthorizationEndpoint,
-		ClientID: s.install.Status.ConsentClientID,
-	}, nil
+	return consent.NewRequest(&b, s.install, s.resource, metadata.AuthorizationEndpoint)
 }
 
 // Consented tries a binding again at once, because a person has just been at the zone for it.

@@ -62,7 +62,7 @@ type Request struct {
 	ClientID string
 }
 
-// Config is what the page works with. Every field is required.
+// Config is what the page works with. Every field is required but Refused.
 type Config struct {
 	// URL is where browsers reach the page, without a trailing slash.
 	URL *url.URL
@@ -70,7 +70,9 @@ type Config struct {
 	Lookup func(ctx context.Context, namespace, name string) (Request, error)
 	// Consented is told when a person came back from the zone.
 	Consented func(namespace, name string)
-	Logger    logr.Logger
+	// Refused, if there is one, is told when she came back with the zone's refusal instead.
+	Refused func(namespace, name, why string)
+	Logger  logr.Logger
 }
 
 // Link is the address of the page of a binding.
@@ -188,6 +190,9 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	if code := q.Get("error"); code != "" {
 		s.Logger.Info("consent was not given", "namespace", request.Namespace, "name", request.Name, "code", printable(code))
+		if s.Refused != nil {
+			s.Refused(request.Namespace, request.Name, strings.TrimSuffix(printable(code)+": "+printable(q.Get("error_description")), ": "))
+		}
 		s.render(w, http.StatusOK, "refused", "", page{Request: request, Title: "Nothing was changed", Problem: printable(q.Get("error_description"))})
 		return
 	}

@@ -36,13 +36,20 @@ const namespace = "team-a"
 // operated is a cluster whose operator works with a zone.
 type operated struct {
 	*zone
-	k8s client.Client
-	// page is where the consent page is.
+	k8s     client.Client
+	cluster *testenv.ControlPlane
+	// page is where the consent page is; empty when there is none.
 	page string
 }
 
 // operate starts a control plane and the whole operator, with its consent page.
 func operate(t *testing.T, z *zone) *operated {
+	t.Helper()
+	address := free(t)
+	return operateWith(t, z, controllers.ConsentOptions{Address: address, URL: "http://" + address, Application: true})
+}
+
+func operateWith(t *testing.T, z *zone, consent controllers.ConsentOptions) *operated {
 	t.Helper()
 	cluster, err := testenv.Start(testenv.Options{CRDs: true})
 	if err != nil {
@@ -60,8 +67,7 @@ func operate(t *testing.T, z *zone) *operated {
 		}
 	}
 	ctrl.SetLogger(logr.Discard())
-	address := free(t)
-	o := &operated{zone: z, page: "http://" + address}
+	o := &operated{zone: z, cluster: cluster, page: consent.URL}
 	mgr, err := ctrl.NewManager(cluster.Config, ctrl.Options{
 		Scheme: scheme, Logger: logr.Discard(), Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: controllers.CacheOptions(nil), Controller: config.Controller{SkipNameValidation: new(true)},
@@ -73,7 +79,7 @@ func operate(t *testing.T, z *zone) *operated {
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency: 2, UserAgent: "keycard-operator/test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: z.AtlassianURL, Metrics: prometheus.NewRegistry(),
-		Consent: controllers.ConsentOptions{Address: address, URL: o.page, Application: true},
+		Consent: consent,
 	})
 	if err != nil {
 		t.Fatal(err)
