@@ -164,7 +164,7 @@ func (c *cluster) awaitReady(ctx context.Context, out io.Writer, request consent
 			if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 				return false, readProblem(err, "ConfluenceTokenBinding", "ctb", key)
 			}
-			return false, nil //nolint:nilerr // it is asked again until the time is over
+			return false, nil // it is asked again until the time is over
 		}
 		return decided(&b, asked), nil
 	})

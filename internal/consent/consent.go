@@ -239,11 +239,12 @@ func (s *server) fail(w http.ResponseWriter, status int, text string) {
 	s.render(w, status, "refused", "", page{Title: "That did not work", Problem: text})
 }
 
-// render writes a page. Its form may lead to the zone.
+// render writes a page. Its form leads to the zone, which may send the browser on at once, to where she signs in or to
+// the provider: nobody knows these addresses here, and Chromium holds redirects against form-action too.
 func (s *server) render(w http.ResponseWriter, status int, name, zone string, p page) {
 	targets := "'self'"
 	if u, err := url.Parse(zone); err == nil && u.Host != "" {
-		targets += " " + u.Scheme + "://" + u.Host
+		targets += " " + u.Scheme + ":"
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")

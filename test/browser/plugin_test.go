@@ -147,12 +147,12 @@ func TestBindingIsReadyAfterThePlugin(t *testing.T) {
 	g.Expect(out).To(ContainSubstring("is Ready: Secret token holds a token for https://umbrella.atlassian.net."))
 	o.until(b, "it is Ready", func() bool { return ready(b) })
 
-	// Somebody who may only look, and who consents to another site than the binding asks for.
+	// Somebody who may only look; and the zone, which knows her and her answer by now, sends her straight to Atlassian.
 	viewer := o.viewer()
 	c = o.runPlugin(viewer, "--timeout=1s")
 	p.open(c.link())
 	p.press("button")
-	p.press("button[value=approve]")
+	p.agreeAtAtlassian("alice", umbrella)
 	p.sees("Thank you")
 	out = c.ends(0)
 	g.Expect(out).To(ContainSubstring("you may not change the binding"))
