@@ -4,16 +4,21 @@
 package controllers
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/consent"
 )
@@ -78,23 +83,52 @@ func loopback(host string) bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
-// setupConsent serves the consent page where the operator works, so that a binding goes on as soon as the
-// person is back.
-func setupConsent(mgr ctrl.Manager, bindings *tokenbinding.Reconciler, o ConsentOptions) error {
+// setupConsent serves the consent page on every replica: which one a browser reaches is not for us to say. A binding
+// goes on as soon as the person is back.
+func setupConsent(ctx context.Context, mgr ctrl.Manager, bindings *tokenbinding.Reconciler, o ConsentOptions) error {
 	base, err := o.pageURL()
 	if err != nil || base == nil {
 		return err
 	}
 	bindings.ConsentURL = base
+	informer, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.ConfluenceTokenBinding{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching what other replicas say: %w", err)
+	}
+	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: func(before, now any) {
+		if b, ok := tokenbinding.ToldConsented(before, now); ok && leads(mgr) {
+			bindings.Consented(b.Namespace, b.Name)
+		}
+	}}); err != nil {
+		return fmt.Errorf("watching what other replicas say: %w", err)
+	}
+	logger := mgr.GetLogger().WithName("consent")
+	consented := func(namespace, name string) {
+		if leads(mgr) {
+			bindings.Consented(namespace, name)
+			return
+		}
+		if err := bindings.TellConsented(ctx, namespace, name); err != nil {
+			logger.Error(err, "the binding is tried again at its next turn", "namespace", namespace, "name", name)
+		}
+	}
 	return mgr.Add(&manager.Server{
 		Name: "consent page",
 		Server: &http.Server{
 			Addr: o.Address, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 			Handler: consent.Handler(consent.Config{
-				URL: base, Lookup: bindings.Consent, Consented: bindings.Consented,
-				Logger: mgr.GetLogger().WithName("consent"),
+				URL: base, Lookup: bindings.Consent, Consented: consented, Logger: logger,
 			}),
 		},
-		OnlyServeWhenLeader: true,
 	})
+}
+
+// leads tells whether this replica is the one that works.
+func leads(mgr ctrl.Manager) bool {
+	select {
+	case <-mgr.Elected():
+		return true
+	default:
+		return false
+	}
 }

@@ -97,7 +97,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := o.Metrics.Register(&collector{reader: mgr.GetClient(), clock: clock.RealClock{}, perObject: o.PerObjectMetrics}); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	if err := setupConsent(mgr, bindings, o.Consent); err != nil {
+	if err := setupConsent(ctx, mgr, bindings, o.Consent); err != nil {
 		return fmt.Errorf("setting up the consent page: %w", err)
 	}
 	if err := bindings.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {

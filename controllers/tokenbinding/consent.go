@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -75,4 +76,29 @@ func (r *Reconciler) Consented(namespace, name string) {
 	r.woken <- event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]{Object: &v1alpha1.ConfluenceTokenBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 	}}
+}
+
+// TellConsented lets the replica that works know that a person has just been at the zone for a binding: by taking the
+// link away, which she needs no more.
+func (r *Reconciler) TellConsented(ctx context.Context, namespace, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	b := &v1alpha1.ConfluenceTokenBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	err := r.Client.Status().Patch(ctx, b, client.RawPatch(types.MergePatchType, []byte(`{"status":{"consentURL":null}}`)))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("telling the leader of a consent: %w", err)
+	}
+	return nil
+}
+
+// ToldConsented tells whether an update of a binding is what TellConsented makes: the replica that works takes the link
+// away together with the conditions that were the reason for it.
+func ToldConsented(before, now any) (*v1alpha1.ConfluenceTokenBinding, bool) {
+	old, ok1 := before.(*v1alpha1.ConfluenceTokenBinding)
+	b, ok2 := now.(*v1alpha1.ConfluenceTokenBinding)
+	if !ok1 || !ok2 {
+		return nil, false
+	}
+	return b, old.Status.ConsentURL != "" && b.Status.ConsentURL == "" &&
+		equality.Semantic.DeepEqual(old.Status.Conditions, b.Status.Conditions)
 }
