@@ -72,7 +72,7 @@ fuzz: ## Fuzz every target for FUZZTIME (10s) each
 ##@ Build
 
 .PHONY: build
-build: ## Build bin/operator and bin/devzone
+build: ## Build bin/operator, bin/devzone and bin/kubectl-keycard, the plugin of kubectl
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
 .PHONY: build-installer

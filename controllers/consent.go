@@ -4,39 +4,67 @@
 package controllers
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/consent"
 )
 
-// ConsentOptions say where the page is on which people consent.
+// ConsentOptions say how people consent.
 type ConsentOptions struct {
+	// Application registers in the zones the public application that people sign in to, for the page and for
+	// kubectl keycard consent.
+	Application bool
 	// Address is host:port to listen on.
 	Address string
 	// URL is where browsers reach the page.
 	URL string
-	// ClientID is the public application in the zones that the page signs people in to.
-	ClientID string
 }
 
 // Validate says what is wrong with the options; the field is named as the flag.
 func (o ConsentOptions) Validate() error {
-	if o == (ConsentOptions{}) {
+	switch {
+	case o.Address == "" && o.URL == "":
 		return nil
-	}
-	if o.Address == "" || o.URL == "" || o.ClientID == "" {
-		return errors.New("--consent-address, --consent-url and --consent-client-id have to be given together")
+	case o.Address == "" || o.URL == "":
+		return errors.New("--consent-address and --consent-url have to be given together")
+	case !o.Application:
+		return errors.New("--consent-url needs --consent-application: people sign in to it")
 	}
 	return checkURL(o.URL)
+}
+
+// pageURL is where browsers reach the page; nil when there is none.
+func (o ConsentOptions) pageURL() (*url.URL, error) {
+	if o.URL == "" {
+		return nil, nil //nolint:nilnil // no page is no error
+	}
+	return url.Parse(strings.TrimSuffix(o.URL, "/"))
+}
+
+// redirectURIs are those of the application in the zones; none when there is no application.
+func (o ConsentOptions) redirectURIs() ([]string, error) {
+	if err := o.Validate(); err != nil || !o.Application {
+		return nil, err
+	}
+	base, err := o.pageURL()
+	if err != nil {
+		return nil, err
+	}
+	return consent.RedirectURIs(base), nil
 }
 
 func checkURL(text string) error {
@@ -55,26 +83,52 @@ func loopback(host string) bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
-// setupConsent serves the consent page where the operator works, so that a binding goes on as soon as the
-// person is back.
-func setupConsent(mgr ctrl.Manager, bindings *tokenbinding.Reconciler, o ConsentOptions) error {
-	if err := o.Validate(); err != nil || o.Address == "" {
-		return err
-	}
-	base, err := url.Parse(strings.TrimSuffix(o.URL, "/"))
-	if err != nil {
+// setupConsent serves the consent page on every replica: which one a browser reaches is not for us to say. A binding
+// goes on as soon as the person is back.
+func setupConsent(ctx context.Context, mgr ctrl.Manager, bindings *tokenbinding.Reconciler, o ConsentOptions) error {
+	base, err := o.pageURL()
+	if err != nil || base == nil {
 		return err
 	}
 	bindings.ConsentURL = base
+	informer, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.ConfluenceTokenBinding{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching what other replicas say: %w", err)
+	}
+	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: func(before, now any) {
+		if b, ok := tokenbinding.ToldConsented(before, now); ok && leads(mgr) {
+			bindings.Consented(b.Namespace, b.Name)
+		}
+	}}); err != nil {
+		return fmt.Errorf("watching what other replicas say: %w", err)
+	}
+	logger := mgr.GetLogger().WithName("consent")
+	consented := func(namespace, name string) {
+		if leads(mgr) {
+			bindings.Consented(namespace, name)
+			return
+		}
+		if err := bindings.TellConsented(ctx, namespace, name); err != nil {
+			logger.Error(err, "the binding is tried again at its next turn", "namespace", namespace, "name", name)
+		}
+	}
 	return mgr.Add(&manager.Server{
 		Name: "consent page",
 		Server: &http.Server{
 			Addr: o.Address, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 			Handler: consent.Handler(consent.Config{
-				URL: base, ClientID: o.ClientID, Lookup: bindings.Consent, Consented: bindings.Consented,
-				Logger: mgr.GetLogger().WithName("consent"),
+				URL: base, Lookup: bindings.Consent, Consented: consented, Logger: logger,
 			}),
 		},
-		OnlyServeWhenLeader: true,
 	})
+}
+
+// leads tells whether this replica is the one that works.
+func leads(mgr ctrl.Manager) bool {
+	select {
+	case <-mgr.Elected():
+		return true
+	default:
+		return false
+	}
 }

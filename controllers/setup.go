@@ -53,7 +53,7 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// PerObjectMetrics gives each binding a series with the expiry of its token.
 	PerObjectMetrics bool
-	// Consent says where the consent page is served; without an address there is none.
+	// Consent says how people consent; by default nothing is done about it.
 	Consent ConsentOptions
 }
 
@@ -75,11 +75,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	redirectURIs, err := o.Consent.redirectURIs()
+	if err != nil {
+		return err
+	}
 	recorder := mgr.GetEventRecorder(recorderName)
 	resources := &keycardresource.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		ClusterID: o.ClusterID, Recorder: recorder, Clock: clock.RealClock{},
 		CheckEvery: cmp.Or(o.CheckEvery, defaultCheckEvery), ClusterIssuer: issuer.Discover,
+		ConsentRedirectURIs: redirectURIs,
 	}
 	if err := resources.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)
@@ -95,7 +100,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := o.Metrics.Register(&collector{reader: mgr.GetClient(), clock: clock.RealClock{}, perObject: o.PerObjectMetrics}); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	if err := setupConsent(mgr, bindings, o.Consent); err != nil {
+	if err := setupConsent(ctx, mgr, bindings, o.Consent); err != nil {
 		return fmt.Errorf("setting up the consent page: %w", err)
 	}
 	if err := bindings.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {

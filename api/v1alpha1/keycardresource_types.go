@@ -394,6 +394,13 @@ type KeycardResourceStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Workloads *int32 `json:"workloads,omitempty"`
 
+	// consentClientID is the client id of the public application that people sign in to when they let a binding act
+	// for them. The operator registers it when the first such binding appears.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	ConsentClientID string `json:"consentClientID,omitempty"`
+
 	// policies are the access policies that the operator has registered in the zone.
 	// +optional
 	// +listType=map

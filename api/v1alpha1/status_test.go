@@ -24,6 +24,7 @@ func resourceStatusRows() []row {
 		boundedRows("status.providerID", "%q", "status.providerID", 255),
 		boundedRows("status.resourceID", "%q", "status.resourceID", 255),
 		boundedRows("status.oauthAppHash", "%q", "status.oauthAppHash", 128),
+		boundedRows("status.consentClientID", "%q", "status.consentClientID", 2048),
 		conditionRows(10),
 		boundedRows("status.applications", "[{identifier: %q, id: i}]", "status.applications[0].identifier", 2048),
 		boundedRows("status.applications", "[{identifier: a, id: %q}]", "status.applications[0].id", 255),

@@ -61,6 +61,7 @@ func defaultOptions() *options {
 		checkEvery:       10 * time.Minute,
 		perObjectMetrics: true,
 		atlassianURL:     atlassian.DefaultURL,
+		consent:          controllers.ConsentOptions{Application: true},
 	}
 }
 
@@ -88,9 +89,9 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.allowInsecureLoopback, "allow-insecure-loopback", o.allowInsecureLoopback, "allow http to zones on a loopback address, for development")
 	f.StringVar(&o.atlassianURL, "atlassian-url", o.atlassianURL, "Atlassian's API gateway; another one is for development")
 
+	f.BoolVar(&o.consent.Application, "consent-application", o.consent.Application, "register in each zone, once a binding acts for a person, the public application that she signs in to when she\nconsents on the page or by kubectl keycard consent")
 	f.StringVar(&o.consent.Address, "consent-address", o.consent.Address, "address of the page on which people consent; empty means no page")
 	f.StringVar(&o.consent.URL, "consent-url", o.consent.URL, "https URL at which browsers reach that page; status.consentURL points there")
-	f.StringVar(&o.consent.ClientID, "consent-client-id", o.consent.ClientID, "client id of the public application in the zone that the page signs people in to; it depends on the\nresource, and its redirect URI is the URL with /-/callback")
 }
 
 // leastCheckEvery keeps an operator from burdening its zones.

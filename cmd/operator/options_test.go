@@ -17,14 +17,16 @@ func TestConsentOptions(t *testing.T) {
 		want    string
 	}{
 		"none":           {controllers.ConsentOptions{}, ""},
-		"all":            {controllers.ConsentOptions{Address: ":1", URL: "https://consent.example.com/x", ClientID: "c"}, ""},
-		"loopback":       {controllers.ConsentOptions{Address: ":1", URL: "http://127.0.0.1:1", ClientID: "c"}, ""},
-		"address only":   {controllers.ConsentOptions{Address: ":1"}, "--consent-address, --consent-url and --consent-client-id have to be given together"},
-		"no client":      {controllers.ConsentOptions{Address: ":1", URL: "https://x"}, "have to be given together"},
-		"http":           {controllers.ConsentOptions{Address: ":1", URL: "http://consent.example.com", ClientID: "c"}, "--consent-url has to be https; http is for loopback addresses only"},
-		"query":          {controllers.ConsentOptions{Address: ":1", URL: "https://x/?a=b", ClientID: "c"}, "--consent-url has to be a URL with a host, and without user, query and fragment"},
-		"no host":        {controllers.ConsentOptions{Address: ":1", URL: "https:///x", ClientID: "c"}, "--consent-url has to be a URL with a host"},
-		"another scheme": {controllers.ConsentOptions{Address: ":1", URL: "ftp://x", ClientID: "c"}, "--consent-url has to be https"},
+		"all":            {controllers.ConsentOptions{Address: ":1", URL: "https://consent.example.com/x", Application: true}, ""},
+		"loopback":       {controllers.ConsentOptions{Address: ":1", URL: "http://127.0.0.1:1", Application: true}, ""},
+		"address only":   {controllers.ConsentOptions{Address: ":1"}, "--consent-address and --consent-url have to be given together"},
+		"URL only":       {controllers.ConsentOptions{URL: "https://x", Application: true}, "have to be given together"},
+		"no application": {controllers.ConsentOptions{Address: ":1", URL: "https://x"}, "--consent-url needs --consent-application"},
+		"no page":        {controllers.ConsentOptions{Application: true}, ""},
+		"http":           {controllers.ConsentOptions{Address: ":1", URL: "http://consent.example.com", Application: true}, "--consent-url has to be https; http is for loopback addresses only"},
+		"query":          {controllers.ConsentOptions{Address: ":1", URL: "https://x/?a=b", Application: true}, "--consent-url has to be a URL with a host, and without user, query and fragment"},
+		"no host":        {controllers.ConsentOptions{Address: ":1", URL: "https:///x", Application: true}, "--consent-url has to be a URL with a host"},
+		"another scheme": {controllers.ConsentOptions{Address: ":1", URL: "ftp://x", Application: true}, "--consent-url has to be https"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := defaultOptions()

@@ -15,19 +15,22 @@ import (
 	"github.com/keycardai/keycard-operator/internal/outcome"
 )
 
-// ensureApplications lets the applications of the spec, and the workloads that bindings name, ask for tokens of the
-// resource.
+// ensureApplications lets the applications of the spec, the one for consent, and the workloads that bindings name ask for
+// tokens of the resource.
 func (r *Reconciler) ensureApplications(ctx context.Context, s *scope) error {
 	defer r.zoneLocks.lock(s.zoneID())()
-	declared := r.ensureDeclared(ctx, s)
-	if p, ok := asProblem(declared); declared != nil && (!ok || p.Passes()) {
-		return declared
+	var first error
+	for _, ensure := range []func(context.Context, *scope) error{r.ensureDeclared, r.ensureConsent, r.ensureWorkloads} {
+		err := ensure(ctx, s)
+		if p, ok := asProblem(err); err != nil && (!ok || p.Passes()) {
+			return err
+		}
+		// What a person has to mend of some applications does not keep the others from being registered.
+		if first == nil {
+			first = err
+		}
 	}
-	// An application that is missing in the zone does not keep workloads from being registered.
-	if err := r.ensureWorkloads(ctx, s); err != nil {
-		return err
-	}
-	return declared
+	return first
 }
 
 // ensureDeclared gives each application of the spec the resource as a dependency, and takes it from those that are no
@@ -140,6 +143,11 @@ func (r *Reconciler) removeApplications(ctx context.Context, s *scope, resource 
 	defer r.zoneLocks.lock(s.zoneID())()
 	for _, known := range s.resource.Status.Applications {
 		if err := s.zone.DeleteDependency(ctx, s.zoneID(), known.ID, resource.ID); err != nil {
+			return outcome.Remote(err)
+		}
+	}
+	if len(r.ConsentRedirectURIs) > 0 || s.resource.Status.ConsentClientID != "" {
+		if err := s.removeConsent(ctx, resource.ID); err != nil {
 			return outcome.Remote(err)
 		}
 	}

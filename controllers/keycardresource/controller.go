@@ -42,7 +42,7 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconciler keeps KeycardResources. All fields have to be set.
+// Reconciler keeps KeycardResources. All fields have to be set but ConsentRedirectURIs.
 type Reconciler struct {
 	// Client reads from the cache and writes.
 	Client client.Client
@@ -59,6 +59,9 @@ type Reconciler struct {
 	Clock     clock.PassiveClock
 	// CheckEvery is how often a registered resource is compared with the zone, where people can change it.
 	CheckEvery time.Duration
+	// ConsentRedirectURIs are where people come back to after they consented. The application that they sign in to is
+	// registered in the zone with them; without any, there is none.
+	ConsentRedirectURIs []string
 
 	// zoneLocks are held while something is changed that several resources share in a zone.
 	zoneLocks keyedMutex

@@ -79,7 +79,7 @@ func (r *Reconciler) readersOf(index string) handler.MapFunc {
 }
 
 // resourceOfBinding gives the resource that a binding uses, where it matters who does: to the registration of
-// workloads, and to a deletion that waits.
+// workloads and of the first binding that acts for a person, and to a deletion that waits.
 func (r *Reconciler) resourceOfBinding(ctx context.Context, o client.Object) []reconcile.Request {
 	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
 	if !ok {
@@ -90,7 +90,8 @@ func (r *Reconciler) resourceOfBinding(ctx context.Context, o client.Object) []r
 	if err := r.Client.Get(ctx, key, &resource); err != nil {
 		return nil // it does not exist, or is not watched
 	}
-	if resource.Spec.WorkloadRegistration == nil && resource.DeletionTimestamp.IsZero() {
+	consents := len(r.ConsentRedirectURIs) > 0 && b.Spec.Subject.User != "" && resource.Status.ConsentClientID == ""
+	if resource.Spec.WorkloadRegistration == nil && !consents && resource.DeletionTimestamp.IsZero() {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: key}}

@@ -233,7 +233,7 @@ func (s *scope) removeWorkloads(ctx context.Context, resourceID string, wanted [
 	for _, app := range ours {
 		gone := false
 		if !keep[app.Identifier] {
-			if gone, err = s.removeWorkload(ctx, app, resourceID); err != nil {
+			if gone, err = s.release(ctx, app, resourceID); err != nil {
 				return outcome.Remote(err)
 			}
 		}
@@ -247,8 +247,8 @@ func (s *scope) removeWorkloads(ctx context.Context, resourceID string, wanted [
 	return outcome.Remote(s.removeCluster(ctx))
 }
 
-// removeWorkload takes the dependency from one application, and removes it when it has no other.
-func (s *scope) removeWorkload(ctx context.Context, app keycard.Application, resourceID string) (gone bool, err error) {
+// release takes the dependency from an application that the operator made, and removes it when it has no other.
+func (s *scope) release(ctx context.Context, app keycard.Application, resourceID string) (gone bool, err error) {
 	others, err := s.zone.ListDependencies(ctx, s.zoneID(), app.ID)
 	if err != nil {
 		return false, err
@@ -261,7 +261,7 @@ func (s *scope) removeWorkload(ctx context.Context, app keycard.Application, res
 		}
 		return false, s.zone.DeleteDependency(ctx, s.zoneID(), app.ID, resourceID)
 	}
-	log.FromContext(ctx).Info("removing the workload", "application", app.Identifier)
+	log.FromContext(ctx).Info("removing the application", "application", app.Identifier)
 	credentials, err := s.zone.ListApplicationCredentials(ctx, s.zoneID(), app.ID)
 	if err != nil {
 		return false, err

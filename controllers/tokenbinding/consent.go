@@ -4,10 +4,12 @@
 package tokenbinding
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,11 +20,24 @@ import (
 	"github.com/keycardai/keycard-operator/internal/outcome"
 )
 
-// invite puts the link to the consent page into status while consent is what is missing.
+// invite says how to consent while that is what is missing: by the link to the consent page in status, or, without one,
+// by the command in the messages. It waits until the install has
+// registered the application that people sign in to: neither is of use before.
 func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
 	s.binding.Status.ConsentURL = ""
-	if r.ConsentURL != nil && problem != nil && problem.Reason == v1alpha1.ReasonConsentRequired {
+	if problem == nil || problem.Reason != v1alpha1.ReasonConsentRequired || s.install == nil || s.install.Status.ConsentClientID == "" {
+		return
+	}
+	if r.ConsentURL != nil {
 		s.binding.Status.ConsentURL = consent.Link(r.ConsentURL, s.binding.Namespace, s.binding.Name)
+		return
+	}
+	remedy := ": run " + consent.Command(s.binding.Namespace, s.binding.Name)
+	c := s.conditions()
+	for _, have := range slices.Clone(s.binding.Status.Conditions) {
+		if strings.HasSuffix(have.Message, problem.Message) {
+			c.Set(have.Type, have.Status, have.Reason, have.Message+remedy)
+		}
 	}
 }
 
@@ -51,10 +66,7 @@ func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (conse
 	if err != nil {
 		return consent.Request{}, err
 	}
-	return consent.Request{
-		Namespace: namespace, Name: name, Application: cmp.Or(b.Spec.Application.ServiceAccountName, name), User: b.Spec.Subject.User,
-		ResourceName: "Confluence", Resource: s.resource, Scopes: s.scopes, AuthorizationEndpoint: metadata.AuthorizationEndpoint,
-	}, nil
+	return consent.NewRequest(&b, s.install, s.resource, metadata.AuthorizationEndpoint)
 }
 
 // Consented tries a binding again at once, because a person has just been at the zone for it.
@@ -64,4 +76,29 @@ func (r *Reconciler) Consented(namespace, name string) {
 	r.woken <- event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]{Object: &v1alpha1.ConfluenceTokenBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 	}}
+}
+
+// TellConsented lets the replica that works know that a person has just been at the zone for a binding: by taking the
+// link away, which she needs no more.
+func (r *Reconciler) TellConsented(ctx context.Context, namespace, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	b := &v1alpha1.ConfluenceTokenBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	err := r.Client.Status().Patch(ctx, b, client.RawPatch(types.MergePatchType, []byte(`{"status":{"consentURL":null}}`)))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("telling the leader of a consent: %w", err)
+	}
+	return nil
+}
+
+// ToldConsented tells whether an update of a binding is what TellConsented makes: the replica that works takes the link
+// away together with the conditions that were the reason for it.
+func ToldConsented(before, now any) (*v1alpha1.ConfluenceTokenBinding, bool) {
+	old, ok1 := before.(*v1alpha1.ConfluenceTokenBinding)
+	b, ok2 := now.(*v1alpha1.ConfluenceTokenBinding)
+	if !ok1 || !ok2 {
+		return nil, false
+	}
+	return b, old.Status.ConsentURL != "" && b.Status.ConsentURL == "" &&
+		equality.Semantic.DeepEqual(old.Status.Conditions, b.Status.Conditions)
 }

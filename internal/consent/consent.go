@@ -18,8 +18,10 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,8 +39,12 @@ const stateCookie = "keycard_consent"
 // flowLifetime is how long a person may take.
 const flowLifetime = 15 * time.Minute
 
-// ErrUnknown says that no such binding asks for consent.
-var ErrUnknown = errors.New("no such binding")
+var (
+	// ErrUnknown says that no such binding asks for consent.
+	ErrUnknown = errors.New("no such binding")
+	// ErrNotYet says that the zone is not ready for it.
+	ErrNotYet = errors.New("the application for consent is not registered in the zone yet")
+)
 
 // Request is what a person is asked for.
 type Request struct {
@@ -51,20 +57,22 @@ type Request struct {
 	Scopes                 []string
 	// AuthorizationEndpoint is the zone's.
 	AuthorizationEndpoint string
+	// ClientID is the public application in the zone that people sign in to: its redirect URIs have the page's, and it
+	// depends on the resource.
+	ClientID string
 }
 
-// Config is what the page works with. Every field is required.
+// Config is what the page works with. Every field is required but Refused.
 type Config struct {
 	// URL is where browsers reach the page, without a trailing slash.
 	URL *url.URL
-	// ClientID is the public application in the zone whose redirect URI is
-	// RedirectURI(URL) and that depends on the resource.
-	ClientID string
 	// Lookup finds what a binding asks for, or fails with ErrUnknown.
 	Lookup func(ctx context.Context, namespace, name string) (Request, error)
 	// Consented is told when a person came back from the zone.
 	Consented func(namespace, name string)
-	Logger    logr.Logger
+	// Refused, if there is one, is told when she came back with the zone's refusal instead.
+	Refused func(namespace, name, why string)
+	Logger  logr.Logger
 }
 
 // Link is the address of the page of a binding.
@@ -74,6 +82,25 @@ func Link(base *url.URL, namespace, name string) string {
 
 // RedirectURI is what has to be registered in the zone.
 func RedirectURI(base *url.URL) string { return base.JoinPath(callbackPath).String() }
+
+// LoopbackPort is the port of a page on somebody's own machine for zones that compare redirect URIs to the letter. With
+// others any port does (RFC 8252, section 7.3).
+const LoopbackPort = 8765
+
+// LoopbackURL is where a page on somebody's own machine is.
+func LoopbackURL(port int) *url.URL {
+	return &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+}
+
+// RedirectURIs are all that the application in the zone has: those of pages on people's own machines, and of the page
+// at base unless that is nil.
+func RedirectURIs(base *url.URL) []string {
+	uris := []string{"http://127.0.0.1" + callbackPath, RedirectURI(LoopbackURL(LoopbackPort))}
+	if base != nil {
+		uris = append(uris, RedirectURI(base))
+	}
+	return uris
+}
 
 //go:embed pages
 var files embed.FS
@@ -130,7 +157,7 @@ func (s *server) start(w http.ResponseWriter, r *http.Request) {
 	challenge := sha256.Sum256([]byte(rand.Text() + rand.Text()))
 	q := target.Query()
 	for name, value := range map[string]string{
-		"response_type": "code", "client_id": s.ClientID, "redirect_uri": RedirectURI(s.URL), "scope": "openid email",
+		"response_type": "code", "client_id": request.ClientID, "redirect_uri": RedirectURI(s.URL), "scope": "openid email",
 		"state": state, "resource": request.Resource, "login_hint": request.User,
 		"code_challenge": base64.RawURLEncoding.EncodeToString(challenge[:]), "code_challenge_method": "S256",
 	} {
@@ -163,6 +190,9 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	if code := q.Get("error"); code != "" {
 		s.Logger.Info("consent was not given", "namespace", request.Namespace, "name", request.Name, "code", printable(code))
+		if s.Refused != nil {
+			s.Refused(request.Namespace, request.Name, strings.TrimSuffix(printable(code)+": "+printable(q.Get("error_description")), ": "))
+		}
 		s.render(w, http.StatusOK, "refused", "", page{Request: request, Title: "Nothing was changed", Problem: printable(q.Get("error_description"))})
 		return
 	}
@@ -197,6 +227,10 @@ func (s *server) failed(w http.ResponseWriter, err error) {
 		s.fail(w, http.StatusNotFound, "Nobody asks for consent here. Check the link, or ask whoever sent it.")
 		return
 	}
+	if errors.Is(err, ErrNotYet) {
+		s.fail(w, http.StatusServiceUnavailable, "The zone is not ready for this yet. Try again in a minute.")
+		return
+	}
 	s.Logger.Error(err, "serving the consent page")
 	s.fail(w, http.StatusServiceUnavailable, "The zone can't be reached just now. Try again in a minute.")
 }
@@ -205,11 +239,12 @@ func (s *server) fail(w http.ResponseWriter, status int, text string) {
 	s.render(w, status, "refused", "", page{Title: "That did not work", Problem: text})
 }
 
-// render writes a page. Its form may lead to the zone.
+// render writes a page. Its form leads to the zone, which may send the browser on at once, to where she signs in or to
+// the provider: nobody knows these addresses here, and Chromium holds redirects against form-action too.
 func (s *server) render(w http.ResponseWriter, status int, name, zone string, p page) {
 	targets := "'self'"
 	if u, err := url.Parse(zone); err == nil && u.Host != "" {
-		targets += " " + u.Scheme + "://" + u.Host
+		targets += " " + u.Scheme + ":"
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")

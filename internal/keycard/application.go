@@ -47,6 +47,7 @@ type ApplicationCreate struct {
 type ApplicationPatch struct {
 	Name        Field[string]               `json:"name,omitzero"`
 	Description Field[string]               `json:"description,omitzero"`
+	Consent     Field[string]               `json:"consent,omitzero"`
 	Protocols   Field[ApplicationProtocols] `json:"protocols,omitzero"`
 }
 

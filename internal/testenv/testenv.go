@@ -245,6 +245,7 @@ func (c *ControlPlane) WriteKubeconfig(name string, cfg *rest.Config) (string, e
 	config.Clusters["local"] = &clientcmdapi.Cluster{Server: server(cfg.Host), CertificateAuthorityData: cfg.CAData}
 	config.AuthInfos[name] = &clientcmdapi.AuthInfo{
 		ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData, Token: cfg.BearerToken,
+		Impersonate: cfg.Impersonate.UserName,
 	}
 	config.Contexts["local"] = &clientcmdapi.Context{Cluster: "local", AuthInfo: name}
 	config.CurrentContext = "local"

@@ -36,13 +36,20 @@ const namespace = "team-a"
 // operated is a cluster whose operator works with a zone.
 type operated struct {
 	*zone
-	k8s client.Client
-	// page is where the consent page is.
+	k8s     client.Client
+	cluster *testenv.ControlPlane
+	// page is where the consent page is; empty when there is none.
 	page string
 }
 
 // operate starts a control plane and the whole operator, with its consent page.
 func operate(t *testing.T, z *zone) *operated {
+	t.Helper()
+	address := free(t)
+	return operateWith(t, z, controllers.ConsentOptions{Address: address, URL: "http://" + address, Application: true})
+}
+
+func operateWith(t *testing.T, z *zone, consent controllers.ConsentOptions) *operated {
 	t.Helper()
 	cluster, err := testenv.Start(testenv.Options{CRDs: true})
 	if err != nil {
@@ -60,11 +67,22 @@ func operate(t *testing.T, z *zone) *operated {
 		}
 	}
 	ctrl.SetLogger(logr.Discard())
-	address := free(t)
-	o := &operated{zone: z, page: "http://" + address}
-	mgr, err := ctrl.NewManager(cluster.Config, ctrl.Options{
-		Scheme: scheme, Logger: logr.Discard(), Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache: controllers.CacheOptions(nil), Controller: config.Controller{SkipNameValidation: new(true)},
+	o := &operated{zone: z, cluster: cluster, page: consent.URL}
+	if o.k8s, err = client.New(cluster.Config, client.Options{Scheme: scheme}); err != nil {
+		t.Fatal(err)
+	}
+	<-o.replica(consent).Elected()
+	return o
+}
+
+// replica starts one more operator.
+func (o *operated) replica(consent controllers.ConsentOptions) ctrl.Manager {
+	t := o.t
+	t.Helper()
+	mgr, err := ctrl.NewManager(o.cluster.Config, ctrl.Options{
+		LeaderElection: true, LeaderElectionID: "operator.keycard.cloud", LeaderElectionNamespace: "default", LeaderElectionReleaseOnCancel: true,
+		Scheme: o.k8s.Scheme(), Logger: logr.Discard(), Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache: controllers.CacheOptions(nil), Controller: config.Controller{SkipNameValidation: new(true), EnableWarmup: new(true)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -72,8 +90,8 @@ func operate(t *testing.T, z *zone) *operated {
 	ctx, cancel := context.WithCancel(context.Background())
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency: 2, UserAgent: "keycard-operator/test", RequestTimeout: 10 * time.Second,
-		AllowInsecureLoopback: true, AtlassianURL: z.AtlassianURL, Metrics: prometheus.NewRegistry(),
-		Consent: controllers.ConsentOptions{Address: address, URL: o.page, ClientID: "landing"},
+		AllowInsecureLoopback: true, AtlassianURL: o.AtlassianURL, Metrics: prometheus.NewRegistry(),
+		Consent: consent,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,10 +104,7 @@ func operate(t *testing.T, z *zone) *operated {
 			t.Error(err)
 		}
 	})
-	if o.k8s, err = client.New(cluster.Config, client.Options{Scheme: scheme}); err != nil {
-		t.Fatal(err)
-	}
-	return o
+	return mgr
 }
 
 func free(t *testing.T) string {
@@ -200,6 +215,30 @@ func TestBindingIsReadyAfterConsent(t *testing.T) {
 	p.sees("That did not work", "expired, was used already, or was opened in another browser")
 	p.open(o.page + "/" + namespace + "/other")
 	p.sees("Nobody asks for consent here")
+}
+
+// The page may be served by a replica that does not work: the one that does hears of the consent.
+func TestBindingIsReadyAfterConsentAtAStandby(t *testing.T) {
+	g := NewWithT(t)
+	o := operate(t, newZone(t, newSeed()))
+	address := free(t)
+	standby := o.replica(controllers.ConsentOptions{Address: address, URL: "http://" + address, Application: true})
+	b := o.apply("https://umbrella.atlassian.net")
+	o.until(b, "it asks for consent", func() bool { return b.Status.ConsentURL != "" })
+	p := newPerson(t)
+	p.open("http://" + address + "/" + namespace + "/reports")
+	p.press("button")
+	p.signIn("alice")
+	p.press("button[value=approve]")
+	p.agreeAtAtlassian("alice", umbrella)
+	p.sees("Thank you")
+	o.until(b, "it is Ready", func() bool { return ready(b) })
+	select {
+	case <-standby.Elected():
+		t.Error("the standby works too")
+	default:
+	}
+	g.Expect(b.Status.ConsentURL).To(BeEmpty())
 }
 
 // What comes of a person who says no, and of one without a site.

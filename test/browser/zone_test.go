@@ -72,7 +72,7 @@ func newSeed() *seed.Seed {
 	})
 	s.Applications = append(s.Applications,
 		seed.Application{
-			Identifier: "landing", Name: "Landing page", RedirectURIs: []string{"http://127.0.0.1/callback", "http://127.0.0.1/-/callback"},
+			Identifier: "landing", Name: "Landing page", RedirectURIs: []string{"http://127.0.0.1/callback"},
 			Credentials: []seed.Credential{{Type: "public", Identifier: "landing"}}, Dependencies: []string{confluence},
 		},
 		seed.Application{
