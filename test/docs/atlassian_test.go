@@ -38,18 +38,18 @@ const (
 
 // world is the stand-in for Atlassian behind a gateway that notes what is asked, and a folder as the kubelet mounts it.
 type world struct {
-	t        *testing.T
-	standIn  *atlassian.Server
-	gateway  *httptest.Server
-	mount    *mount
-	tokens   []string
-	redirect string
+	t       *testing.T
+	standIn *atlassian.Server
+	gateway *httptest.Server
+	mount   *mount
+	tokens  []string
 
+	// The gateway and the test take turns, but the race detector does not see that: programs are between them.
 	mu       sync.Mutex
 	now      time.Time
 	statuses []int
-	// rotate are the files that the folder gets when a request is refused, once.
-	rotate map[string][]byte
+	redirect string
+	rotate   map[string][]byte
 }
 
 // newWorld starts one that answers so many requests only, if that is not 0.
@@ -93,6 +93,27 @@ func (w *world) clock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now
+}
+
+// show puts files into the folder.
+func (w *world) show(files map[string][]byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mount.put(files)
+}
+
+// showAfterRefusal puts files into the folder when a request is refused, once.
+func (w *world) showAfterRefusal(files map[string][]byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rotate = files
+}
+
+// redirectTo makes every answer lead to another address.
+func (w *world) redirectTo(target string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.redirect = target
 }
 
 // pass lets an answer through. The folder has changed before a client sees the first refusal.

@@ -179,7 +179,7 @@ func (p program) expectFailure(t *testing.T, w *world, got outcome, why string) 
 
 func (p program) readsPages(t *testing.T) {
 	w := newWorld(t, 0)
-	w.mount.put(w.files(w.login(), openSite))
+	w.show(w.files(w.login(), openSite))
 	p.expectPages(t, p.run(t, w.mount.dir))
 	w.expectRequests(http.StatusOK)
 }
@@ -193,8 +193,8 @@ func (p program) followsRotation(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			w := newWorld(t, 0)
-			w.mount.put(stale(w))
-			w.rotate = w.files(w.login(), openSite)
+			w.show(stale(w))
+			w.showAfterRefusal(w.files(w.login(), openSite))
 			p.expectPages(t, p.run(t, w.mount.dir))
 			w.expectRequests(status, http.StatusOK)
 		})
@@ -203,7 +203,7 @@ func (p program) followsRotation(t *testing.T) {
 
 func (p program) givesUp(t *testing.T) {
 	w := newWorld(t, 0)
-	w.mount.put(w.files(w.expired(), openSite))
+	w.show(w.files(w.expired(), openSite))
 	p.expectFailure(t, w, p.run(t, w.mount.dir), "Confluence answered 401")
 	w.expectRequests(http.StatusUnauthorized, http.StatusUnauthorized)
 }
@@ -211,7 +211,7 @@ func (p program) givesUp(t *testing.T) {
 // What is not about the token is not asked again at once.
 func (p program) doesNotInsist(t *testing.T) {
 	w := newWorld(t, 1)
-	w.mount.put(w.files(w.login(), openSite))
+	w.show(w.files(w.login(), openSite))
 	p.expectPages(t, p.run(t, w.mount.dir))
 	p.expectFailure(t, w, p.run(t, w.mount.dir), "Confluence answered 429")
 	w.expectRequests(http.StatusOK, http.StatusTooManyRequests)
@@ -227,8 +227,8 @@ func (p program) keepsTheTokenHome(t *testing.T) {
 		_, _ = rw.Write([]byte(`{"results":[{"title":"elsewhere"}]}`))
 	}))
 	defer elsewhere.Close()
-	w.redirect = elsewhere.URL + "/elsewhere"
-	w.mount.put(w.files(w.login(), openSite))
+	w.redirectTo(elsewhere.URL + "/elsewhere")
+	w.show(w.files(w.login(), openSite))
 	got := p.run(t, w.mount.dir)
 	if p.snippet == "curl" {
 		p.expectFailure(t, w, got, "Confluence answered 302")
