@@ -24,6 +24,9 @@ import (
 // chromium is the running browser; each test has a profile of its own in it.
 var chromium context.Context
 
+// scratch is a folder that goes with the tests.
+var scratch string
+
 // patience is how long a step in the browser may take.
 const patience = 15 * time.Second
 
@@ -45,6 +48,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(profile)
+	if scratch, err = os.MkdirTemp("", "programs"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(scratch)
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.UserDataDir(profile),
 		// As root there is no sandbox, and nothing but the tests' own pages is opened.

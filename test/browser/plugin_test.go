@@ -25,11 +25,7 @@ import (
 
 // plugin is kubectl-keycard, as it is released.
 var plugin = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "plugin")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "kubectl-keycard")
+	path := filepath.Join(scratch, "kubectl-keycard")
 	out, err := exec.Command("go", "build", "-o", path, "../../cmd/kubectl-keycard").CombinedOutput()
 	if err != nil {
 		return "", &buildError{string(out)}
