@@ -111,7 +111,7 @@ type Refresh struct {
 // Duration is a time span in hours, minutes and seconds, for example 1h30m.
 // +kubebuilder:validation:MinLength=2
 // +kubebuilder:validation:MaxLength=16
-// +kubebuilder:validation:XValidation:rule="self != ” && self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('12h')",message="must be from 1m to 12h, in hours, minutes and seconds, for example 20m"
+// +kubebuilder:validation:XValidation:rule="size(self) > 0 && self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('12h')",message="must be from 1m to 12h, in hours, minutes and seconds, for example 20m"
 type Duration string
 
 // KeycardResourceReference names a KeycardResource.
