@@ -1,0 +1,113 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/keycardai/keycard-operator/internal/schedule"
+)
+
+// life is one binding's simulated life: real time, and the cluster's clock, which is off by skew.
+type life struct {
+	*rand.Rand
+	t        *testing.T
+	seed     int
+	lifetime time.Duration
+	now      time.Time
+	skew     time.Duration
+	// held is the token as the Secret remembers it, by the cluster's clock; issued and expires are real times.
+	held            *held
+	issued, expires time.Time
+	failures        int
+	exchanges       int
+}
+
+func (l *life) clock() time.Time { return l.now.Add(l.skew) }
+
+func (l *life) act() action {
+	act, _ := decide(facts{now: l.clock(), uid: "uid", held: l.held, intact: true})
+	return act
+}
+
+// exchange takes the next token.
+func (l *life) exchange(jumped bool) {
+	// The Secret remembers whole seconds.
+	if gap := l.now.Sub(l.issued); l.held != nil && !jumped && gap <= schedule.MinInterval-time.Second {
+		l.t.Fatalf("seed %d: %s after the last exchange", l.seed, gap)
+	}
+	l.held = &held{life: schedule.NewLife(l.clock(), l.lifetime)}
+	l.issued, l.expires = l.now, l.now.Add(l.lifetime)
+	l.failures = 0
+	l.exchanges++
+	if l.act() == exchange {
+		l.t.Fatalf("seed %d: exchanges twice", l.seed)
+	}
+}
+
+// cycle lives from one token to the next: with reconciles for no reason, which a restart is too, a jump of the clock, and an
+// outage of the zone.
+func (l *life) cycle() {
+	at := schedule.RefreshAt(l.held.life, "uid", 0)
+	for range l.IntN(4) {
+		if until := at.Sub(l.clock()); until > 0 {
+			l.now = l.now.Add(time.Duration(l.Int64N(int64(until))))
+		}
+		if l.clock().Before(at) && l.act() != keep {
+			l.t.Fatalf("seed %d: exchanges %s before its time", l.seed, at.Sub(l.clock()))
+		}
+	}
+	jumped := l.IntN(20) == 0
+	if jumped {
+		l.skew += time.Duration(l.Int64N(int64(20*time.Minute))) - 10*time.Minute
+	}
+	if until := at.Sub(l.clock()); until > 0 {
+		l.now = l.now.Add(until)
+	}
+	outage := time.Duration(0)
+	if l.IntN(3) == 0 {
+		outage = time.Duration(l.Int64N(int64(l.lifetime / 8)))
+	}
+	for end := l.now.Add(outage); ; {
+		if l.act() != exchange {
+			l.t.Fatalf("seed %d: it is due and nothing happens", l.seed)
+		}
+		if !l.now.Before(end) {
+			break
+		}
+		if l.failures++; l.IntN(10) == 0 {
+			l.failures = 1 // a restart forgets
+		}
+		l.now = l.now.Add(schedule.RetryAfter(l.failures, l.held.life.Remaining(l.clock()), "uid"))
+	}
+	if late := l.now.Sub(l.expires); !jumped && late >= 0 && l.lifetime >= time.Minute {
+		l.t.Fatalf("seed %d: tokens live %s; the next came %s too late, after an outage of %s", l.seed, l.lifetime, late, outage)
+	}
+	l.exchange(jumped)
+}
+
+// Ten thousand lives of tokens that live from 30 seconds to a day: never late while the outage is shorter than what the
+// schedule leaves, never closer than the least spacing, never twice, and nothing at all for a reconcile without a reason.
+func TestTenThousandLives(t *testing.T) {
+	const lives, cycles = 10_000, 10
+	for seed := range lives {
+		r := rand.New(rand.NewPCG(uint64(seed), 1))
+		l := &life{
+			Rand: r, t: t, seed: seed, now: time.Unix(1_800_000_000, r.Int64N(int64(time.Second))),
+			lifetime: 30*time.Second + time.Duration(r.Int64N(int64(24*time.Hour-30*time.Second))),
+		}
+		if seed%2 == 0 { // half of them live for minutes
+			l.lifetime = 30*time.Second + time.Duration(r.Int64N(int64(10*time.Minute)))
+		}
+		l.exchange(false)
+		for range cycles {
+			l.cycle()
+		}
+		if l.exchanges != cycles+1 {
+			t.Fatalf("seed %d: %d exchanges in %d cycles", seed, l.exchanges, cycles)
+		}
+	}
+}
