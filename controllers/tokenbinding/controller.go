@@ -74,6 +74,7 @@ type Reconciler struct {
 	secrets  freshest.Objects[*metav1.PartialObjectMetadata]
 	attempts attempts
 	sessions sessions
+	people   people
 }
 
 // Reconcile brings one binding's Secret and status up to date.
