@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // startCluster starts Kubernetes, and installs the kinds and the operator's permissions as they are shipped.
@@ -19,14 +20,5 @@ func (d *demo) startCluster(ctx context.Context) error {
 	d.cluster = cluster
 	d.stops = append(d.stops, cluster.Stop)
 	d.say("applying the kinds and the operator's permissions: kubectl apply -k config/crd, config/rbac")
-	for _, args := range [][]string{
-		{"apply", "-k", "config/crd"},
-		{"wait", "--for=condition=Established", "--timeout=30s", "crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud"},
-		{"apply", "-k", "config/rbac"},
-	} {
-		if _, err := d.cluster.Kubectl(ctx, args...); err != nil {
-			return err
-		}
-	}
-	return nil
+	return program.ApplyShipped(ctx, d.cluster)
 }

@@ -16,6 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 const (
@@ -45,7 +47,7 @@ func (r *reader) rotations() int { return max(0, len(r.tokens)-1) }
 
 // consume keeps reading pages until the token was rotated often enough.
 func (d *demo) consume(ctx context.Context) error {
-	cfg, err := d.cluster.ServiceAccount(ctx, "reports", "consumer", accountLifetime)
+	cfg, err := d.cluster.ServiceAccount(ctx, "reports", "consumer", program.AccountLifetime)
 	if err != nil {
 		return err
 	}
@@ -146,6 +148,9 @@ func (r *reader) token(ctx context.Context) (document, error) {
 	}
 	return t, nil
 }
+
+// httpClient is for servers on this machine.
+var httpClient = &http.Client{Timeout: 5 * time.Second}
 
 // pages lists the titles of Confluence pages.
 func (t document) pages(ctx context.Context) ([]string, error) {
