@@ -115,7 +115,7 @@ const VerifyProbe Verify = "Probe"
 // Refresh says when the next token is asked for.
 type Refresh struct {
 	// before is how long before a token expires the next one is asked for, for example 20m; from 1m to 12h. It is at most
-	// half of the token's life, and never so short that a mounted file could not follow. Up to a tenth of the life is taken
+	// half of the token's life, and never so short that a mounted file could not follow. Up to a fifth of the life is taken
 	// off, so that bindings created together drift apart.
 	// +required
 	Before Duration `json:"before,omitempty"`
