@@ -76,9 +76,10 @@ build: ## Build bin/operator, bin/devzone and bin/kubectl-keycard, the plugin of
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
 .PHONY: build-installer
-build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml and dist/crds.yaml (IMG=registry/keycard-operator:v1)
+build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml, dist/namespaced.yaml and dist/crds.yaml (IMG=registry/keycard-operator:v1)
 	mkdir -p dist
 	$(KUSTOMIZE) build config/default | sed 's|image: keycard-operator:latest|image: $(IMG)|' > dist/install.yaml
+	$(KUSTOMIZE) build config/namespaced | sed 's|image: keycard-operator:latest|image: $(IMG)|' > dist/namespaced.yaml
 	$(KUSTOMIZE) build config/crd > dist/crds.yaml
 
 .PHONY: kubernetes
