@@ -82,6 +82,10 @@ build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml, dist/namespa
 	$(KUSTOMIZE) build config/namespaced | sed 's|image: keycard-operator:latest|image: $(IMG)|' > dist/namespaced.yaml
 	$(KUSTOMIZE) build config/crd > dist/crds.yaml
 
+.PHONY: image
+image: ## Build the operator's image from the Dockerfile and check it; needs root, buildah and busybox-static, no registry
+	hack/image.sh $(VERSION)
+
 .PHONY: kubernetes
 kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS
 	go run ./hack/kubernetes
