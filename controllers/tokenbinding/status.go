@@ -35,6 +35,7 @@ func (s *scope) report(at step, problem *outcome.Problem) {
 	s.reportResource(c, at, problem)
 	s.reportToken(c, at, problem)
 	s.reportSecret(c, at, problem)
+	s.reportRestart(c)
 	s.reportReady(c, problem)
 }
 
@@ -168,7 +169,7 @@ func (s *scope) remaining() time.Duration {
 
 // wakeTimes are the moments at which something changes by time alone.
 func (s *scope) wakeTimes(problem *outcome.Problem) []time.Time {
-	var times []time.Time
+	times := s.restartWakes()
 	if s.held != nil {
 		times = append(times, s.held.life.ExpiresAt)
 	}

@@ -45,14 +45,56 @@ func TestInstall(t *testing.T) {
 		t.Errorf("applied manifests differ from what the server keeps: %v: %s", err, out)
 	}
 	permissions(t, kubernetes.NewForConfigOrDie(c.Config))
+	restartPermissions(t, c)
+}
+
+// Who may restart workloads is up to each namespace, and it is a permission to patch them.
+func restartPermissions(t *testing.T, c *testenv.ControlPlane) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"create", "namespace", "legacy"},
+		{"create", "rolebinding", "keycard-operator-restart", "-n", "legacy", "--clusterrole=keycard-operator-restart", "--serviceaccount=keycard-system:keycard-operator"},
+	} {
+		if _, err := c.Kubectl(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, test := range map[string]check{
+		"patches Deployments":       {in("legacy", "patch", "apps", "deployments"), true},
+		"patches StatefulSets":      {in("legacy", "patch", "apps", "statefulsets"), true},
+		"patches DaemonSets":        {in("legacy", "patch", "apps", "daemonsets"), true},
+		"reads none":                {in("legacy", "get", "apps", "deployments"), false},
+		"scales none":               {in("legacy", "patch", "apps", "deployments", sub("scale")), false},
+		"patches no ReplicaSets":    {in("legacy", "patch", "apps", "replicasets"), false},
+		"patches nothing elsewhere": {in("app", "patch", "apps", "deployments"), false},
+	} {
+		t.Run(name, func(t *testing.T) { test.run(t, kubernetes.NewForConfigOrDie(c.Config)) })
+	}
+}
+
+// check is an attempt of the operator, and whether it is allowed.
+type check struct {
+	attributes authorizationv1.ResourceAttributes
+	want       bool
+}
+
+func (c check) run(t *testing.T, clients kubernetes.Interface) {
+	t.Helper()
+	review := &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{User: operator, ResourceAttributes: &c.attributes},
+	}
+	review, err := clients.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if review.Status.Allowed != c.want {
+		t.Errorf("allowed: %v %s", review.Status.Allowed, review.Status.Reason)
+	}
 }
 
 func permissions(t *testing.T, clients kubernetes.Interface) {
 	t.Helper()
-	for name, test := range map[string]struct {
-		attributes authorizationv1.ResourceAttributes
-		want       bool
-	}{
+	for name, test := range map[string]check{
 		"reads the kinds anywhere":        {in("app", "list", "keycard.cloud", "confluencetokenbindings"), true},
 		"writes their status":             {in("app", "patch", "keycard.cloud", "confluencetokenbindings", sub("status")), true},
 		"does not create them":            {in("app", "create", "keycard.cloud", "confluencetokenbindings"), false},
@@ -66,23 +108,13 @@ func permissions(t *testing.T, clients kubernetes.Interface) {
 		"takes nobody else's Lease":       {in(namespace, "update", "coordination.k8s.io", "leases", named("other")), false},
 		"has no Lease in other places":    {in("app", "create", "coordination.k8s.io", "leases"), false},
 		"records who leads":               {in(namespace, "create", "", "events"), true},
+		"restarts nothing":                {in("app", "patch", "apps", "deployments"), false},
 		"runs nothing":                    {in("app", "create", "", "pods"), false},
 		"grants nothing":                  {in("app", "create", "rbac.authorization.k8s.io", "rolebindings"), false},
 		"changes no namespaces":           {in("", "update", "", "namespaces"), false},
 		"changes no kinds of the cluster": {in("", "patch", "apiextensions.k8s.io", "customresourcedefinitions"), false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			review := &authorizationv1.SubjectAccessReview{
-				Spec: authorizationv1.SubjectAccessReviewSpec{User: operator, ResourceAttributes: &test.attributes},
-			}
-			review, err := clients.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if review.Status.Allowed != test.want {
-				t.Errorf("allowed: %v %s", review.Status.Allowed, review.Status.Reason)
-			}
-		})
+		t.Run(name, func(t *testing.T) { test.run(t, clients) })
 	}
 }
 
