@@ -28,19 +28,18 @@ func (d *demo) startOperator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	probes, err := freeAddress(ctx)
-	if err != nil {
-		return err
+	var probes, metrics, consent string
+	for _, address := range []*string{&probes, &metrics, &consent} {
+		if *address, err = freeAddress(ctx); err != nil {
+			return err
+		}
 	}
-	metrics, err := freeAddress(ctx)
-	if err != nil {
-		return err
-	}
-	d.metricsURL = "http://" + metrics + "/metrics"
+	d.metricsURL, d.consentURL = "http://"+metrics+"/metrics", "http://"+consent
 	d.say("starting the operator as ServiceAccount keycard-system/keycard-operator")
 	err = d.startProgram("operator", "--kubeconfig", kubeconfig, "--leader-election-namespace", "keycard-system",
 		"--health-probe-bind-address", probes, "--metrics-bind-address", metrics, "--verbosity", "1",
-		"--shutdown-timeout", (stopTimeout / 2).String(), "--allow-insecure-loopback", "--atlassian-url", d.zone.atlassian)
+		"--shutdown-timeout", (stopTimeout / 2).String(), "--allow-insecure-loopback", "--atlassian-url", d.zone.atlassian,
+		"--cluster-id", clusterID, "--consent-address", consent, "--consent-url", d.consentURL)
 	if err != nil {
 		return err
 	}
