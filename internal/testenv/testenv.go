@@ -115,6 +115,8 @@ func (c *ControlPlane) prepareServers() (err error) {
 			return fmt.Errorf("making a folder for a server: %w", err)
 		}
 	}
+	// Where its discovery document says that the keys of ServiceAccounts are has to be where it listens.
+	api.Configure().Set("external-hostname", "127.0.0.1")
 	if etcd.Path, err = c.program("etcd"); err != nil {
 		return err
 	}
