@@ -85,6 +85,10 @@ build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml and dist/crds
 kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS
 	go run ./hack/kubernetes
 
+.PHONY: node
+node: ## Build kubelet and containerd too (about 2 minutes more, once)
+	go run ./hack/kubernetes -node
+
 .PHONY: tools
 tools: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(KUSTOMIZE) $(LINT) ## Build the tools (about 4 minutes, once)
 
