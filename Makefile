@@ -34,6 +34,10 @@ demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a 
 test: kubernetes ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
 
+.PHONY: e2e
+e2e: node build-installer ## Run pods on a real kubelet and containerd, as root: dist/install.yaml and a consumer through restarts of everything
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -tags e2e -count=1 -timeout 20m -v $(TESTFLAGS) ./test/e2e
+
 ##@ Code
 
 .PHONY: generate

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package testenv starts a real Kubernetes control plane for tests and for the demo: etcd and
-// kube-apiserver, and where wanted kube-controller-manager, built by `make kubernetes`.
+// kube-apiserver, and where wanted kube-controller-manager and a node, built by `make kubernetes` and `make node`.
 package testenv
 
 import (
@@ -87,8 +87,9 @@ func (c *ControlPlane) start(o Options) error {
 		return err
 	}
 	if o.Pods {
+		// The timeout is how long kube-apiserver waits for its clients when it is stopped, see Restart.
 		c.env.ControlPlane.GetAPIServer().Configure().Set("authorization-mode", "Node", "RBAC").
-			Set("enable-admission-plugins", "NodeRestriction").Disable("disable-admission-plugins")
+			Set("enable-admission-plugins", "NodeRestriction").Set("request-timeout", "10s").Disable("disable-admission-plugins")
 	}
 	if o.CRDs {
 		root, err := assets.Root()

@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -34,10 +36,12 @@ func TestPod(t *testing.T) {
 	}{
 		{"anything may come first", w.convergesInAnyOrder},
 		{"the mounted files are the pod's alone", w.mountedFiles},
+		{"a pod that did not wait gets its files", w.optionalSecret},
 		{"the operator's pod is killed", func(t *testing.T) { w.rotateOnceAfter(t, w.killOperator) }},
 		{"kubelet is restarted", func(t *testing.T) { w.rotateOnceAfter(t, func(t *testing.T) { must(t, w.node.RestartKubelet()) }) }},
 		{"etcd and kube-apiserver are restarted", func(t *testing.T) { w.rotateOnceAfter(t, func(t *testing.T) { must(t, w.cluster.Restart()) }) }},
 		{"the rest of the rotations", func(t *testing.T) { w.untilRotations(t, rotations) }},
+		{"the examples of docs/tokens.md", w.examples},
 		{"the figures", w.figures},
 	} {
 		if !t.Run(step.name, step.run) {
@@ -48,19 +52,23 @@ func TestPod(t *testing.T) {
 
 // convergesInAnyOrder applies the pod before the binding, that before the install, and that before its Secrets.
 func (w *world) convergesInAnyOrder(t *testing.T) {
-	w.apply(t, "namespaces", "pod")
+	w.apply(t, "namespaces", "pod", "early")
 	w.eventually(t, "the pod waits for its Secret", func(ctx context.Context) (bool, error) {
 		out, err := w.cluster.Kubectl(ctx, "-n", "reports", "get", "events", "-o", "jsonpath={.items[*].message}")
 		return strings.Contains(out, `secret "confluence-token" not found`), err
 	})
+	w.eventually(t, "the other pod runs without", func(ctx context.Context) (bool, error) {
+		out, err := w.cluster.Kubectl(ctx, "-n", "reports", "get", "pod", "early", "-o", "jsonpath={.status.phase}")
+		return out == string(corev1.PodRunning), err
+	})
 	w.apply(t, "binding")
-	w.untilReason(t, "reports", "ctb/reports", v1alpha1.ConditionReady, v1alpha1.ReasonResourceNotFound)
+	w.untilReason(t, "reports", "ctb/reports", v1alpha1.ReasonResourceNotFound)
 	w.apply(t, "install")
-	w.untilReason(t, "platform", "kcr/confluence", v1alpha1.ConditionReady, v1alpha1.ReasonSecretNotFound)
+	w.untilReason(t, "platform", "kcr/confluence", v1alpha1.ReasonSecretNotFound)
 	applied := time.Now()
 	w.apply(t, "secrets")
-	w.untilReason(t, "platform", "kcr/confluence", v1alpha1.ConditionReady, v1alpha1.ReasonReady)
-	w.untilReason(t, "reports", "ctb/reports", v1alpha1.ConditionReady, v1alpha1.ReasonReady)
+	w.untilReason(t, "platform", "kcr/confluence", v1alpha1.ReasonReady)
+	w.untilReason(t, "reports", "ctb/reports", v1alpha1.ReasonReady)
 	t.Logf("Ready %s after the last Secret", time.Since(applied).Round(100*time.Millisecond))
 	w.eventually(t, "the pod calls Confluence", func(context.Context) (bool, error) {
 		lines, err := w.lines()
@@ -77,6 +85,19 @@ func (w *world) mountedFiles(t *testing.T) {
 		t.Errorf("the pod is %s", out)
 	}
 	w.expectMode(t, "token.json", 0o440, 65532)
+}
+
+// optionalSecret checks that a pod which started without its Secret has its files now.
+func (w *world) optionalSecret(t *testing.T) {
+	file := filepath.Join(w.node.Volume(w.podUID(t, "early"), "confluence-token"), "token.json")
+	w.eventually(t, "the pod that did not wait has its files", func(context.Context) (bool, error) {
+		_, err := os.Stat(file)
+		return err == nil, err
+	})
+	out, err := w.cluster.Kubectl(t.Context(), "-n", "reports", "get", "pod", "early", "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
+	if err != nil || out != "0" {
+		t.Errorf("it was restarted %s times: %v", out, err)
+	}
 }
 
 // killOperator takes the operator's pod away without a farewell: the Lease is still held by it.
@@ -185,15 +206,15 @@ func (w *world) firstSeen(seen map[string]time.Time) time.Time {
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
-// conditionReason reads an object's condition.
-func (w *world) conditionReason(ctx context.Context, namespace, object, condition string) (string, error) {
-	return w.cluster.Kubectl(ctx, "-n", namespace, "get", object, "-o", fmt.Sprintf(`jsonpath={.status.conditions[?(@.type==%q)].reason}`, condition))
+// reason is why an object is Ready, or is not.
+func (w *world) reason(ctx context.Context, namespace, object string) (string, error) {
+	return w.cluster.Kubectl(ctx, "-n", namespace, "get", object, "-o", fmt.Sprintf(`jsonpath={.status.conditions[?(@.type==%q)].reason}`, v1alpha1.ConditionReady))
 }
 
 // podUID is the name of a pod's folder on the node.
-func (w *world) podUID(t *testing.T) string {
+func (w *world) podUID(t *testing.T, name string) string {
 	t.Helper()
-	pod, err := w.clients.CoreV1().Pods("reports").Get(t.Context(), "reports", metav1.GetOptions{})
+	pod, err := w.clients.CoreV1().Pods("reports").Get(t.Context(), name, metav1.GetOptions{})
 	must(t, err)
 	return string(pod.UID)
 }

@@ -230,10 +230,10 @@ func (w *world) eventually(t *testing.T, what string, check wait.ConditionWithCo
 	}
 }
 
-func (w *world) untilReason(t *testing.T, namespace, object, condition, reason string) {
+func (w *world) untilReason(t *testing.T, namespace, object, reason string) {
 	t.Helper()
 	w.eventually(t, object+" is "+reason, func(ctx context.Context) (bool, error) {
-		got, err := w.conditionReason(ctx, namespace, object, condition)
+		got, err := w.reason(ctx, namespace, object)
 		return got == reason, err
 	})
 }
@@ -263,7 +263,7 @@ func (w *world) explain(t *testing.T) {
 // expectMode checks a mounted file.
 func (w *world) expectMode(t *testing.T, file string, mode fs.FileMode, group uint32) {
 	t.Helper()
-	info, err := os.Stat(filepath.Join(w.node.Volume(w.podUID(t), "confluence-token"), file))
+	info, err := os.Stat(filepath.Join(w.node.Volume(w.podUID(t, "reports"), "confluence-token"), file))
 	must(t, err)
 	if got := info.Sys().(*syscall.Stat_t).Gid; info.Mode().Perm() != mode || got != group {
 		t.Errorf("%s has the mode %v and the group %d", file, info.Mode(), got)
