@@ -37,9 +37,6 @@ const (
 	stateSuspended = "Suspended"
 )
 
-// overdueAfter is how late a refresh may be before it counts: a refresh takes its time, and status is written after it.
-const overdueAfter = time.Minute
-
 // scrapeTimeout bounds the reads of one scrape. The cache answers them.
 const scrapeTimeout = 5 * time.Second
 
@@ -85,7 +82,7 @@ func (c *collector) collectBindings(ch chan<- prometheus.Metric, bindings []v1al
 		b := &bindings[i]
 		suspended := ptr.Deref(b.Spec.Suspend, false)
 		states[stateOf(suspended, b.Status.Conditions)]++
-		if at := b.Status.RefreshAt; at != nil && !suspended && c.clock.Since(at.Time) > overdueAfter {
+		if tokenbinding.Overdue(b, c.clock.Now()) {
 			overdue++
 		}
 		if at := b.Status.ExpiresAt; at != nil && c.perObject {
@@ -103,6 +100,7 @@ func counters(bindings *tokenbinding.Reconciler) []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		count("keycard_restarts_total", "How often the workloads of a ConfluenceTokenBinding were restarted, because its token changed.", bindings.Restarts),
+		count("keycard_overdue_requeues_total", "How often a ConfluenceTokenBinding was reconciled because it had not been woken in time.", bindings.Rescues),
 	}
 }
 

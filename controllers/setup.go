@@ -58,6 +58,10 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// PerObjectMetrics gives each binding a series with the expiry of its token.
 	PerObjectMetrics bool
+	// Clock is the clock on the wall; nil means the system's.
+	Clock clock.WithTickerAndDelayedExecution
+	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
+	WatchEvery time.Duration
 	// Consent says how people consent; by default nothing is done about it.
 	Consent ConsentOptions
 }
@@ -73,8 +77,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			return err
 		}
 	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
 	zones := keycard.NewPool(keycard.Options{
-		UserAgent: o.UserAgent, Timeout: o.RequestTimeout, AllowInsecureLoopback: o.AllowInsecureLoopback,
+		Now: o.Clock.Now, UserAgent: o.UserAgent, Timeout: o.RequestTimeout, AllowInsecureLoopback: o.AllowInsecureLoopback,
 	})
 	issuer, err := newClusterIssuer(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
@@ -87,7 +94,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	recorder := mgr.GetEventRecorder(recorderName)
 	resources := &keycardresource.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
-		ClusterID: o.ClusterID, Recorder: recorder, Clock: clock.RealClock{},
+		ClusterID: o.ClusterID, Recorder: recorder, Clock: o.Clock,
 		CheckEvery: cmp.Or(o.CheckEvery, defaultCheckEvery), ClusterIssuer: issuer.Discover,
 		ConsentRedirectURIs: redirectURIs, LiveNamespaces: o.LiveNamespaces,
 	}
@@ -96,14 +103,15 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	bindings := &tokenbinding.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
-		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: clock.RealClock{},
-		Gates:          gate.New(o.Concurrency-o.Concurrency/5, clock.RealClock{}), // the rest of the workers serve other zones
+		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: o.Clock,
+		Gates:          gate.New(o.Concurrency-o.Concurrency/5, o.Clock), // the rest of the workers serve other zones
+		WatchEvery:     o.WatchEvery,
 		LiveNamespaces: o.LiveNamespaces,
 	}
 	if o.Metrics == nil {
 		o.Metrics = metrics.Registry
 	}
-	objects := &collector{reader: mgr.GetClient(), clock: clock.RealClock{}, perObject: o.PerObjectMetrics}
+	objects := &collector{reader: mgr.GetClient(), clock: o.Clock, perObject: o.PerObjectMetrics}
 	for _, c := range append(counters(bindings), objects) {
 		if err := o.Metrics.Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)

@@ -70,6 +70,8 @@ type Reconciler struct {
 	ConsentURL *url.URL
 	// LiveNamespaces is for an operator that may not watch namespaces.
 	LiveNamespaces bool
+	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
+	WatchEvery time.Duration
 
 	// woken are bindings that are to be tried again at once.
 	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
@@ -81,6 +83,9 @@ type Reconciler struct {
 	// restarts remembers restarts that failed, and restarted counts those that did not.
 	restarts  attempts
 	restarted atomic.Int64
+	// wakes remembers when bindings are to be woken, and rescued counts those that were not.
+	wakes   wakes
+	rescued atomic.Int64
 }
 
 // Reconcile brings one binding's Secret and status up to date.
@@ -129,6 +134,7 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.restarts.drop(key)
 	r.bindings.Forget(key)
 	r.secrets.Forget(key)
+	r.wakes.drop(key)
 }
 
 // run takes the steps in order, and stops at the first that can't go on.

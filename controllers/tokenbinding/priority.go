@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/internal/schedule"
@@ -64,12 +63,7 @@ func (s *scope) inLine() ctrl.Result {
 func (r *Reconciler) answerCalls(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	r.Gates.OnCall(func(id string, deadline time.Time) {
 		namespace, name, _ := strings.Cut(id, "/")
-		request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
-		if q, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-			q.AddWithOpts(priorityqueue.AddOpts{Priority: new(priority(deadline, r.Clock.Now()))}, request)
-			return
-		}
-		queue.Add(request)
+		enqueue(queue, types.NamespacedName{Namespace: namespace, Name: name}, priority(deadline, r.Clock.Now()))
 	})
 	return nil
 }

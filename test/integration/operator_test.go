@@ -47,8 +47,9 @@ type operator struct {
 	metrics *prometheus.Registry
 }
 
-// startOperator runs the controllers for the world's namespace. The zone's clock has to be the real one.
-func (w *world) startOperator() *operator {
+// startOperator runs the controllers for the world's namespace. The zone's clock has to be the operator's: the real one,
+// unless change says otherwise.
+func (w *world) startOperator(change ...func(*controllers.Options)) *operator {
 	w.t.Helper()
 	o := &operator{w: w, writes: &recorder{}, metrics: prometheus.NewRegistry()}
 	cfg := rest.CopyConfig(cmp.Or(w.account, cluster.Config))
@@ -60,11 +61,15 @@ func (w *world) startOperator() *operator {
 	})
 	must(w.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
-	must(w.t, controllers.Setup(ctx, mgr, controllers.Options{
+	options := controllers.Options{
 		Concurrency: 10, ClusterID: clusterID, UserAgent: "test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: w.zone.AtlassianURL,
 		Metrics: o.metrics, PerObjectMetrics: true,
-	}))
+	}
+	for _, c := range change {
+		c(&options)
+	}
+	must(w.t, controllers.Setup(ctx, mgr, options))
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	o.stop = sync.OnceFunc(func() {
