@@ -72,7 +72,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	defer func() { err = b.cleanUp(ctx, err) }()
 	for _, step := range []func(context.Context) error{
 		b.prepare, b.startCluster, b.startZones, b.install,
-		b.coldStart, b.bareClient,
+		b.coldStart, b.restart, b.relabel, b.reapply, b.memory, b.bareClient, b.rotate,
 	} {
 		if err := step(ctx); err != nil {
 			return err
