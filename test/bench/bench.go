@@ -20,8 +20,8 @@ import (
 	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
-// binaries is where the operator is built, from the project's folder.
-var binaries = filepath.Join(".cache", "bench")
+// runs is where each run has a folder, from the project's folder.
+var runs = filepath.Join(".cache", "bench")
 
 // operatorUser is the operator's ServiceAccount.
 const operatorUser = "system:serviceaccount:keycard-system:keycard-operator"
@@ -34,7 +34,7 @@ type bench struct {
 
 	// cancel ends the run with a cause.
 	cancel context.CancelCauseFunc
-	// dir holds logs. It goes at the end, unless something failed.
+	// dir holds the operator's program and the logs. It goes at the end, unless something failed.
 	dir     string
 	cluster *testenv.ControlPlane
 	// admin is the administrator's client, without limits.
@@ -84,20 +84,21 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 
 // prepare builds the operator and reads its defaults.
 func (b *bench) prepare(ctx context.Context) (err error) {
-	b.say("building the operator")
-	if err := program.Build(ctx, b.out, binaries, "./cmd/operator"); err != nil {
-		return err
+	if err := os.MkdirAll(runs, 0o750); err != nil {
+		return fmt.Errorf("making a folder: %w", err)
 	}
-	if b.limits, err = readLimits(ctx, filepath.Join(binaries, "operator")); err != nil {
-		return err
-	}
-	if b.dir, err = os.MkdirTemp(binaries, "run-"); err != nil {
+	if b.dir, err = os.MkdirTemp(runs, "run-"); err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
 	if b.dir, err = filepath.Abs(b.dir); err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
-	return nil
+	b.say("building the operator")
+	if err := program.Build(ctx, b.out, b.dir, "./cmd/operator"); err != nil {
+		return err
+	}
+	b.limits, err = readLimits(ctx, b.operatorPath())
+	return err
 }
 
 // startCluster starts the API server, which writes down what the operator asks, and installs what is shipped.
@@ -139,6 +140,8 @@ func (b *bench) cleanUp(ctx context.Context, err error) error {
 	}
 	return errors.Join(append(errs, os.RemoveAll(b.dir))...)
 }
+
+func (b *bench) operatorPath() string { return filepath.Join(b.dir, "operator") }
 
 func (b *bench) logPath() string { return filepath.Join(b.dir, "operator.log") }
 

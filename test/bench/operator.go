@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -43,7 +42,7 @@ func readLimits(ctx context.Context, operator string) (limits, error) {
 
 // startOperator starts it for tokens of a zone.
 func (b *bench) startOperator(ctx context.Context, z *zone) error {
-	o, err := program.StartOperator(ctx, b.cluster, filepath.Join(binaries, "operator"), b.logPath(), z.AtlassianURL)
+	o, err := program.StartOperator(ctx, b.cluster, b.operatorPath(), b.logPath(), z.AtlassianURL)
 	if err != nil {
 		return err
 	}
