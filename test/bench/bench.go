@@ -78,7 +78,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 			return err
 		}
 	}
-	b.figures.print(b.out)
+	b.figures.writeTo(b.out)
 	return b.figures.broken()
 }
 

@@ -30,8 +30,8 @@ func (f *figures) demand(ok bool, format string, args ...any) {
 // broken names all broken invariants; nil when there is none.
 func (f *figures) broken() error { return errors.Join(f.breaks...) }
 
-// print prints the results as a table in Markdown.
-func (f *figures) print(out io.Writer) {
+// writeTo writes the results as a table in Markdown.
+func (f *figures) writeTo(out io.Writer) {
 	fmt.Fprint(out, "\n| what | figure |\n| --- | --- |\n")
 	for _, row := range f.rows {
 		fmt.Fprintf(out, "| %s | %s |\n", row[0], row[1])

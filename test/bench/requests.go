@@ -34,7 +34,7 @@ func (l *requestLog) take() (counts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the API server's log: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if _, err := f.Seek(l.offset, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("reading the API server's log: %w", err)
 	}
