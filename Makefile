@@ -19,6 +19,8 @@ export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci-lint
 KUBERNETES = $(shell go run ./hack/kubernetes -print-dir)
 FUZZTIME ?= 10s
 TESTFLAGS ?=
+N ?= 1000
+BENCHFLAGS ?=
 # What the image of dist/install.yaml is called.
 IMG ?= keycard-operator:latest
 PACKAGES ?= ./...
@@ -68,6 +70,11 @@ lint-api: $(LINT) ## Lint the API against Kubernetes' conventions
 .PHONY: verify
 verify: ## Check that generated files are up to date, then lint: what CI wants before it tests
 	hack/verify.sh
+
+.PHONY: bench
+bench: kubernetes ## Measure the operator with N (1000) bindings, and print the figures of docs/performance.md
+	go build -o .cache/bench/bench ./test/bench
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" exec .cache/bench/bench --bindings=$(N) $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME (10s) each

@@ -164,7 +164,10 @@ func slim(obj any) (any, error) {
 		return obj, nil
 	}
 	others := func(e metav1.ManagedFieldsEntry) bool { return e.Manager != v1alpha1.SessionFieldManager }
-	m.ManagedFields, m.Annotations = slices.Clip(slices.DeleteFunc(m.ManagedFields, others)), nil
+	m.ManagedFields, m.Annotations, m.Finalizers = slices.Clip(slices.DeleteFunc(m.ManagedFields, others)), nil, nil
+	if m.Kind != "Namespace" { // whose labels decide who may use an install
+		m.Labels = nil
+	}
 	if len(m.ManagedFields) == 0 {
 		m.ManagedFields = nil
 	}

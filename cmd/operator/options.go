@@ -57,8 +57,8 @@ func defaultOptions() *options {
 		retryPeriod:        2 * time.Second,
 		clusterIDNamespace: metav1.NamespaceSystem,
 		concurrency:        10,
-		clientQPS:          50,
-		clientBurst:        100,
+		clientQPS:          200,
+		clientBurst:        400,
 		shutdownTimeout:    25 * time.Second,
 		requestTimeout:     20 * time.Second,
 		checkEvery:         10 * time.Minute,
@@ -84,8 +84,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.clusterID, "cluster-id", o.clusterID, "name of this cluster in the markers of objects in a zone; empty means the UID of --cluster-id-namespace")
 	f.StringVar(&o.clusterIDNamespace, "cluster-id-namespace", o.clusterIDNamespace, "namespace whose UID names this cluster; another one where kube-system may not be read")
 	f.IntVar(&o.concurrency, "concurrency", o.concurrency, "how many objects of a kind are reconciled at once")
-	f.Float32Var(&o.clientQPS, "client-qps", o.clientQPS, "requests a second to the Kubernetes API, on average")
-	f.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "requests at once to the Kubernetes API")
+	f.Float32Var(&o.clientQPS, "client-qps", o.clientQPS, "requests a second to the Kubernetes API, on average and of all kinds together; docs/performance.md says why so many")
+	f.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "requests at once to the Kubernetes API, after a while without")
 	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long writes in flight may take after SIGTERM; less than the pod's terminationGracePeriodSeconds")
 
 	f.DurationVar(&o.requestTimeout, "request-timeout", o.requestTimeout, "how long a request to a zone or to Atlassian may take")

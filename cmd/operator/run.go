@@ -14,6 +14,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -71,7 +72,8 @@ func restConfig(o *options) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the cluster (set --kubeconfig, or run in a pod): %w", err)
 	}
-	cfg.QPS, cfg.Burst = o.clientQPS, o.clientBurst
+	// One limiter for all kinds: by QPS and Burst alone, the client of each kind would have limits of its own.
+	cfg.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(o.clientQPS, o.clientBurst)
 	cfg.UserAgent = "keycard-operator/" + version
 	return cfg, nil
 }
@@ -82,7 +84,7 @@ func newManager(cfg *rest.Config, o *options) (ctrl.Manager, error) {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	// The Lease has a client of its own: exhausted client-side limits must not cost the leadership.
 	leaseConfig := rest.CopyConfig(cfg)
-	leaseConfig.QPS, leaseConfig.Burst = 5, 10
+	leaseConfig.QPS, leaseConfig.Burst, leaseConfig.RateLimiter = 5, 10, nil
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},

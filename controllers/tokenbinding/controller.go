@@ -115,7 +115,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
 	if errors.Is(err, errQueued) {
-		return s.inLine(), nil
+		return s.inLine(r.Gates.Waiting(s.issuer)), nil
 	}
 	at, problem := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
 	r.restart(ctx, s)

@@ -35,17 +35,25 @@ func secretMeta(namespace, name string) *metav1.PartialObjectMetadata {
 	return m
 }
 
-// loadSecret reads the output Secret's metadata and refuses one that is somebody else's. The cache is
-// asked first; what it does not have is asked of the server before anything is exchanged or written,
-// because a Secret that was made a moment ago would be overwritten or exchanged for twice.
+// loadSecret reads the output Secret's metadata and refuses one that is somebody else's. The cache is asked first. What it
+// does not have is asked of the server where there was a Secret once: its next version may be on the way. Where there was
+// none, that would be a request for each look of a new binding; writeSecret asks before it creates, so that the worst is
+// one exchange for nothing, when another replica wrote the Secret a moment ago.
 func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
+	return r.findSecret(ctx, s, s.before.Status.ExpiresAt != nil || r.secrets.Remembers(s.key()))
+}
+
+// findSecret asks the cache and, where that is wanted, the server for what the cache does not have.
+func (r *Reconciler) findSecret(ctx context.Context, s *scope, askServer bool) error {
 	m := secretMeta(s.binding.Namespace, s.binding.Spec.Secret.Name)
 	key := client.ObjectKeyFromObject(m)
 	err := r.Client.Get(ctx, key, m)
 	if err == nil {
 		m = r.secrets.Newest(s.key(), m)
-	} else if apierrors.IsNotFound(err) {
-		err = r.Live.Get(ctx, key, m)
+	} else if apierrors.IsNotFound(err) && askServer {
+		if err = r.Live.Get(ctx, key, m); err == nil {
+			r.secrets.Wrote(s.key(), m) // whoever wrote it: until the cache shows it, it is asked for again
+		}
 	}
 	if apierrors.IsNotFound(err) {
 		r.secrets.Forget(s.key())
@@ -205,7 +213,7 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token minted) er
 	if s.secret != nil {
 		// It is ours by its controller reference, so fields that somebody else took are taken back.
 		options = append(options, client.ForceOwnership)
-	} else if err := r.loadSecret(ctx, s); err != nil || s.secret != nil {
+	} else if err := r.findSecret(ctx, s, true); err != nil || s.secret != nil {
 		// An apply merges into a Secret that somebody made during the exchange; look again.
 		return cmp.Or(err, error(outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s was made a moment ago", s.binding.Spec.Secret.Name)))
 	}

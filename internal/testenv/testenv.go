@@ -41,6 +41,8 @@ type Options struct {
 	Pods bool
 	// Log is where the processes write, a folder; empty means nowhere.
 	Log string
+	// AuditUser is the user whose requests the API server writes into AuditLog; empty means nobody.
+	AuditUser string
 }
 
 // ControlPlane is a running control plane.
@@ -101,6 +103,11 @@ func (c *ControlPlane) start(o Options) error {
 	}
 	if o.Log != "" {
 		if err := c.logTo(o.Log); err != nil {
+			return err
+		}
+	}
+	if o.AuditUser != "" {
+		if err := c.audit(o.AuditUser); err != nil {
 			return err
 		}
 	}
