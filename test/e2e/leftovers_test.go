@@ -28,7 +28,7 @@ const child = "KEYCARD_E2E_CHILD"
 // A test binary that is killed leaves no process and no mount behind, and the next run removes its cgroups.
 func TestNothingIsLeftBehind(t *testing.T) {
 	// A short path: those of sockets may have 107 bytes.
-	dir, err := os.MkdirTemp("", "e2e-")
+	dir, err := os.MkdirTemp("", "e2e-") //nolint:usetesting // t.TempDir has the name of the test
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	w := &world{dir: dir}
