@@ -73,9 +73,9 @@ func CheckContainers() error {
 // StartNode adds a node to a control plane that was started with Pods. There is no network of pods: they
 // use the host's, name the node, and reach kube-apiserver at its own address. Images are loaded, not pulled.
 func (c *ControlPlane) StartNode(ctx context.Context, images ...string) (*Node, error) {
-	n := &Node{c: c, Dir: filepath.Join(c.Dir, "node"), CgroupName: fmt.Sprintf("%s%d", cgroupPrefix, os.Getpid())}
+	n := &Node{c: c, Dir: filepath.Join(c.Dir, "node"), CgroupName: fmt.Sprintf("%s%d", CgroupPrefix, os.Getpid())}
 	c.node = n
-	if err := errors.Join(removeCgroups(), makeCgroups(n.CgroupName), c.onOneThread(n.start)); err != nil {
+	if err := errors.Join(RemoveCgroups(), makeCgroups(n.CgroupName), c.onOneThread(n.start)); err != nil {
 		return nil, err
 	}
 	for _, image := range images {
@@ -237,11 +237,11 @@ func (n *Node) stop() error {
 			<-p.done
 		}
 	}
-	return errors.Join(err, removeCgroups())
+	return errors.Join(err, RemoveCgroups())
 }
 
-// cgroupPrefix begins the names of the nodes' cgroups; the rest is the process id of who started the node.
-const cgroupPrefix = "keycard-node-"
+// CgroupPrefix begins the names of the nodes' cgroups; the rest is the process id of who started the node.
+const CgroupPrefix = "keycard-node-"
 
 // makeCgroups makes a cgroup of each hierarchy: kubelet wants its root to be there.
 func makeCgroups(name string) error {
@@ -259,14 +259,14 @@ func makeCgroups(name string) error {
 	return errors.Join(errs...)
 }
 
-// removeCgroups removes the cgroups of this process's node, and of processes that are gone.
-func removeCgroups() error {
+// RemoveCgroups removes the cgroups of this process's node, and of processes that are gone.
+func RemoveCgroups() error {
 	var errs []error
 	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-		roots, err := filepath.Glob(pattern + cgroupPrefix + "*")
+		roots, err := filepath.Glob(pattern + CgroupPrefix + "*")
 		errs = append(errs, err)
 		for _, root := range roots {
-			pid := strings.TrimPrefix(filepath.Base(root), cgroupPrefix)
+			pid := strings.TrimPrefix(filepath.Base(root), CgroupPrefix)
 			if _, err := os.Stat("/proc/" + pid); err == nil && pid != strconv.Itoa(os.Getpid()) {
 				continue
 			}

@@ -14,9 +14,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -59,6 +59,8 @@ type world struct {
 	clients kubernetes.Interface
 	node    *testenv.Node
 	zone    *devzone.Running
+	// keys is where the cluster publishes what signs the tokens of ServiceAccounts.
+	keys string
 	// dir has the manifests.
 	dir string
 
@@ -67,15 +69,21 @@ type world struct {
 	writes map[string]time.Time
 }
 
-// newWorld starts all of it. Where that is not possible, CI fails, and others are told what was left out.
-func newWorld(t *testing.T) *world {
+// requireContainers makes CI fail where pods can't run, and tells others what was left out.
+func requireContainers(t *testing.T) {
 	t.Helper()
 	if err := testenv.CheckContainers(); err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("CI runs these tests:", err)
+			t.Fatal("CI runs this test: ", err)
 		}
-		t.Skip("NOT TESTED: pods on a real node:", err)
+		t.Skip("NOT TESTED, pods on a real node: ", err)
 	}
+}
+
+// newWorld starts all of it.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	requireContainers(t)
 	ctrl.SetLogger(logr.Discard())
 	w := &world{dir: t.TempDir(), writes: map[string]time.Time{}}
 	archives := buildImages(t)
@@ -84,6 +92,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { must(t, zone.Close()) })
 	w.zone = zone
 	w.startCluster(t, archives)
+	w.publishKeys(t)
 	w.watchSecret(t)
 	w.installOperator(t)
 	return w
@@ -141,24 +150,20 @@ func (w *world) render(t *testing.T, name string) []byte {
 	t.Helper()
 	text, err := fs.ReadFile(manifests, "manifests/"+name+".yaml.tmpl")
 	must(t, err)
-	api, err := url.Parse(w.cluster.Config.Host)
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(w.cluster.Config.Host, "https://"))
 	must(t, err)
-	if api.Host == "" {
-		api, err = url.Parse("https://" + w.cluster.Config.Host)
-		must(t, err)
-	}
 	kubeSystem, err := w.clients.CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
 	must(t, err)
 	var out bytes.Buffer
 	must(t, template.Must(template.New(name).Parse(string(text))).Execute(&out, map[string]any{
-		"Node": testenv.NodeName, "Zone": w.zone, "APIHost": api.Hostname(), "APIPort": api.Port(),
-		"ClusterID": kubeSystem.UID, "Keys": w.keys(t),
+		"Node": testenv.NodeName, "Zone": w.zone, "APIHost": host, "APIPort": port,
+		"ClusterID": kubeSystem.UID, "Keys": w.keys,
 	}))
 	return out.Bytes()
 }
 
-// keys publishes the keys of the cluster's ServiceAccount tokens where the zone can read them.
-func (w *world) keys(t *testing.T) string {
+// publishKeys publishes the keys of the cluster's ServiceAccount tokens where the zone can read them.
+func (w *world) publishKeys(t *testing.T) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		keys, err := w.clients.Discovery().RESTClient().Get().AbsPath("/openid/v1/jwks").DoRaw(r.Context())
@@ -170,7 +175,7 @@ func (w *world) keys(t *testing.T) string {
 		_, _ = rw.Write(keys)
 	}))
 	t.Cleanup(server.Close)
-	return server.URL
+	w.keys = server.URL
 }
 
 // apply applies manifests in their order.
