@@ -38,7 +38,7 @@ func TestFlags(t *testing.T) {
 func TestSmallRun(t *testing.T) {
 	g := NewWithT(t)
 	var out bytes.Buffer
-	o := options{bindings: 20, unrelated: 50, rotations: 1, tokenLifetime: time.Minute}
+	o := options{bindings: 20, unrelated: 50, rotations: 1, tokenLifetime: 50 * time.Second}
 	g.Expect(run(t.Context(), &out, o)).To(Succeed(), out.String())
 	for _, row := range []string{
 		"| cold start: exchanges | 20, ", "1.00 patch secrets",
