@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
@@ -91,6 +92,20 @@ func (c *collector) collectBindings(ch chan<- prometheus.Metric, bindings []v1al
 	}
 	states.collect(ch, bindingsDesc)
 	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(overdue))
+}
+
+// registerMetrics makes the metrics of the objects known.
+func registerMetrics(o Options, reader client.Reader, bindings *tokenbinding.Reconciler) error {
+	if o.Metrics == nil {
+		o.Metrics = metrics.Registry
+	}
+	objects := &collector{reader: reader, clock: o.Clock, perObject: o.PerObjectMetrics}
+	for _, c := range append(counters(bindings), objects) {
+		if err := o.Metrics.Register(c); err != nil {
+			return err //nolint:wrapcheck // the caller says what was being done
+		}
+	}
+	return nil
 }
 
 // counters are what the controller of bindings counts by itself.

@@ -18,7 +18,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
@@ -108,14 +107,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		WatchEvery:     o.WatchEvery,
 		LiveNamespaces: o.LiveNamespaces,
 	}
-	if o.Metrics == nil {
-		o.Metrics = metrics.Registry
-	}
-	objects := &collector{reader: mgr.GetClient(), clock: o.Clock, perObject: o.PerObjectMetrics}
-	for _, c := range append(counters(bindings), objects) {
-		if err := o.Metrics.Register(c); err != nil {
-			return fmt.Errorf("registering metrics: %w", err)
-		}
+	if err := registerMetrics(o, mgr.GetClient(), bindings); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := setupConsent(ctx, mgr, bindings, o.Consent); err != nil {
 		return fmt.Errorf("setting up the consent page: %w", err)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -97,14 +96,20 @@ func (r *Reconciler) noting() reconcile.Reconciler {
 
 // watch starts the watchdog, which lives as long as the controller: only the leader has one.
 func (r *Reconciler) watch(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	told := map[types.NamespacedName]bool{}
-	look := func(ctx context.Context) (bool, error) {
-		if err := r.look(ctx, queue, told); err != nil && ctx.Err() == nil {
-			log.FromContext(ctx).Error(err, "looking for overdue bindings")
+	go func() {
+		ticker := time.NewTicker(cmp.Or(r.WatchEvery, defaultWatchEvery))
+		defer ticker.Stop()
+		for told := map[types.NamespacedName]bool{}; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			if err := r.look(ctx, queue, told); err != nil && ctx.Err() == nil {
+				log.FromContext(ctx).Error(err, "looking for bindings that were not woken")
+			}
 		}
-		return false, nil
-	}
-	go func() { _ = wait.PollUntilContextCancel(ctx, cmp.Or(r.WatchEvery, defaultWatchEvery), false, look) }() // it ends with ctx
+	}()
 	return nil
 }
 
@@ -124,7 +129,7 @@ func (r *Reconciler) look(ctx context.Context, queue workqueue.TypedRateLimiting
 		}
 		late[key] = true
 		if !told[key] {
-			log.FromContext(ctx).Info("a binding was not woken in time; it is reconciled now", "binding", key, "refreshAt", b.Status.RefreshAt)
+			log.FromContext(ctx).Info("a binding was not woken in time; it is reconciled now", "binding", key)
 		}
 		r.rescued.Add(1)
 		enqueue(queue, key, priority(lapses(b, now), now))
