@@ -14,6 +14,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/internal/fence"
 )
 
 // reconcileTimeout bounds one reconcile: several remote requests, each with its own timeout.
@@ -31,6 +33,9 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
+	// One who was the leader and is not any more neither writes nor asks a zone, whatever its workers are about.
+	leading := fence.New(o.leaseDuration, clock.RealClock{})
+	cfg.Wrap(leading.Cluster)
 	mgr, err := newManager(cfg, o)
 	if err != nil {
 		return err
@@ -43,6 +48,7 @@ func run(ctx context.Context, o *options) error {
 		CheckEvery:            o.checkEvery,
 		PerObjectMetrics:      o.perObjectMetrics,
 		AllowInsecureLoopback: o.allowInsecureLoopback,
+		WrapZones:             leading.Zone,
 		AtlassianURL:          o.atlassianURL,
 		Consent:               o.consent,
 	})
