@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -49,6 +50,8 @@ type Options struct {
 	RequestTimeout time.Duration
 	// AllowInsecureLoopback admits http URLs of zones on a loopback address.
 	AllowInsecureLoopback bool
+	// WrapZones stands before every request to a zone or to Atlassian; nil means that nothing does.
+	WrapZones func(http.RoundTripper) http.RoundTripper
 	// AtlassianURL is Atlassian's API gateway.
 	AtlassianURL string
 	// CheckEvery is how often each install is compared with its zone; 0 means 10 minutes.
@@ -81,6 +84,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	zones := keycard.NewPool(keycard.Options{
 		Now: o.Clock.Now, UserAgent: o.UserAgent, Timeout: o.RequestTimeout, AllowInsecureLoopback: o.AllowInsecureLoopback,
+		Wrap: o.WrapZones,
 	})
 	issuer, err := newClusterIssuer(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {

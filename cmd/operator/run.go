@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/internal/fence"
 )
 
 // reconcileTimeout bounds one reconcile: several remote requests, each with its own timeout.
@@ -32,6 +34,9 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
+	// One who was the leader and is not any more neither writes nor asks a zone, whatever its workers are about.
+	leading := fence.New(o.leaseDuration, clock.RealClock{})
+	cfg.Wrap(leading.Cluster)
 	mgr, err := newManager(cfg, o)
 	if err != nil {
 		return err
@@ -46,6 +51,7 @@ func run(ctx context.Context, o *options) error {
 		CheckEvery:            o.checkEvery,
 		PerObjectMetrics:      o.perObjectMetrics,
 		AllowInsecureLoopback: o.allowInsecureLoopback,
+		WrapZones:             leading.Zone,
 		AtlassianURL:          o.atlassianURL,
 		Consent:               o.consent,
 	})

@@ -312,11 +312,7 @@ func TestStopFinishesTheWrite(t *testing.T) {
 // A kill between a create at the zone and the write of the status, of the real program: the next process
 // ends with one provider and one resource.
 func TestKillBetweenCreateAndStatus(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "operator")
-	build := exec.Command("go", "build", "-o", binary, "../../cmd/operator")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the operator: %v: %s", err, out)
-	}
+	binary := buildOperator(t, "test")
 	for _, kind := range []string{"providers", "resources"} {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t)
@@ -354,6 +350,17 @@ func TestKillBetweenCreateAndStatus(t *testing.T) {
 			w.noCanaries()
 		})
 	}
+}
+
+// buildOperator builds the program with a version, by which it names itself to servers.
+func buildOperator(t *testing.T, version string) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), "operator")
+	build := exec.Command("go", "build", "-ldflags", "-X main.version="+version, "-o", binary, "../../cmd/operator")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the operator: %v: %s", err, out)
+	}
+	return binary
 }
 
 // holdAnswers lets creates through, and holds back the first answer to one at path until release.
