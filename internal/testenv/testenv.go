@@ -36,6 +36,8 @@ type Options struct {
 	ControllerManager bool
 	// CRDs installs the operator's CRDs from config/crd/bases.
 	CRDs bool
+	// AuditUser is whose requests kube-apiserver writes to AuditLog; empty means nobody's.
+	AuditUser string
 	// Log is where the processes write, a folder; empty means nowhere.
 	Log string
 }
@@ -81,6 +83,11 @@ func (c *ControlPlane) start(o Options) error {
 	if err := c.prepareServers(); err != nil {
 		return err
 	}
+	if o.AuditUser != "" {
+		if err := c.audit(o.AuditUser); err != nil {
+			return err
+		}
+	}
 	if o.CRDs {
 		root, err := assets.Root()
 		if err != nil {
@@ -118,9 +125,34 @@ func (c *ControlPlane) prepareServers() (err error) {
 	if etcd.Path, err = c.program("etcd"); err != nil {
 		return err
 	}
+	// As some distributions have it: who sets a blocking owner reference needs a permission for that.
+	api.Configure().Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
 	api.Path, err = c.program("kube-apiserver")
 	return err
 }
+
+// auditPolicy records who asked for what, and how it was answered, but no bodies.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    users: [%q]
+  - level: None
+`
+
+// audit has kube-apiserver write down what a user asks for.
+func (c *ControlPlane) audit(user string) error {
+	policy := filepath.Join(c.Dir, "audit-policy.yaml")
+	if err := os.WriteFile(policy, fmt.Appendf(nil, auditPolicy, user), 0o600); err != nil {
+		return fmt.Errorf("writing the audit policy: %w", err)
+	}
+	c.env.ControlPlane.GetAPIServer().Configure().Set("audit-policy-file", policy).Set("audit-log-path", c.AuditLog())
+	return nil
+}
+
+// AuditLog is where kube-apiserver writes, one JSON document a line, what Options.AuditUser asked for.
+func (c *ControlPlane) AuditLog() string { return filepath.Join(c.Dir, "audit.log") }
 
 func (c *ControlPlane) logTo(dir string) error {
 	api, err := c.logFile(dir, "kube-apiserver.log")
