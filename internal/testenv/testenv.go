@@ -137,6 +137,8 @@ func (c *ControlPlane) prepareServers() (err error) {
 	if etcd.Path, err = c.program("etcd"); err != nil {
 		return err
 	}
+	// As some distributions have it: who sets a blocking owner reference needs a permission for that.
+	api.Configure().Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
 	api.Path, err = c.program("kube-apiserver")
 	return err
 }

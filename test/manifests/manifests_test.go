@@ -125,7 +125,7 @@ func TestNamespacedRole(t *testing.T) {
 	}
 }
 
-// rules gives each permission of a role as "verb group/resource".
+// rules gives the permissions of a role in a file.
 func rules(t *testing.T, path string) map[string]bool {
 	t.Helper()
 	raw, err := os.ReadFile(path)
@@ -136,8 +136,13 @@ func rules(t *testing.T, path string) map[string]bool {
 	if err := yaml.UnmarshalStrict(raw, &role); err != nil {
 		t.Fatal(err)
 	}
+	return permitted(role.Rules)
+}
+
+// permitted gives each permission of rules as "verb group/resource", or "verb /path".
+func permitted(rules []rbacv1.PolicyRule) map[string]bool {
 	found := map[string]bool{}
-	for _, rule := range role.Rules {
+	for _, rule := range rules {
 		for _, verb := range rule.Verbs {
 			for _, url := range rule.NonResourceURLs {
 				found[verb+" "+url] = true
