@@ -92,8 +92,13 @@ build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml, dist/namespa
 	$(KUSTOMIZE) build config/crd > dist/crds.yaml
 
 .PHONY: image
-image: ## Build the operator's image from the Dockerfile and check it; needs root, buildah and busybox-static, no registry
+image: ## Build the operator's images (amd64, arm64) from the Dockerfile and check them; needs root, buildah and busybox-static, no registry
 	hack/image.sh $(VERSION)
+
+.PHONY: sbom
+sbom: build ## Write dist/sbom.cdx.json: what the operator is made of, in the form of CycloneDX
+	mkdir -p dist
+	go run ./hack/sbom bin/operator $(VERSION) > dist/sbom.cdx.json
 
 .PHONY: kubernetes
 kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS
