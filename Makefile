@@ -51,6 +51,15 @@ manifests: $(CONTROLLER_GEN) ## Generate CRDs and RBAC from the code
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=keycard-operator paths=./controllers/... output:rbac:dir=config/rbac
 
+CHART := charts/keycard-operator
+.PHONY: chart
+chart: $(KUSTOMIZE) ## Copy what the Helm chart shares with config/ into it
+	$(KUSTOMIZE) build config/crd > $(CHART)/files/crds.yaml
+	$(KUSTOMIZE) build config/account > $(CHART)/files/account.yaml
+	$(KUSTOMIZE) build config/namespaced/watched > $(CHART)/files/watched.yaml
+	cp config/rbac/role.yaml config/rbac/role_binding.yaml config/rbac/user_roles.yaml $(CHART)/files/
+	cp config/manager/disruption_budget.yaml config/manager/network_policy.yaml $(CHART)/files/
+
 .PHONY: docs
 docs: $(CRD_REF_DOCS) ## Generate the API reference, docs/api.md
 	$(CRD_REF_DOCS) --source-path=api --config=hack/docs/config.yaml --renderer=markdown --output-path=docs/api.md --log-level=ERROR
@@ -94,8 +103,13 @@ build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml, dist/namespa
 	$(KUSTOMIZE) build config/crd > dist/crds.yaml
 
 .PHONY: image
-image: ## Build the operator's image from the Dockerfile and check it; needs root, buildah and busybox-static, no registry
+image: ## Build the operator's images (amd64, arm64) from the Dockerfile and check them; needs root, buildah and busybox-static, no registry
 	hack/image.sh $(VERSION)
+
+.PHONY: sbom
+sbom: build ## Write dist/sbom.cdx.json: what the operator is made of, in the form of CycloneDX
+	mkdir -p dist
+	go run ./hack/sbom bin/operator $(VERSION) > dist/sbom.cdx.json
 
 .PHONY: kubernetes
 kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS

@@ -25,6 +25,7 @@ unchanged() {
 
 unchanged generate api
 unchanged manifests config/crd/bases config/rbac
+unchanged chart charts
 unchanged docs docs/api.md
 unchanged fmt api cmd controllers internal test hack
 

@@ -45,6 +45,7 @@ func TestInstall(t *testing.T) {
 	}
 	apply(t, c, "-n", team, "-k", "../../config/namespaced")
 	permissionsInNamespace(t, kubernetes.NewForConfigOrDie(c.Config), team)
+	apply(t, c, "-f", render(t, namespace, consent).write(t))
 }
 
 // apply applies twice: kubectl prints the server's warnings, of fields it does not know and of what the namespace's
