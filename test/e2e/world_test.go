@@ -1,7 +1,7 @@
-//go:build e2e
-
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
 
 // Package e2e tests the operator as it is shipped, on a real node: `make e2e`.
 package e2e
