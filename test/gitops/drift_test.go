@@ -277,6 +277,6 @@ func (w *world) expectNoDrift(kind, name string) {
 func onlyFinalizers(t *testing.T, e metav1.ManagedFieldsEntry) bool {
 	t.Helper()
 	fields := map[string]map[string]any{}
-	must(t, json.Unmarshal(e.FieldsV1.Raw, &fields))
+	must(t, json.Unmarshal(e.FieldsV1.GetRawBytes(), &fields))
 	return len(fields) == 1 && len(fields["f:metadata"]) == 1 && fields["f:metadata"]["f:finalizers"] != nil
 }
