@@ -22,7 +22,7 @@ import (
 
 // RBAC can't say for which ServiceAccounts tokens may be requested without naming each: the code does, and requests
 // them only for what a binding names in its own namespace.
-// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
 
 // assertionLifetime is how long the token of a ServiceAccount lives, in seconds: the least that the API server issues.

@@ -36,11 +36,11 @@ import (
 	"github.com/keycardai/keycard-operator/internal/statuspatch"
 )
 
-// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=list;watch
 // +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings/status,verbs=patch
 // Where OwnerReferencesPermissionEnforcement is on, blockOwnerDeletion needs this.
 // +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings/finalizers,verbs=update
-// +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=list;watch
 // Inputs are read by name when they are needed; outputs are applied. RBAC can't tell the two apart.
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch
 // The labels of namespaces decide over allowedNamespaces with a selector.

@@ -22,6 +22,7 @@ const firstManifest = "7fdbdba5e97628055cf89294f629a36f13d44199"
 // The upgrade from the manifest before costs nothing: no exchange and no write of a Secret. What the operator of the version
 // before has written is gone on with.
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	before := previous(t)
 	d := newDeployment(t)
 	d.install(before)
