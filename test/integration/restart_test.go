@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -267,10 +268,13 @@ func TestRestartSurvivesKills(t *testing.T) {
 	workloads := []client.Object{w.workload("Deployment", "reports"), w.workload("StatefulSet", "db")}
 	b := w.restarting(v1alpha1.Restart{Targets: []v1alpha1.RestartTarget{{Kind: "Deployment", Name: "reports"}, {Kind: "StatefulSet", Name: "db"}}})
 	steps, rotations := 0, int64(0)
+	var mu sync.Mutex
 	for at := 1; at == steps+1; at++ {
 		for _, served := range []bool{false, true} {
 			seen := 0
 			die := func(string) (dropped, lost bool) {
+				mu.Lock() // the zone's requests and the cluster's are counted together
+				defer mu.Unlock()
 				seen++
 				return seen > at || seen == at && !served, seen == at
 			}
