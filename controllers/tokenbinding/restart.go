@@ -292,7 +292,7 @@ func (s *scope) reportRestart(c conditions.Writer) {
 	st := &s.binding.Status
 	if s.binding.Spec.Restart == nil {
 		st.Restart = nil
-		meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionRestarted)
+		c.Remove(v1alpha1.ConditionRestarted)
 		return
 	}
 	if !s.rollout.token.IsZero() {
