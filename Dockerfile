@@ -3,7 +3,8 @@
 # docker build -t keycard-operator .                   the operator
 # docker build -t devzone --target devzone .           the development zone; never in production
 #
-# docker buildx build --platform linux/amd64,linux/arm64 . compiles on the builder's own platform for each.
+# docker buildx build --platform linux/amd64,linux/arm64 . compiles on the builder's own platform for each. `make image`
+# does the same with buildah, so the instructions are those that both know.
 
 FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
 ARG TARGETOS TARGETARCH
@@ -19,14 +20,13 @@ COPY internal internal
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOFLAGS=-buildvcs=false \
     go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/operator ./cmd/devzone
+# A name for the user: some tools ask for the one they run as.
+RUN echo 'nonroot:x:65532:65532::/:/none' > /out/passwd
 
 # What both images share: no shell, no package manager, nobody's root.
 FROM scratch AS base
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-# A name for the user: some tools ask for the one they run as.
-COPY <<EOF /etc/passwd
-nonroot:x:65532:65532::/:/none
-EOF
+COPY --from=build /out/passwd /etc/passwd
 USER 65532:65532
 ARG VERSION=dev
 ARG REVISION=unknown

@@ -76,10 +76,15 @@ build: ## Build bin/operator, bin/devzone and bin/kubectl-keycard, the plugin of
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
 .PHONY: build-installer
-build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml and dist/crds.yaml (IMG=registry/keycard-operator:v1)
+build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml, dist/namespaced.yaml and dist/crds.yaml (IMG=registry/keycard-operator:v1)
 	mkdir -p dist
 	$(KUSTOMIZE) build config/default | sed 's|image: keycard-operator:latest|image: $(IMG)|' > dist/install.yaml
+	$(KUSTOMIZE) build config/namespaced | sed 's|image: keycard-operator:latest|image: $(IMG)|' > dist/namespaced.yaml
 	$(KUSTOMIZE) build config/crd > dist/crds.yaml
+
+.PHONY: image
+image: ## Build the operator's image from the Dockerfile and check it; needs root, buildah and busybox-static, no registry
+	hack/image.sh $(VERSION)
 
 .PHONY: kubernetes
 kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS

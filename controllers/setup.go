@@ -37,8 +37,13 @@ type Options struct {
 	// Concurrency is how many objects of a kind are reconciled at once.
 	Concurrency int
 	// ClusterID tells this cluster's objects in a zone from those of another cluster; empty means the UID
-	// of namespace kube-system.
+	// of ClusterIDNamespace.
 	ClusterID string
+	// ClusterIDNamespace is read when ClusterID is empty.
+	ClusterIDNamespace string
+	// LiveNamespaces is for an operator that may not watch namespaces, because it has permissions in some only: it
+	// reads them when it needs their labels.
+	LiveNamespaces bool
 	// UserAgent is sent to zones.
 	UserAgent string
 	// RequestTimeout bounds one request to a zone or to Atlassian.
@@ -64,7 +69,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("loading the catalog: %w", err)
 	}
 	if o.ClusterID == "" {
-		if o.ClusterID, err = clusterID(ctx, mgr.GetAPIReader()); err != nil {
+		if o.ClusterID, err = clusterID(ctx, mgr.GetAPIReader(), o.ClusterIDNamespace); err != nil {
 			return err
 		}
 	}
@@ -84,7 +89,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		ClusterID: o.ClusterID, Recorder: recorder, Clock: clock.RealClock{},
 		CheckEvery: cmp.Or(o.CheckEvery, defaultCheckEvery), ClusterIssuer: issuer.Discover,
-		ConsentRedirectURIs: redirectURIs,
+		ConsentRedirectURIs: redirectURIs, LiveNamespaces: o.LiveNamespaces,
 	}
 	if err := resources.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)
@@ -92,7 +97,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	bindings := &tokenbinding.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: clock.RealClock{},
-		Gates: gate.New(o.Concurrency-o.Concurrency/5, clock.RealClock{}), // the rest of the workers serve other zones
+		Gates:          gate.New(o.Concurrency-o.Concurrency/5, clock.RealClock{}), // the rest of the workers serve other zones
+		LiveNamespaces: o.LiveNamespaces,
 	}
 	if o.Metrics == nil {
 		o.Metrics = metrics.Registry
@@ -112,11 +118,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 // defaultCheckEvery is how often an install is compared with its zone.
 const defaultCheckEvery = 10 * time.Minute
 
-// clusterID is the UID of namespace kube-system, by which clusters are commonly known.
-func clusterID(ctx context.Context, live client.Reader) (string, error) {
+// clusterID is the UID of a namespace. By that of kube-system clusters are commonly known.
+func clusterID(ctx context.Context, live client.Reader, namespace string) (string, error) {
 	var ns corev1.Namespace
-	if err := live.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, &ns); err != nil {
-		return "", fmt.Errorf("reading the UID of namespace kube-system (set --cluster-id where that is not allowed): %w", err)
+	if err := live.Get(ctx, client.ObjectKey{Name: namespace}, &ns); err != nil {
+		return "", fmt.Errorf("reading the UID of namespace %s (where that is not allowed, set --cluster-id, or "+
+			"--cluster-id-namespace to a namespace that may be read): %w", namespace, err)
 	}
 	return string(ns.UID), nil
 }

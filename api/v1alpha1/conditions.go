@@ -41,6 +41,9 @@ const (
 	ConditionTokenIssued = "TokenIssued"
 	// ConditionSecretSynced is True when the Secret holds that token in the wanted layout.
 	ConditionSecretSynced = "SecretSynced"
+	// ConditionVerified is True when Confluence accepted the token that is in the Secret. It is absent unless the spec asks
+	// for tokens to be tried.
+	ConditionVerified = "Verified"
 )
 
 // Reasons of both kinds.
@@ -143,6 +146,22 @@ const (
 	ReasonConsentRequired = "ConsentRequired"
 	// ReasonAccessDenied: the zone's access policies forbid it.
 	ReasonAccessDenied = "AccessDenied"
+	// ReasonUserNotIdentified: the e-mail address of spec.subject.user does not lead to one user of the zone.
+	ReasonUserNotIdentified = "UserNotIdentified"
+	// ReasonVerified: Confluence accepted the token.
+	ReasonVerified = "Verified"
+	// ReasonTokenRefused: Confluence does not accept the token (HTTP 401).
+	ReasonTokenRefused = "TokenRefused"
+	// ReasonScopeMismatch: Confluence does not accept the token for its scopes (HTTP 401).
+	ReasonScopeMismatch = "ScopeMismatch"
+	// ReasonAccessForbidden: Confluence admits the person or the app to nothing at the site (HTTP 403).
+	ReasonAccessForbidden = "AccessForbidden"
+	// ReasonSiteNotFound: the token is not good for the site any more (HTTP 404).
+	ReasonSiteNotFound = "SiteNotFound"
+	// ReasonProbeInconclusive: Confluence did not answer, or in an unexpected way, when the token was tried.
+	ReasonProbeInconclusive = "ProbeInconclusive"
+	// ReasonProbeUnavailable: no read is known that the token's scopes open.
+	ReasonProbeUnavailable = "ProbeUnavailable"
 	// ReasonSessionEnded: the zone refuses the refresh token of the person's session.
 	ReasonSessionEnded = "SessionEnded"
 	// ReasonServiceAccountNotFound: the ServiceAccount that the spec names does not exist. Creating it is enough.

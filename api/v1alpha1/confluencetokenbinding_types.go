@@ -68,6 +68,12 @@ type ConfluenceTokenBindingSpec struct {
 	// +optional
 	ReducedScopes ReducedScopes `json:"reducedScopes,omitempty"`
 
+	// verify Probe tries each new token with one cheap read of Confluence, and shows in condition Verified what came of it.
+	// The token is written in any case; one that Confluence refuses makes this object not ready, and is replaced after ten
+	// minutes. Absent means that tokens are not tried.
+	// +optional
+	Verify Verify `json:"verify,omitempty"`
+
 	// refresh says when the next token is asked for. Absent means after two thirds of a token's life at the latest, and
 	// early enough for mounted files to follow.
 	// +optional
@@ -99,10 +105,17 @@ const (
 	AcceptReducedScopes ReducedScopes = "Accept"
 )
 
+// Verify says whether and how each new token is tried.
+// +kubebuilder:validation:Enum=Probe
+type Verify string
+
+// VerifyProbe makes one cheap read of Confluence.
+const VerifyProbe Verify = "Probe"
+
 // Refresh says when the next token is asked for.
 type Refresh struct {
 	// before is how long before a token expires the next one is asked for, for example 20m; from 1m to 12h. It is at most
-	// half of the token's life, and never so short that a mounted file could not follow. Up to a tenth of the life is taken
+	// half of the token's life, and never so short that a mounted file could not follow. Up to a fifth of the life is taken
 	// off, so that bindings created together drift apart.
 	// +required
 	Before Duration `json:"before,omitempty"`
@@ -153,8 +166,8 @@ type Application struct {
 // Subject says on whose behalf the application calls. Exactly one field is set.
 // +kubebuilder:validation:ExactlyOneOf=user;accessTokenSecretRef;refreshTokenSecretRef;application
 type Subject struct {
-	// user is a person, by the identifier the zone knows her by. The application impersonates her, which
-	// needs her consent once and an access policy that permits it.
+	// user is a person, by the identifier the zone knows her by, or by her e-mail address, which is looked up once. The
+	// application impersonates her, which needs her consent once and an access policy that permits it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024

@@ -107,6 +107,8 @@ var bindingFieldRows = []row{
 	{"five formats", "spec.secret.formats", "[Header, Curl, Env, Properties, Env]", lines(tooMany("spec.secret.formats", 5, 4), `spec.secret.formats[4]: Duplicate value: "Env"`)},
 	{"scopes may be fewer", "spec.reducedScopes", "Accept", ""},
 	{"reducedScopes nobody knows", "spec.reducedScopes", "Ignore", unsupported("spec.reducedScopes", "Ignore", `"Refuse", "Accept"`)},
+	{"tokens are tried", "spec.verify", "Probe", ""},
+	{"verify nobody knows", "spec.verify", "Always", unsupported("spec.verify", "Always", `"Probe"`)},
 	{"expired tokens go", "spec.secret.onExpiry", "Remove", ""},
 	{"onExpiry nobody knows", "spec.secret.onExpiry", "Delete", unsupported("spec.secret.onExpiry", "Delete", `"Keep", "Remove"`)},
 	{"refresh without before", "spec.refresh", "{}", required("spec.refresh.before")},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
@@ -29,12 +30,13 @@ type options struct {
 	renewDeadline        time.Duration
 	retryPeriod          time.Duration
 
-	watchNamespaces []string
-	clusterID       string
-	concurrency     int
-	clientQPS       float32
-	clientBurst     int
-	shutdownTimeout time.Duration
+	watchNamespaces    []string
+	clusterID          string
+	clusterIDNamespace string
+	concurrency        int
+	clientQPS          float32
+	clientBurst        int
+	shutdownTimeout    time.Duration
 
 	requestTimeout        time.Duration
 	checkEvery            time.Duration
@@ -47,21 +49,22 @@ type options struct {
 
 func defaultOptions() *options {
 	return &options{
-		metricsAddress:   "127.0.0.1:8080",
-		probeAddress:     ":8081",
-		leaderElect:      true,
-		leaseDuration:    15 * time.Second,
-		renewDeadline:    10 * time.Second,
-		retryPeriod:      2 * time.Second,
-		concurrency:      10,
-		clientQPS:        50,
-		clientBurst:      100,
-		shutdownTimeout:  25 * time.Second,
-		requestTimeout:   20 * time.Second,
-		checkEvery:       10 * time.Minute,
-		perObjectMetrics: true,
-		atlassianURL:     atlassian.DefaultURL,
-		consent:          controllers.ConsentOptions{Application: true},
+		metricsAddress:     "127.0.0.1:8080",
+		probeAddress:       ":8081",
+		leaderElect:        true,
+		leaseDuration:      15 * time.Second,
+		renewDeadline:      10 * time.Second,
+		retryPeriod:        2 * time.Second,
+		clusterIDNamespace: metav1.NamespaceSystem,
+		concurrency:        10,
+		clientQPS:          50,
+		clientBurst:        100,
+		shutdownTimeout:    25 * time.Second,
+		requestTimeout:     20 * time.Second,
+		checkEvery:         10 * time.Minute,
+		perObjectMetrics:   true,
+		atlassianURL:       atlassian.DefaultURL,
+		consent:            controllers.ConsentOptions{Application: true},
 	}
 }
 
@@ -77,8 +80,9 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.renewDeadline, "leader-election-renew-deadline", o.renewDeadline, "how long a leader tries to renew the Lease before it stops; less than the lease duration")
 	f.DurationVar(&o.retryPeriod, "leader-election-retry-period", o.retryPeriod, "pause between attempts to get or renew the Lease; less than the renew deadline")
 
-	f.StringSliceVar(&o.watchNamespaces, "watch-namespaces", o.watchNamespaces, "namespaces to work in, separated by commas; empty means all")
-	f.StringVar(&o.clusterID, "cluster-id", o.clusterID, "name of this cluster in the markers of objects in a zone; empty means the UID of namespace kube-system")
+	f.StringSliceVar(&o.watchNamespaces, "watch-namespaces", o.watchNamespaces, "namespaces to work in, separated by commas, for an operator with permissions in these only; empty means all")
+	f.StringVar(&o.clusterID, "cluster-id", o.clusterID, "name of this cluster in the markers of objects in a zone; empty means the UID of --cluster-id-namespace")
+	f.StringVar(&o.clusterIDNamespace, "cluster-id-namespace", o.clusterIDNamespace, "namespace whose UID names this cluster; another one where kube-system may not be read")
 	f.IntVar(&o.concurrency, "concurrency", o.concurrency, "how many objects of a kind are reconciled at once")
 	f.Float32Var(&o.clientQPS, "client-qps", o.clientQPS, "requests a second to the Kubernetes API, on average")
 	f.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "requests at once to the Kubernetes API")
@@ -117,6 +121,7 @@ func (o *options) validate() error {
 	complain(o.leaderElect && (o.retryPeriod <= 0 || o.retryPeriod >= o.renewDeadline || o.renewDeadline >= o.leaseDuration),
 		"--leader-election-retry-period %s, -renew-deadline %s and -lease-duration %s have to be in this order, each less than the next",
 		o.retryPeriod, o.renewDeadline, o.leaseDuration)
+	complain(o.clusterIDNamespace == "" && o.clusterID == "", "--cluster-id-namespace is empty; it has to name a namespace, or --cluster-id has to be set")
 	complain(o.clusterID != "" && !clusterIDPattern.MatchString(o.clusterID),
 		"--cluster-id %q has to be 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit", o.clusterID)
 	u, err := url.Parse(o.atlassianURL)

@@ -38,6 +38,8 @@ func run(ctx context.Context, o *options) error {
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency:           o.concurrency,
 		ClusterID:             o.clusterID,
+		ClusterIDNamespace:    o.clusterIDNamespace,
+		LiveNamespaces:        len(o.watchNamespaces) > 0,
 		UserAgent:             "keycard-operator/" + version,
 		RequestTimeout:        o.requestTimeout,
 		CheckEvery:            o.checkEvery,

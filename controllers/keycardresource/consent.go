@@ -96,7 +96,7 @@ func (r *Reconciler) asksPeople(ctx context.Context, s *scope) (bool, error) {
 		if users[i].Spec.Subject.User == "" {
 			continue
 		}
-		admitted, err := tenancy.Admits(ctx, r.Client, s.resource, users[i].Namespace)
+		admitted, err := tenancy.Admits(ctx, r.namespaces(), s.resource, users[i].Namespace)
 		if err != nil || admitted {
 			return admitted, err
 		}

@@ -42,7 +42,7 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconciler keeps KeycardResources. All fields have to be set but ConsentRedirectURIs.
+// Reconciler keeps KeycardResources. All fields have to be set but the last two.
 type Reconciler struct {
 	// Client reads from the cache and writes.
 	Client client.Client
@@ -62,6 +62,8 @@ type Reconciler struct {
 	// ConsentRedirectURIs are where people come back to after they consented. The application that they sign in to is
 	// registered in the zone with them; without any, there is none.
 	ConsentRedirectURIs []string
+	// LiveNamespaces is for an operator that may not watch namespaces.
+	LiveNamespaces bool
 
 	// zoneLocks are held while something is changed that several resources share in a zone.
 	zoneLocks keyedMutex

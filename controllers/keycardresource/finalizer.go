@@ -144,7 +144,7 @@ func (r *Reconciler) awaitUsers(ctx context.Context, s *scope, hurried bool) (ti
 // terminating tells whether the namespace is being deleted: then nothing may take long.
 func (r *Reconciler) terminating(ctx context.Context, namespace string) bool {
 	ns := tenancy.Namespace()
-	return r.Client.Get(ctx, client.ObjectKey{Name: namespace}, ns) == nil && !ns.DeletionTimestamp.IsZero()
+	return r.namespaces().Get(ctx, client.ObjectKey{Name: namespace}, ns) == nil && !ns.DeletionTimestamp.IsZero()
 }
 
 // orphan says which objects stay in the zone.

@@ -36,19 +36,29 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 			return fmt.Errorf("indexing resources by %s: %w", field, err)
 		}
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("keycardresource").
 		For(&v1alpha1.KeycardResource{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.readersOf(secretIndex))).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.readersOf(configMapIndex))).
 		Watches(&v1alpha1.ConfluenceTokenBinding{}, handler.EnqueueRequestsFromMapFunc(r.resourceOfBinding), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesMetadata(tenancy.Namespace(), handler.EnqueueRequestsFromMapFunc(r.resourcesThatSelect), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			// For errors of status writes, which are all that is left to controller-runtime.
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
-		}).
-		Complete(r)
+		})
+	if !r.LiveNamespaces {
+		b.WatchesMetadata(tenancy.Namespace(), handler.EnqueueRequestsFromMapFunc(r.resourcesThatSelect), builder.WithPredicates(predicate.LabelChangedPredicate{}))
+	}
+	return b.Complete(r)
+}
+
+// namespaces reads namespaces: from the cache where they are watched.
+func (r *Reconciler) namespaces() client.Reader {
+	if r.LiveNamespaces {
+		return r.Live
+	}
+	return r.Client
 }
 
 func indexSecrets(o client.Object) []string {

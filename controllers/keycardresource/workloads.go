@@ -90,7 +90,7 @@ func (r *Reconciler) workloads(ctx context.Context, s *scope) ([]workload, error
 		if name == "" {
 			continue
 		}
-		admitted, err := tenancy.Admits(ctx, r.Client, s.resource, users[i].Namespace)
+		admitted, err := tenancy.Admits(ctx, r.namespaces(), s.resource, users[i].Namespace)
 		if err != nil {
 			return nil, err
 		}

@@ -67,6 +67,8 @@ type Reconciler struct {
 	Gates *gate.Gates
 	// ConsentURL is where browsers reach the consent page; nil when there is none.
 	ConsentURL *url.URL
+	// LiveNamespaces is for an operator that may not watch namespaces.
+	LiveNamespaces bool
 
 	// woken are bindings that are to be tried again at once.
 	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
@@ -74,6 +76,7 @@ type Reconciler struct {
 	secrets  freshest.Objects[*metav1.PartialObjectMetadata]
 	attempts attempts
 	sessions sessions
+	people   people
 }
 
 // Reconcile brings one binding's Secret and status up to date.

@@ -38,6 +38,8 @@ type facts struct {
 	intact bool
 	// requested is true when somebody asks for a new token now.
 	requested bool
+	// refused is true when Confluence did not take the token.
+	refused bool
 }
 
 // held is what the Secret's metadata says of the token in it.
@@ -48,6 +50,9 @@ type held struct {
 	siteURL, cloudID                   string
 	// subjectVersion is the version of the Secret whose token was exchanged; empty for other subjects.
 	subjectVersion string
+	// user is the zone's identifier of the user, where it was looked up; verdict what came of trying the token.
+	user    string
+	verdict verdict
 	// lifetimeNote is what was odd about the lifetime that the zone announced.
 	lifetimeNote string
 }
@@ -71,6 +76,9 @@ var checks = []check{
 	{"the Secret's data was changed by somebody else", exchange, func(f facts) bool { return !f.intact }},
 	{"the token is due for refresh", exchange, func(f facts) bool {
 		return !f.now.Before(schedule.RefreshAt(f.held.life, f.uid, f.before))
+	}},
+	{"Confluence refuses the token", exchange, func(f facts) bool {
+		return f.refused && !f.now.Before(tryAgainAt(f.held.life, f.uid))
 	}},
 	{"the spec asks for another layout", relayout, func(f facts) bool { return f.held.layoutHash != f.wantLayout }},
 }

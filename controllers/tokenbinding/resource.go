@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
@@ -29,14 +30,12 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	}
 	admitted := err == nil
 	if admitted {
-		if admitted, err = tenancy.Admits(ctx, r.Client, &resource, s.binding.Namespace); err != nil {
+		if admitted, err = tenancy.Admits(ctx, r.namespaces(), &resource, s.binding.Namespace); err != nil {
 			return err
 		}
 	}
 	if !admitted {
-		return outcome.Wait(v1alpha1.ReasonResourceNotFound,
-			"KeycardResource %s does not exist or does not admit namespace %s; check spec.resourceRef, and allowedNamespaces of the KeycardResource",
-			key, s.binding.Namespace)
+		return r.notAdmitted(key, s.binding.Namespace)
 	}
 	s.inputs = fmt.Sprintf("%s/%d/%s", resource.UID, resource.Generation, resource.Status.ResourceID)
 	entry, known := r.Catalog[resource.Spec.CatalogEntry]
@@ -56,6 +55,26 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	s.issuer, s.resource, s.scopes = resource.Spec.Zone.IssuerURL(), entry.Resource.Identifier, scopes
 	s.wantExchange = s.exchangeHash()
 	return nil
+}
+
+// namespaces reads namespaces: from the cache where they are watched.
+func (r *Reconciler) namespaces() client.Reader {
+	if r.LiveNamespaces {
+		return r.Live
+	}
+	return r.Client
+}
+
+// notAdmitted says the same of a resource that does not exist and of one that does not admit the namespace. Where
+// namespaces are not watched, no watch reports a label that admits it, so it is tried again.
+func (r *Reconciler) notAdmitted(resource client.ObjectKey, namespace string) *outcome.Problem {
+	say := outcome.Wait
+	if r.LiveNamespaces {
+		say = outcome.Passing
+	}
+	return say(v1alpha1.ReasonResourceNotFound,
+		"KeycardResource %s does not exist or does not admit namespace %s; check spec.resourceRef, and allowedNamespaces of the KeycardResource",
+		resource, namespace)
 }
 
 // requestedScopes is what the binding asks for, or all that the resource offers; sorted.

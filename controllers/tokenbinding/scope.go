@@ -28,10 +28,13 @@ const (
 	stepSecret   step = v1alpha1.ConditionSecretSynced
 )
 
-// minted is a token that is to be written, and what was odd about the lifetime that the zone announced.
+// minted is a token that is to be written, and what is remembered with it: what was odd about the lifetime that the zone
+// announced, who its user is in the zone, and what came of trying it.
 type minted struct {
 	tokenfile.Token
 	lifetimeNote string
+	user         string
+	verdict      verdict
 }
 
 // scope is what one reconcile knows of one binding.
@@ -53,6 +56,9 @@ type scope struct {
 	install          *v1alpha1.KeycardResource
 	issuer, resource string
 	scopes           []string
+
+	// person is whom a token was asked for in this reconcile.
+	person person
 
 	formats []tokenfile.Format
 	// wantExchange, wantSpec and wantLayout are the hashes of what is wanted; wantExchange is empty while
@@ -99,7 +105,11 @@ func (s *scope) refreshBefore() time.Duration {
 
 // refreshAt is when the next token is asked for. There is a token.
 func (s *scope) refreshAt() time.Time {
-	return schedule.RefreshAt(s.held.life, s.uid(), s.refreshBefore())
+	at := schedule.RefreshAt(s.held.life, s.uid(), s.refreshBefore())
+	if again := tryAgainAt(s.held.life, s.uid()); s.refused() && again.Before(at) {
+		return again
+	}
+	return at
 }
 
 // usable tells whether the Secret holds, as the operator wrote it, a token for this spec that has not

@@ -112,6 +112,8 @@ func heldIn(m *metav1.PartialObjectMetadata) *held {
 		siteURL:        a[v1alpha1.SiteURLAnnotation],
 		cloudID:        a[v1alpha1.CloudIDAnnotation],
 		lifetimeNote:   a[v1alpha1.LifetimeNoteAnnotation],
+		user:           a[v1alpha1.UserAnnotation],
+		verdict:        verdict(a[v1alpha1.VerdictAnnotation]),
 	}
 }
 
@@ -183,7 +185,7 @@ func (r *Reconciler) relayout(ctx context.Context, s *scope) error {
 	if live.ResourceVersion != s.secret.ResourceVersion {
 		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else", live.Name)
 	}
-	return r.writeSecret(ctx, s, minted{Token: token, lifetimeNote: s.held.lifetimeNote})
+	return r.writeSecret(ctx, s, minted{Token: token, lifetimeNote: s.held.lifetimeNote, user: s.held.user, verdict: s.held.verdict})
 }
 
 // writeSecret applies the whole Secret in one request, so that all files change together. The request
@@ -256,11 +258,13 @@ func (s *scope) secretApply(token minted, data map[string][]byte) *corev1ac.Secr
 		v1alpha1.SiteURLAnnotation:      token.SiteURL,
 		v1alpha1.CloudIDAnnotation:      token.CloudID,
 	}
-	if token.lifetimeNote != "" {
-		annotations[v1alpha1.LifetimeNoteAnnotation] = token.lifetimeNote
-	}
-	if s.subjectVersion != "" {
-		annotations[v1alpha1.SubjectVersionAnnotation] = s.subjectVersion
+	for key, note := range map[string]string{
+		v1alpha1.LifetimeNoteAnnotation: token.lifetimeNote, v1alpha1.UserAnnotation: token.user,
+		v1alpha1.VerdictAnnotation: string(token.verdict), v1alpha1.SubjectVersionAnnotation: s.subjectVersion,
+	} {
+		if note != "" {
+			annotations[key] = note
+		}
 	}
 	for k, v := range spec.Annotations {
 		annotations[k] = string(v)

@@ -35,6 +35,7 @@ func (s *scope) report(at step, problem *outcome.Problem) {
 	s.reportResource(c, at, problem)
 	s.reportToken(c, at, problem)
 	s.reportSecret(c, at, problem)
+	s.reportVerified(c)
 	s.reportReady(c, problem)
 }
 
@@ -124,15 +125,16 @@ func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem) {
 		}
 		set(status, v1alpha1.ReasonSuspended, "spec.suspend is true: the token is not refreshed")
 		c.Settled()
-	case problem == nil && s.usable():
+	case s.refused():
+		v := s.held.verdict
+		set(metav1.ConditionFalse, string(v), verdicts[v].message)
+		c.Stalled(string(v), verdicts[v].message)
+	case s.works(problem):
 		set(metav1.ConditionTrue, v1alpha1.ReasonReady, "the Secret holds a token that works")
 		c.Settled()
 	case problem == nil:
 		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token has expired and the zone has issued no newer one; it is asked again")
 		c.Reconciling(v1alpha1.ReasonProgressingWithRetry, "the zone has issued no newer token")
-	case s.usable() && s.now.Before(schedule.FloorAt(s.held.life)):
-		set(metav1.ConditionTrue, v1alpha1.ReasonReady, "the Secret holds a token that works")
-		c.Settled()
 	case s.usable():
 		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpiring, "the token is about to expire and the next one fails: "+problem.Error())
 		s.reportMover(c, problem)
@@ -143,6 +145,11 @@ func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem) {
 		set(metav1.ConditionFalse, problem.Reason, problem.Message)
 		s.reportMover(c, problem)
 	}
+}
+
+// works tells whether the token in the Secret works, and will until a mounted file could follow the next one.
+func (s *scope) works(problem *outcome.Problem) bool {
+	return s.usable() && (problem == nil || s.now.Before(schedule.FloorAt(s.held.life)))
 }
 
 // reportMover says who moves next: a person (Stalled), or the operator (Reconciling).

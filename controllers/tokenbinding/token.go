@@ -59,7 +59,7 @@ func (s *scope) decide() (action, string) {
 	return decide(facts{
 		now: s.now, uid: s.uid(), before: s.refreshBefore(), held: s.held, intact: s.intact,
 		wantExchange: s.wantExchange, wantLayout: s.wantLayout, subjectVersion: s.subjectVersion,
-		requested: s.request() != "",
+		requested: s.request() != "", refused: s.refused(),
 	})
 }
 
@@ -71,7 +71,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	if s.exchanged = s.attempt.exchanged; s.exchanged == nil {
 		token, err := r.exchangeInTurn(ctx, s)
 		if err != nil {
-			return s.awaitRegistration(outcome.Remote(err))
+			return s.awaitRegistration(s.person.explain(outcome.Remote(err)))
 		}
 		r.attempts.issued(s.key(), s.now)
 		s.exchanged = &token
@@ -91,7 +91,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
-	s.minted = &minted{Token: tokenfile.Token{
+	s.minted = &minted{user: s.person.found, verdict: r.probe(ctx, s, token, site), Token: tokenfile.Token{
 		AccessToken: token.AccessToken, IssuedAt: life.IssuedAt, ExpiresAt: life.ExpiresAt,
 		Scopes: token.Scopes, Resource: s.resource,
 		SiteURL: site.URL, CloudID: site.CloudID, BaseURL: r.Atlassian.ConfluenceURL(site.CloudID),
@@ -152,7 +152,7 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 	switch {
 	case subject.User != "":
 		request.SubjectTokenType = keycard.TokenTypeSubstituteUser
-		request.SubjectToken, err = keycard.ImpersonationToken(subject.User)
+		request.SubjectToken, err = r.impersonation(ctx, s)
 	case subject.AccessTokenSecretRef != nil:
 		ref := subject.AccessTokenSecretRef
 		request.SubjectToken, err = credentials.ReadKey(ctx, r.Live, s.local(ref.Name), ref.Key, "the subject's access token")
@@ -172,9 +172,9 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 }
 
 // site finds the Atlassian site. It does not change from token to token, so a routine refresh does not ask
-// again; after a failure it may be another, because the person consented anew.
+// again; after a failure or a refusal it may be another, because the person consented anew.
 func (r *Reconciler) site(ctx context.Context, s *scope, token keycard.Token) (atlassian.Site, error) {
-	if s.usable() && s.attempt.failures == 0 && s.held.cloudID != "" {
+	if s.usable() && s.attempt.failures == 0 && !s.refused() && s.held.cloudID != "" {
 		return atlassian.Site{URL: s.held.siteURL, CloudID: s.held.cloudID}, nil
 	}
 	sites, err := r.Atlassian.Sites(ctx, token.AccessToken)

@@ -5,36 +5,35 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
+
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // binaries is where the demo builds the operator and devzone, from the project's folder.
 var binaries = filepath.Join(".cache", "demo")
 
-// build makes what is missing. Go's build cache makes it quick after the first time.
+// build makes what is missing.
 func (d *demo) build(ctx context.Context) error {
 	d.say("building what is missing: Kubernetes, the operator, devzone")
-	if err := os.MkdirAll(binaries, 0o750); err != nil {
-		return fmt.Errorf("making the folder of the binaries: %w", err)
+	if err := program.Go(ctx, d.out, "run", "./hack/kubernetes"); err != nil {
+		return err
 	}
-	for _, args := range [][]string{
-		{"run", "./hack/kubernetes"},
-		{"build", "-o", binaries + string(filepath.Separator), "./cmd/operator", "./cmd/devzone"},
-	} {
-		cmd := exec.CommandContext(ctx, "go", args...) // #nosec G204 -- constant
-		cmd.Stdout, cmd.Stderr = d.out, d.out
-		// The go command does not pass signals on to what it runs, so the whole group gets them.
-		cmd.SysProcAttr = groupOfItsOwn()
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-		cmd.WaitDelay = stopTimeout
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("running go %s: %w", strings.Join(args, " "), err)
-		}
+	return program.Build(ctx, d.out, binaries, "./cmd/operator", "./cmd/devzone")
+}
+
+// startProgram starts a program that logs to a file of its own. The run ends when it ends by itself.
+func (d *demo) startProgram(name string, args ...string) error {
+	p, err := program.Start(filepath.Join(binaries, name), d.logPath(name), args...)
+	if err != nil {
+		return err
 	}
+	d.look(p)
 	return nil
+}
+
+// look stops a program at the end, and ends the run when the program ends by itself.
+func (d *demo) look(p *program.Program) {
+	d.stops = append(d.stops, func() error { return p.Stop(program.StopTimeout) })
+	go p.ReportEarlyEnd(d.cancel)
 }

@@ -4,12 +4,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // startCluster starts Kubernetes, and installs the kinds and the operator's permissions as they are shipped.
@@ -22,25 +20,5 @@ func (d *demo) startCluster(ctx context.Context) error {
 	d.cluster = cluster
 	d.stops = append(d.stops, cluster.Stop)
 	d.say("applying the kinds and the operator's permissions: kubectl apply -k config/crd, config/rbac")
-	for _, folder := range []string{"config/crd", "config/rbac"} {
-		if _, err := d.cluster.Kubectl(ctx, "apply", "-k", folder); err != nil {
-			return err
-		}
-	}
-	return d.waitForKinds(ctx)
-}
-
-// waitForKinds waits until the kinds can be used. kubectl wait fails on a CRD that has no conditions at all yet, so it is
-// asked again.
-func (d *demo) waitForKinds(ctx context.Context) error {
-	var last error
-	err := until(ctx, 30*time.Second, func(ctx context.Context) (bool, error) {
-		_, last = d.cluster.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s",
-			"crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud")
-		return last == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("waiting for the kinds: %w", cmp.Or(last, err))
-	}
-	return nil
+	return program.ApplyShipped(ctx, d.cluster)
 }

@@ -16,6 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 const (
@@ -65,7 +67,7 @@ func (d *demo) consume(ctx context.Context) error {
 
 // newReader makes a reader of a Secret as a ServiceAccount, which may read no other.
 func (d *demo) newReader(ctx context.Context, account, secret string) (*reader, error) {
-	cfg, err := d.cluster.ServiceAccount(ctx, "reports", account, accountLifetime)
+	cfg, err := d.cluster.ServiceAccount(ctx, "reports", account, program.AccountLifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +156,9 @@ func (r *reader) token(ctx context.Context) (document, error) {
 	}
 	return t, nil
 }
+
+// httpClient is for servers on this machine.
+var httpClient = &http.Client{Timeout: 5 * time.Second}
 
 // pages lists the titles of Confluence pages.
 func (t document) pages(ctx context.Context) ([]string, error) {

@@ -11,12 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/keycardai/keycard-operator/internal/testenv"
 	"github.com/keycardai/keycard-operator/internal/testenv/assets"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // demo is one run.
@@ -33,12 +33,12 @@ type demo struct {
 	dir     string
 	cluster *testenv.ControlPlane
 	zone    zone
-	// metricsURL, consentURL and operatorToken are the operator's.
-	metricsURL, consentURL, operatorToken string
-	shown                                 *progress
-	readyAfter                            time.Duration
-	reader                                *reader
-	workload                              workload
+	// metricsURL and operatorToken are the operator's.
+	metricsURL, operatorToken string
+	shown                     *progress
+	readyAfter                time.Duration
+	reader                    *reader
+	workload                  workload
 
 	// stops undo what was started, last first.
 	stops []func() error
@@ -87,7 +87,7 @@ func (d *demo) cleanUp(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
-	failed := err != nil && !errors.Is(err, errInterrupted)
+	failed := err != nil && !errors.Is(err, program.ErrInterrupted)
 	if failed {
 		d.explain(context.WithoutCancel(ctx))
 	}
@@ -117,21 +117,11 @@ func (d *demo) explain(ctx context.Context) {
 		}
 	}
 	for _, name := range []string{"operator", "devzone"} {
-		if end := tail(d.logPath(name), 15); end != "" {
+		if end := program.Tail(d.logPath(name), 15); end != "" {
 			d.print("\nThe end of %s:\n%s\n", d.logPath(name), end)
 		}
 	}
 	d.print("\n")
-}
-
-// tail gives the last lines of a file, or nothing when there is none.
-func tail(path string, n int) string {
-	raw, err := os.ReadFile(path) // #nosec G304 -- a log of the demo's own
-	if err != nil {
-		return ""
-	}
-	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 func (d *demo) logPath(name string) string { return filepath.Join(d.dir, name+".log") }

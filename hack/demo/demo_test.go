@@ -25,6 +25,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
 	"github.com/keycardai/keycard-operator/internal/testenv/person"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 func TestFlags(t *testing.T) {
@@ -282,66 +283,6 @@ func TestSearch(t *testing.T) {
 	g.Expect(err).To(MatchError(ContainSubstring("a token is empty")))
 }
 
-// startShell starts a script that prints a line once it is ready to be stopped.
-func startShell(t *testing.T, script string) *program {
-	t.Helper()
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = log.Close() })
-	p, err := start("/bin/sh", log, "-c", script)
-	if err != nil {
-		t.Fatal(err)
-	}
-	NewWithT(t).Eventually(func() string { return tail(log.Name(), 1) }).Should(Equal("ready"))
-	return p
-}
-
-func TestProgramIsStopped(t *testing.T) {
-	for name, tt := range map[string]struct{ script, want string }{
-		"in order": {"trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done", ""},
-		"failing":  {"trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done", "exit status 3"},
-		"stubborn": {"trap '' TERM; echo ready; while :; do sleep 0.05; done", "was killed"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			p := startShell(t, tt.script)
-			err := p.stop(500 * time.Millisecond)
-			if tt.want == "" {
-				g.Expect(err).NotTo(HaveOccurred())
-			} else {
-				g.Expect(err).To(MatchError(ContainSubstring(tt.want)))
-			}
-			g.Expect(p.ended).To(BeClosed())
-		})
-	}
-}
-
-func TestProgramEndsByItself(t *testing.T) {
-	g := NewWithT(t)
-	p := startShell(t, "echo ready; exit 4")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	p.reportEarlyEnd(cancel)
-	g.Expect(context.Cause(ctx)).To(MatchError("sh ended by itself: exit status 4"))
-	g.Expect(p.stop(time.Second)).To(Succeed(), "it is not reported twice")
-}
-
-// A wanted end is not reported.
-func TestProgramThatIsStoppedIsNoFailure(t *testing.T) {
-	g := NewWithT(t)
-	p := startShell(t, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	reported := make(chan struct{})
-	go func() {
-		p.reportEarlyEnd(cancel)
-		close(reported)
-	}()
-	g.Expect(p.stop(5 * time.Second)).To(Succeed())
-	<-reported
-	g.Expect(context.Cause(ctx)).NotTo(HaveOccurred())
-}
-
 // What ended the run is reported rather than the step that noticed; the folder stays after a failure only.
 func TestCleanUp(t *testing.T) {
 	crashed, noticed := errors.New("operator ended by itself"), errors.New("waiting: context canceled")
@@ -350,10 +291,10 @@ func TestCleanUp(t *testing.T) {
 		kept             bool
 	}{
 		"done":           {},
-		"kept and ended": {cause: errInterrupted},
+		"kept and ended": {cause: program.ErrInterrupted},
 		"failed":         {err: noticed, want: noticed, kept: true},
 		"crashed":        {cause: crashed, err: noticed, want: crashed, kept: true},
-		"interrupted":    {cause: errInterrupted, err: noticed, want: errInterrupted},
+		"interrupted":    {cause: program.ErrInterrupted, err: noticed, want: program.ErrInterrupted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)

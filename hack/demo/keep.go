@@ -6,6 +6,8 @@ package main
 import (
 	"context"
 	"errors"
+
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // nextSteps is what to try while the demo is kept.
@@ -47,7 +49,7 @@ func (d *demo) leaveRunning(ctx context.Context) error {
 	}
 	d.print(nextSteps, kubeconfig, d.cluster.KubectlPath(), d.zone.issuer, d.zone.api, d.zone.atlassian, d.metricsURL, d.dir)
 	<-ctx.Done()
-	if cause := context.Cause(ctx); !errors.Is(cause, errInterrupted) {
+	if cause := context.Cause(ctx); !errors.Is(cause, program.ErrInterrupted) {
 		return cause
 	}
 	return nil

@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -21,50 +19,21 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
-
-// exitInterrupted is what a shell reports for a program that Ctrl-C ended.
-const exitInterrupted = 130
-
-// errInterrupted is the cause of the context's end when somebody wants the demo to stop.
-var errInterrupted = errors.New("interrupted")
 
 func main() {
 	ctrl.SetLogger(logr.Discard())
 	ctx, cancel := context.WithCancelCause(context.Background())
-	go cancelOnInterrupt(cancel)
+	go program.CancelOnInterrupt(cancel)
 	err := command().ExecuteContext(ctx)
 	switch {
-	case errors.Is(err, errInterrupted):
+	case errors.Is(err, program.ErrInterrupted):
 		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(exitInterrupted)
+		os.Exit(program.ExitInterrupted)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
-	}
-}
-
-// cancelOnInterrupt cancels on a signal, and when the program that started the demo is gone: `go run` does
-// not pass SIGTERM on. A second signal ends the demo at once, without cleaning up. SIGPIPE is that of a
-// reader that has seen enough, such as head.
-func cancelOnInterrupt(cancel context.CancelCauseFunc) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	parent := os.Getppid()
-	ticker := time.NewTicker(500 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-signals:
-			signal.Reset(os.Interrupt, syscall.SIGTERM)
-			cancel(errInterrupted)
-			return
-		case <-ticker.C:
-			if os.Getppid() != parent {
-				cancel(errInterrupted)
-				return
-			}
-		}
 	}
 }
 

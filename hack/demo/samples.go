@@ -13,6 +13,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // shortLifetime is the life below which the operator warns.
@@ -106,7 +107,7 @@ func (d *demo) applySamples(ctx context.Context) error {
 	if _, err := d.cluster.Kubectl(ctx, "apply", "-k", dir); err != nil {
 		return err
 	}
-	if err := until(ctx, time.Minute, func(context.Context) (bool, error) {
+	if err := program.Until(ctx, time.Minute, func(context.Context) (bool, error) {
 		return d.shown.ready("KeycardResource platform/confluence", "ConfluenceTokenBinding reports/reports"), nil
 	}); err != nil {
 		return fmt.Errorf("waiting for the samples to be Ready: %w", err)

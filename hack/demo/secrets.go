@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // searchForSecrets looks for credentials and tokens where none may be: in the logs of all programs, in the
@@ -57,7 +59,7 @@ func (d *demo) places(ctx context.Context) (map[string]string, error) {
 	if places["objects and events"], err = d.cluster.Kubectl(ctx, "get", "keycardresources,confluencetokenbindings,events", "-A", "-o", "yaml"); err != nil {
 		return nil, err
 	}
-	if places["metrics"], err = get(ctx, d.metricsURL); err != nil {
+	if places["metrics"], err = program.Get(ctx, d.metricsURL); err != nil {
 		return nil, err
 	}
 	return places, nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
 	"github.com/keycardai/keycard-operator/internal/testenv/person"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // workload is the second story: a ServiceAccount that acts for a person once she has consented.
@@ -113,7 +114,7 @@ func (d *demo) applyWorkload(ctx context.Context) error {
 	if _, err := d.cluster.Kubectl(ctx, "apply", "-f", sample); err != nil {
 		return err
 	}
-	if err := until(ctx, time.Minute, func(context.Context) (bool, error) { return d.shown.link(digest) != "", nil }); err != nil {
+	if err := program.Until(ctx, time.Minute, func(context.Context) (bool, error) { return d.shown.link(digest) != "", nil }); err != nil {
 		return fmt.Errorf("waiting for the link to consent at: %w", err)
 	}
 	return nil
@@ -132,7 +133,7 @@ func (d *demo) consent(ctx context.Context) (err error) {
 		return fmt.Errorf("consenting: %w", err)
 	}
 	consented := time.Now()
-	if err := until(ctx, consentPatience, func(context.Context) (bool, error) { return d.shown.ready(digest), nil }); err != nil {
+	if err := program.Until(ctx, consentPatience, func(context.Context) (bool, error) { return d.shown.ready(digest), nil }); err != nil {
 		return fmt.Errorf("waiting for the binding to be Ready after the consent: %w", err)
 	}
 	const unit = 100 * time.Millisecond // of what seconds shows

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // zone is where devzone listens.
@@ -29,7 +31,7 @@ func (d *demo) startZone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = until(ctx, 20*time.Second, func(context.Context) (found bool, err error) {
+	err = program.Until(ctx, 20*time.Second, func(context.Context) (found bool, err error) {
 		printed, err := os.ReadFile(d.logPath("devzone"))
 		if err != nil {
 			return false, fmt.Errorf("reading what devzone prints: %w", err)

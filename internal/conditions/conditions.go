@@ -38,6 +38,9 @@ func (w Writer) Set(conditionType string, status metav1.ConditionStatus, reason,
 	})
 }
 
+// Remove takes a condition away that no longer applies.
+func (w Writer) Remove(conditionType string) { meta.RemoveStatusCondition(w.List, conditionType) }
+
 // Settled removes Reconciling and Stalled: the object is as the spec wants it.
 func (w Writer) Settled() {
 	meta.RemoveStatusCondition(w.List, reconciling)

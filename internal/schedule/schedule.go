@@ -57,8 +57,9 @@ func NewLife(now time.Time, d time.Duration) Life {
 }
 
 // RefreshAt is when to exchange for the next token: after two thirds of the life at the latest, and with
-// enough life left for the new token to reach mounted files; earlier by up to a tenth of the life, spread
-// by seed (the object's UID), so that bindings created together drift apart. It is never sooner than
+// enough life left for the new token to reach mounted files; earlier by up to a fifth of the life, spread
+// by seed (the object's UID), so that bindings created together drift apart: with less than that, their crowd would still be
+// one after many cycles. It is never sooner than
 // MinInterval after the issue. A positive before asks for the refresh that long before the expiry instead of
 // after two thirds: at most half of the life before it, and never too late for mounted files.
 func RefreshAt(l Life, seed string, before time.Duration) time.Time {
@@ -67,7 +68,7 @@ func RefreshAt(l Life, seed string, before time.Duration) time.Time {
 	if before > 0 {
 		latest = life - max(min(before, life/2), margin(life))
 	}
-	at := latest - jitter(seed, l.IssuedAt, life/10)
+	at := latest - jitter(seed, l.IssuedAt, life/5)
 	return l.IssuedAt.Add(max(at, MinInterval)).Truncate(time.Second)
 }
 

@@ -6,12 +6,16 @@
 package manifests
 
 import (
+	"maps"
+	"os"
 	"strings"
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
 
 	"github.com/keycardai/keycard-operator/internal/testenv"
 )
@@ -32,27 +36,102 @@ func TestInstall(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	// kubectl prints the server's warnings: of fields it does not know, and of what the namespace's Pod
-	// Security level would refuse.
-	out, err := c.Kubectl(t.Context(), "apply", "-k", "../../config/default")
+	apply(t, c, "-k", "../../config/default")
+	permissions(t, kubernetes.NewForConfigOrDie(c.Config))
+	const team = "team"
+	if out, err := c.Kubectl(t.Context(), "create", "namespace", team); err != nil {
+		t.Fatal(err, out)
+	}
+	apply(t, c, "-n", team, "-k", "../../config/namespaced")
+	permissionsInNamespace(t, kubernetes.NewForConfigOrDie(c.Config), team)
+}
+
+// apply applies twice: kubectl prints the server's warnings, of fields it does not know and of what the namespace's
+// Pod Security level would refuse. Afterwards nothing differs.
+func apply(t *testing.T, c *testenv.ControlPlane, args ...string) {
+	t.Helper()
+	out, err := c.Kubectl(t.Context(), append([]string{"apply"}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(out, "Warning") {
-		t.Errorf("applying config/default: %s", out)
+		t.Errorf("applying %v: %s", args, out)
 	}
-	if out, err = c.Kubectl(t.Context(), "diff", "-k", "../../config/default"); err != nil {
+	if out, err = c.Kubectl(t.Context(), append([]string{"apply"}, args...)...); err != nil {
+		t.Errorf("applying %v again: %v: %s", args, err, out)
+	}
+	if out, err = c.Kubectl(t.Context(), append([]string{"diff"}, args...)...); err != nil {
 		t.Errorf("applied manifests differ from what the server keeps: %v: %s", err, out)
 	}
-	permissions(t, kubernetes.NewForConfigOrDie(c.Config))
+}
+
+// The operator of one namespace has nothing outside of it, and may read the namespace itself.
+func permissionsInNamespace(t *testing.T, clients kubernetes.Interface, team string) {
+	t.Helper()
+	user := "system:serviceaccount:" + team + ":keycard-operator"
+	check(t, clients, user, map[string]review{
+		"reads the kinds in it":         {in(team, "list", "keycard.cloud", "confluencetokenbindings"), true},
+		"applies Secrets in it":         {in(team, "patch", "", "secrets"), true},
+		"reads its namespace":           {in(team, "get", "", "namespaces", named(team)), true},
+		"creates its Lease":             {in(team, "create", "coordination.k8s.io", "leases"), true},
+		"reads no other namespace":      {in(namespace, "get", "", "namespaces", named(namespace)), false},
+		"watches no namespaces":         {in("", "watch", "", "namespaces"), false},
+		"reads no Secrets elsewhere":    {in(namespace, "get", "", "secrets"), false},
+		"reads no kinds elsewhere":      {in("", "list", "keycard.cloud", "confluencetokenbindings"), false},
+		"requests no tokens elsewhere":  {in(namespace, "create", "", "serviceaccounts", sub("token")), false},
+		"does not delete Secrets in it": {in(team, "delete", "", "secrets"), false},
+	})
+}
+
+type review struct {
+	attributes authorizationv1.ResourceAttributes
+	want       bool
+}
+
+// The Role of config/namespaced has the rules of the ClusterRole, without those that need the cluster.
+func TestNamespacedRole(t *testing.T) {
+	want, got := rules(t, "../../config/rbac/role.yaml"), rules(t, "../../config/namespaced/watched/role.yaml")
+	for _, needsCluster := range []string{"get /.well-known/openid-configuration", "list /namespaces", "watch /namespaces"} {
+		if !want[needsCluster] {
+			t.Errorf("config/rbac/role.yaml has no %s", needsCluster)
+		}
+		delete(want, needsCluster)
+	}
+	if !maps.Equal(want, got) {
+		t.Errorf("config/namespaced/watched/role.yaml has\n%v, want\n%v", got, want)
+	}
+}
+
+// rules gives each permission of a role as "verb group/resource".
+func rules(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var role rbacv1.ClusterRole // a Role has the same rules
+	if err := yaml.UnmarshalStrict(raw, &role); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, rule := range role.Rules {
+		for _, verb := range rule.Verbs {
+			for _, url := range rule.NonResourceURLs {
+				found[verb+" "+url] = true
+			}
+			for _, group := range rule.APIGroups {
+				for _, resource := range rule.Resources {
+					found[verb+" "+group+"/"+resource] = true
+				}
+			}
+		}
+	}
+	return found
 }
 
 func permissions(t *testing.T, clients kubernetes.Interface) {
 	t.Helper()
-	for name, test := range map[string]struct {
-		attributes authorizationv1.ResourceAttributes
-		want       bool
-	}{
+	check(t, clients, operator, map[string]review{
 		"reads the kinds anywhere":        {in("app", "list", "keycard.cloud", "confluencetokenbindings"), true},
 		"writes their status":             {in("app", "patch", "keycard.cloud", "confluencetokenbindings", sub("status")), true},
 		"does not create them":            {in("app", "create", "keycard.cloud", "confluencetokenbindings"), false},
@@ -70,10 +149,15 @@ func permissions(t *testing.T, clients kubernetes.Interface) {
 		"grants nothing":                  {in("app", "create", "rbac.authorization.k8s.io", "rolebindings"), false},
 		"changes no namespaces":           {in("", "update", "", "namespaces"), false},
 		"changes no kinds of the cluster": {in("", "patch", "apiextensions.k8s.io", "customresourcedefinitions"), false},
-	} {
+	})
+}
+
+func check(t *testing.T, clients kubernetes.Interface, user string, reviews map[string]review) {
+	t.Helper()
+	for name, test := range reviews {
 		t.Run(name, func(t *testing.T) {
 			review := &authorizationv1.SubjectAccessReview{
-				Spec: authorizationv1.SubjectAccessReviewSpec{User: operator, ResourceAttributes: &test.attributes},
+				Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &test.attributes},
 			}
 			review, err := clients.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
 			if err != nil {

@@ -19,6 +19,8 @@ var (
 	writeScopes  = []string{"write:page:confluence", "write:confluence-content"}
 	deleteScopes = []string{"delete:page:confluence", "write:confluence-content"}
 	searchScopes = []string{"read:content-details:confluence", "search:confluence"}
+	// contentScopes open the list of version 1 of the REST API.
+	contentScopes = []string{"read:content-details:confluence", "read:confluence-content.all", "read:confluence-content.summary"}
 )
 
 // caller is who a Confluence request comes from, at a site she may use.
@@ -41,6 +43,8 @@ func (s *Server) confluenceRoutes() {
 	s.confluence("DELETE"+wiki+"/api/v2/pages/{id}", deleteScopes, s.deletePage)
 	s.confluence("GET"+wiki+"/rest/api/user/current", userScopes, s.currentUser)
 	s.confluence("GET"+wiki+"/rest/api/search", searchScopes, s.search)
+	s.confluence("GET"+wiki+"/rest/api/content", contentScopes, s.listContent)
+	s.confluence("GET"+wiki+"/rest/api/space", spaceScopes, s.listSpacesV1)
 }
 
 // confluence registers an endpoint behind the checks of the gateway, in its

@@ -64,6 +64,13 @@ func TestConfluence(t *testing.T) {
 	g.Expect(s.get(base+"/wiki/rest/api/user/current", benToken).body).To(And(HaveKeyWithValue("accountId", "ben-id"),
 		HaveKeyWithValue("type", "known"), HaveKeyWithValue("email", ben), HaveKeyWithValue("displayName", "Ben"), HaveKey("profilePicture")))
 
+	classic := s.redeem(s.code(ben, url.Values{"scope": {"read:confluence-content.all"}}, cloudA)).body["access_token"].(string)
+	contents := s.get(base+"/wiki/rest/api/content?limit=1", classic).body
+	g.Expect(contents).To(And(HaveKeyWithValue("size", 1.0), HaveKeyWithValue("results", ConsistOf(HaveKeyWithValue("type", "page"))),
+		HaveKeyWithValue("_links", HaveKeyWithValue("next", "/rest/api/content?limit=1&start=1"))))
+	g.Expect(s.get(base+"/wiki/rest/api/space", benToken).body).To(And(HaveKeyWithValue("size", 1.0),
+		HaveKeyWithValue("results", ConsistOf(And(HaveKeyWithValue("key", "ONE"), HaveKeyWithValue("id", 1.0))))))
+
 	count := func(query, token string, want int) {
 		t.Helper()
 		got := s.get(base+"/wiki/api/v2/"+query, token)

@@ -5,6 +5,7 @@ package atlassian
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -65,33 +66,58 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, c caller) {
 		confluenceError(w, r, http.StatusBadRequest, "", err.Error())
 		return
 	}
+	found := []any{}
+	for _, p := range s.visiblePages(c) {
+		if !slices.ContainsFunc(conditions, func(f condition) bool { return !f(p) }) {
+			found = append(found, searchResult(p))
+		}
+	}
+	writeList(w, r, c, found, map[string]any{"totalSize": len(found), "cqlQuery": q.Get("cql"), "searchDuration": 1})
+}
+
+// listContent answers GET /wiki/rest/api/content: the pages, since there is no other content.
+func (s *Server) listContent(w http.ResponseWriter, r *http.Request, c caller) {
+	found := []any{}
+	for _, p := range s.visiblePages(c) {
+		found = append(found, searchResult(p)["content"])
+	}
+	writeList(w, r, c, found, nil)
+}
+
+// listSpacesV1 answers GET /wiki/rest/api/space.
+func (s *Server) listSpacesV1(w http.ResponseWriter, r *http.Request, c caller) {
+	found := []any{}
+	for _, sp := range c.site.Spaces {
+		if c.sees(sp.RestrictedTo) {
+			found = append(found, map[string]any{
+				"id": number(sp.ID), "key": sp.Key, "name": sp.Name, "type": "global", "status": "current",
+				"_links": map[string]string{"webui": "/spaces/" + sp.Key},
+			})
+		}
+	}
+	writeList(w, r, c, found, nil)
+}
+
+// writeList answers a list of version 1: the elements from start on, and a link to the next ones that is relative to the
+// site's /wiki. more is what else the answer has.
+func writeList(w http.ResponseWriter, r *http.Request, c caller, found []any, more map[string]any) {
+	q := r.URL.Query()
 	start, ok1 := countParameter(q.Get("start"), 0, 0, 1<<30)
 	limit, ok2 := countParameter(q.Get("limit"), defaultPageSize, 1, maxPageSize)
 	if !ok1 || !ok2 {
 		confluenceError(w, r, http.StatusBadRequest, "", "start must be a number from 0, limit one from 1 to 250")
 		return
 	}
-	var found []located
-	for _, p := range s.visiblePages(c) {
-		if !slices.ContainsFunc(conditions, func(f condition) bool { return !f(p) }) {
-			found = append(found, p)
-		}
-	}
 	from := min(start, len(found))
 	to := min(from+limit, len(found))
-	results := make([]any, 0, to-from)
-	for _, p := range found[from:to] {
-		results = append(results, searchResult(p))
-	}
 	links := map[string]string{"base": c.site.URL + "/wiki", "context": "/wiki", "self": c.site.URL + sitePath(r.URL) + "?" + r.URL.RawQuery}
 	if to < len(found) {
 		q.Set("start", strconv.Itoa(to))
 		links["next"] = strings.TrimPrefix(sitePath(r.URL), "/wiki") + "?" + q.Encode()
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
-		"results": results, "start": from, "limit": limit, "size": len(results), "totalSize": len(found),
-		"cqlQuery": q.Get("cql"), "searchDuration": 1, "_links": links,
-	})
+	answer := map[string]any{"results": found[from:to], "start": from, "limit": limit, "size": to - from, "_links": links}
+	maps.Copy(answer, more)
+	writeJSON(w, http.StatusOK, answer)
 }
 
 // countParameter reads a number within bounds, which may be left out.

@@ -3,9 +3,9 @@
 
 //go:build !linux
 
-package main
+package program
 
 import "syscall"
 
-// endWithUs needs Linux: elsewhere a demo that is killed leaves its programs behind.
+// endWithUs needs Linux: elsewhere programs outlive a starter that is killed.
 func endWithUs(*syscall.SysProcAttr) {}

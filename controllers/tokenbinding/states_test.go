@@ -1,0 +1,161 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/golden"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/schedule"
+)
+
+// Moments in the life of a token of an hour that was issued at noon.
+var (
+	fresh    = noon.Add(time.Minute)
+	due      = noon.Add(45 * time.Minute)
+	expiring = noon.Add(59 * time.Minute)
+	expired  = noon.Add(61 * time.Minute)
+)
+
+// story is one binding on its way through states.
+type story struct {
+	binding *v1alpha1.ConfluenceTokenBinding
+	held    *held
+}
+
+func newStory() *story {
+	return &story{binding: &v1alpha1.ConfluenceTokenBinding{
+		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ConfluenceTokenBinding"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "reports", Name: "reports", Generation: 1, UID: "3f0c6f0e-6a0d-4f6e-9a39-0a8f0c2d5b11",
+			CreationTimestamp: metav1.NewTime(noon),
+		},
+		Spec: v1alpha1.ConfluenceTokenBindingSpec{
+			ResourceRef: v1alpha1.KeycardResourceReference{Name: "confluence", Namespace: "platform"},
+			Application: v1alpha1.Application{ClientSecretRef: &v1alpha1.LocalSecretReference{Name: "reports-keycard-app"}},
+			Subject:     v1alpha1.Subject{User: "alice@example.com"},
+			Scopes:      []v1alpha1.Scope{"read:page:confluence"},
+			Secret:      v1alpha1.OutputSecret{Name: "confluence-token"},
+		},
+	}}
+}
+
+// reconcile reports what a reconcile at that time found, as Reconcile does.
+func (st *story) reconcile(now time.Time, at step, problem *outcome.Problem) *story {
+	s := newScope(st.binding, now)
+	s.wantExchange = s.exchangeHash()
+	if at == stepResource {
+		s.wantExchange = ""
+	}
+	s.held, s.intact = st.held, st.held != nil
+	if st.binding.Status.ObservedGeneration == 0 {
+		s.progressing()
+	}
+	s.report(at, problem)
+	st.take(s, now)
+	return st
+}
+
+// take makes a scope's object the story's. The conditions that moved did so at that time, not at that of the test.
+func (st *story) take(s *scope, now time.Time) {
+	for i := range s.binding.Status.Conditions {
+		if c := &s.binding.Status.Conditions[i]; c.LastTransitionTime.Sub(noon).Abs() > 2*time.Hour {
+			c.LastTransitionTime = metav1.NewTime(now)
+		}
+	}
+	st.binding = s.binding
+}
+
+// begin reports that work has begun.
+func (st *story) begin() *story {
+	s := newScope(st.binding, noon)
+	s.progressing()
+	st.take(s, noon)
+	return st
+}
+
+// issue puts a token of that lifetime into the Secret, at noon.
+func (st *story) issue(lifetime time.Duration, note string) *story {
+	s := newScope(st.binding, noon)
+	st.held = &held{
+		life: schedule.NewLife(noon, lifetime), exchangeHash: s.exchangeHash(), specHash: s.wantSpec, layoutHash: s.wantLayout,
+		scopes: []string{"read:page:confluence"}, siteURL: "https://acme.atlassian.net", cloudID: "11223344-a1b2-4c33-9d55-6677889900aa",
+		lifetimeNote: note,
+	}
+	return st.reconcile(fresh, "", nil)
+}
+
+// edit changes the spec.
+func (st *story) edit(change func(*v1alpha1.ConfluenceTokenBindingSpec)) *story {
+	change(&st.binding.Spec)
+	st.binding.Generation++
+	return st
+}
+
+// The states that a binding can be in, each as the API server has it. Tools that judge the health of a binding are tested
+// with these files.
+func TestStates(t *testing.T) {
+	down := outcome.Passing(v1alpha1.ReasonZoneUnreachable, "the zone does not answer; it is retried")
+	consent := outcome.NeedsPerson(v1alpha1.ReasonConsentRequired, "alice@example.com has not consented; she has to do it once")
+	conflict := outcome.Block(v1alpha1.ReasonSecretConflict, "Secret confluence-token exists and was not made by this binding; remove it, or bind to another name")
+	noInstall := outcome.Wait(v1alpha1.ReasonResourceNotFound, "KeycardResource platform/confluence does not exist or does not admit this namespace")
+	suspend := func(spec *v1alpha1.ConfluenceTokenBindingSpec) { spec.Suspend = new(true) }
+	otherScopes := func(spec *v1alpha1.ConfluenceTokenBindingSpec) { spec.Scopes = []v1alpha1.Scope{"search:confluence"} }
+	healthy := func() *story { return newStory().begin().issue(time.Hour, "") }
+	for name, st := range map[string]*story{
+		"new":                               newStory(),
+		"progressing":                       newStory().begin(),
+		"waiting-for-the-install":           newStory().reconcile(noon, stepResource, noInstall),
+		"never-issued":                      newStory().reconcile(noon, stepToken, down),
+		"never-issued-needs-a-person":       newStory().reconcile(noon, stepToken, consent),
+		"a-foreign-secret":                  newStory().reconcile(noon, stepSecret, conflict),
+		"healthy":                           healthy(),
+		"healthy-too-short-to-mount":        newStory().begin().issue(2*time.Minute, ""),
+		"healthy-lifetime-unknown":          newStory().begin().issue(5*time.Minute, "the zone announced no lifetime; the token is taken to live 5m0s"),
+		"refresh-in-flight":                 healthy().inFlight(t),
+		"failing-early":                     healthy().reconcile(due, stepToken, down),
+		"failing-early-needs-a-person":      healthy().reconcile(due, stepToken, consent),
+		"failing-early-without-the-install": healthy().reconcile(due, stepResource, noInstall),
+		"expiring":                          healthy().reconcile(expiring, stepToken, down),
+		"expiring-needs-a-person":           healthy().reconcile(expiring, stepToken, consent),
+		"expired":                           healthy().reconcile(expired, stepToken, down),
+		"expired-needs-a-person":            healthy().reconcile(expired, stepToken, consent),
+		"expired-the-zone-has-no-newer":     healthy().reconcile(expired, "", nil),
+		"recovered":                         healthy().reconcile(due, stepToken, down).issue(time.Hour, ""),
+		"suspended":                         healthy().edit(suspend).reconcile(due, "", nil),
+		"suspended-and-expired":             healthy().edit(suspend).reconcile(expired, "", nil),
+		"suspended-not-seen-yet":            healthy().edit(suspend),
+		"stale-generation":                  healthy().edit(otherScopes),
+		"stale-generation-after-a-refusal":  newStory().reconcile(noon, stepToken, consent).edit(otherScopes),
+		"another-spec-and-the-zone-is-down": healthy().edit(otherScopes).reconcile(due, stepToken, down),
+		"another-spec-which-needs-a-person": healthy().edit(otherScopes).reconcile(due, stepToken, consent),
+		"another-spec-without-the-install":  healthy().edit(otherScopes).reconcile(due, stepResource, noInstall),
+	} {
+		t.Run(name, func(t *testing.T) {
+			raw, err := yaml.Marshal(st.binding)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden.Compare(t, filepath.Join("testdata", "states", name+".yaml"), raw)
+		})
+	}
+}
+
+// inFlight is the time between the decision to refresh and the write of the new token. Nothing is written before.
+func (st *story) inFlight(t *testing.T) *story {
+	t.Helper()
+	s := newScope(st.binding, due)
+	s.held, s.intact, s.wantExchange = st.held, true, s.exchangeHash()
+	if act, why := s.decide(); act != exchange {
+		t.Fatalf("no refresh is due: %d %s", act, why)
+	}
+	return st
+}

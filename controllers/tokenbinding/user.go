@@ -1,0 +1,165 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/cache"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/credentials"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/redacted"
+	"github.com/keycardai/keycard-operator/internal/trust"
+)
+
+// A zone knows people by an identifier, which is its own unless its identity provider names another. People know each other
+// by e-mail addresses. So an address in spec.subject.user is looked up, once: what was found is remembered with the token.
+
+// people remembers for a while whom e-mail addresses lead to: bindings of one user are often made together.
+type people struct {
+	once sync.Once
+	m    *cache.LRUExpireCache
+}
+
+const (
+	// peopleKept bounds how many are remembered, and peopleFresh for how long: addresses can change hands.
+	peopleKept, peopleFresh = 4096, 10 * time.Minute
+)
+
+func (p *people) of(c cache.Clock) *cache.LRUExpireCache {
+	p.once.Do(func() { p.m = cache.NewLRUExpireCacheWithClock(peopleKept, c) })
+	return p.m
+}
+
+// person is whom a token is asked for.
+type person struct {
+	// identifier is what the zone is told.
+	identifier string
+	// found is the identifier that the zone confirmed; empty when what the user wrote is used as it is.
+	found string
+	// unknown tells that the zone has nobody with that address, and failed why it could not be asked.
+	unknown bool
+	failed  error
+}
+
+// impersonation makes the subject token that names the binding's user.
+func (r *Reconciler) impersonation(ctx context.Context, s *scope) (redacted.String, error) {
+	var err error
+	if s.person, err = r.identify(ctx, s); err != nil {
+		return redacted.String{}, err
+	}
+	return keycard.ImpersonationToken(s.person.identifier)
+}
+
+// identify finds out by which identifier the zone knows the user. After a failure it is looked up anew: she may have been
+// removed and have come back. A zone that can't be asked is no reason to give up, because the address may be the identifier.
+func (r *Reconciler) identify(ctx context.Context, s *scope) (person, error) {
+	written := s.binding.Spec.Subject.User
+	if !strings.Contains(written, "@") {
+		return person{identifier: written}, nil
+	}
+	known, key := r.people.of(r.Clock), s.issuer+" "+written
+	if s.attempt.failures == 0 {
+		if s.held != nil && s.held.user != "" && s.held.specHash == s.wantSpec {
+			return person{identifier: s.held.user, found: s.held.user}, nil
+		}
+		if p, ok := known.Get(key); ok {
+			return p.(person), nil //nolint:forcetypeassert // nothing else is kept there
+		}
+	}
+	users, err := r.usersByEmail(ctx, s, written)
+	if err != nil {
+		log.FromContext(ctx).Info("could not look the user up; the e-mail address is tried as the identifier", "cause", err.Error())
+		return person{identifier: written, failed: err}, nil
+	}
+	p, err := choosePerson(written, users)
+	if p.found != "" {
+		known.Add(key, p, peopleFresh)
+	}
+	return p, err
+}
+
+// choosePerson picks one of the users with the address that was written. An address that nobody verified could be anybody's.
+func choosePerson(written string, users []keycard.User) (person, error) {
+	var verified []keycard.User
+	for _, u := range users {
+		if u.Identifier == written {
+			return person{identifier: written, found: written}, nil
+		}
+		if u.EmailVerified && u.Identifier != "" {
+			verified = append(verified, u)
+		}
+	}
+	switch {
+	case len(users) == 0:
+		return person{identifier: written, unknown: true}, nil
+	case len(verified) == 0:
+		return person{}, outcome.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
+			"the user of the zone with the e-mail address %s has not verified it; verify it, or write the identifier that the zone shows for the user into spec.subject.user", written)
+	case len(verified) > 1:
+		return person{}, outcome.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
+			"%d users of the zone have the e-mail address %s; write the identifier that the zone shows for the one you mean into spec.subject.user", len(verified), written)
+	}
+	return person{identifier: verified[0].Identifier, found: verified[0].Identifier}, nil
+}
+
+// usersByEmail asks the management API, as the install's service account.
+func (r *Reconciler) usersByEmail(ctx context.Context, s *scope, email string) ([]keycard.User, error) {
+	zone := s.install.Spec.Zone
+	key := s.local(zone.ServiceAccountSecretRef.Name)
+	key.Namespace = s.install.Namespace
+	account, err := credentials.ReadClient(ctx, r.Live, key, "the credential of a Keycard service account")
+	if err != nil {
+		return nil, err
+	}
+	pool, err := trust.Pool(ctx, r.Live, r.Zones, s.install.Namespace, zone.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	management, err := pool.Management(keycard.ManagementConfig{BaseURL: zone.ManagementURL(), ClientID: account.ID, ClientSecret: account.Secret})
+	if err != nil {
+		return nil, err
+	}
+	return management.ReadOnly().ListUsersByEmail(ctx, zone.ID, email)
+}
+
+// explain says more of a refusal than the zone can, which was told an identifier.
+func (p person) explain(err error) error {
+	var refusal *outcome.Problem
+	if !errors.As(err, &refusal) || refusal.Passes() {
+		return err
+	}
+	if p.unknown && refusal.Reason == v1alpha1.ReasonRequestRejected {
+		return outcome.NeedsPerson(v1alpha1.ReasonConsentRequired,
+			"the zone knows nobody with the identifier or e-mail address %s; the person has to sign in to the zone and consent to the resource once", p.identifier)
+	}
+	if p.failed == nil {
+		return err
+	}
+	lookup := outcome.Remote(p.failed)
+	var passing *outcome.Problem
+	if errors.As(lookup, &passing) && passing.Passes() {
+		return lookup
+	}
+	more := *refusal
+	more.Message = fmt.Sprintf("%s. The user could not be looked up by the e-mail address: %s", refusal.Message, problemText(lookup))
+	return &more
+}
+
+// problemText is what of an error may be shown.
+func problemText(err error) string {
+	if p, ok := errors.AsType[*outcome.Problem](err); ok {
+		return p.Message
+	}
+	return outcome.FromCluster(err).Message
+}

@@ -1,0 +1,38 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package program
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Build makes programs of the project, such as ./cmd/operator, in a folder; it is called in the project's folder. Go's build
+// cache makes it quick after the first time.
+func Build(ctx context.Context, out io.Writer, folder string, packages ...string) error {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		return fmt.Errorf("making the folder of the binaries: %w", err)
+	}
+	return Go(ctx, out, append([]string{"build", "-o", folder + string(filepath.Separator)}, packages...)...)
+}
+
+// Go runs the go command.
+func Go(ctx context.Context, out io.Writer, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...) // #nosec G204 -- the callers' are constant
+	cmd.Stdout, cmd.Stderr = out, out
+	// The go command does not pass signals on to what it runs, so the whole group gets them.
+	cmd.SysProcAttr = GroupOfItsOwn()
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = StopTimeout
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("running go %s: %w", strings.Join(args, " "), err)
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package program
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+)
+
+// startShell starts a script that prints a line once it is ready to be stopped.
+func startShell(t *testing.T, script string) *Program {
+	t.Helper()
+	log := filepath.Join(t.TempDir(), "log")
+	p, err := Start("/bin/sh", log, "-c", script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	NewWithT(t).Eventually(func() string { return Tail(log, 1) }).Should(Equal("ready"))
+	return p
+}
+
+func TestProgramIsStopped(t *testing.T) {
+	for name, tt := range map[string]struct{ script, want string }{
+		"in order": {"trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done", ""},
+		"failing":  {"trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done", "exit status 3"},
+		"stubborn": {"trap '' TERM; echo ready; while :; do sleep 0.05; done", "was killed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			p := startShell(t, tt.script)
+			err := p.Stop(500 * time.Millisecond)
+			if tt.want == "" {
+				g.Expect(err).NotTo(HaveOccurred())
+			} else {
+				g.Expect(err).To(MatchError(ContainSubstring(tt.want)))
+			}
+			g.Expect(p.ended).To(BeClosed())
+		})
+	}
+}
+
+func TestProgramEndsByItself(t *testing.T) {
+	g := NewWithT(t)
+	p := startShell(t, "echo ready; exit 4")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	p.ReportEarlyEnd(cancel)
+	g.Expect(context.Cause(ctx)).To(MatchError("sh ended by itself: exit status 4"))
+	g.Expect(p.Stop(time.Second)).To(Succeed(), "it is not reported twice")
+}
+
+// A wanted end is not reported.
+func TestProgramThatIsStoppedIsNoFailure(t *testing.T) {
+	g := NewWithT(t)
+	p := startShell(t, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reported := make(chan struct{})
+	go func() {
+		p.ReportEarlyEnd(cancel)
+		close(reported)
+	}()
+	g.Expect(p.Stop(5 * time.Second)).To(Succeed())
+	<-reported
+	g.Expect(context.Cause(ctx)).NotTo(HaveOccurred())
+}
