@@ -34,6 +34,10 @@ demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a 
 test: kubernetes ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
 
+.PHONY: e2e
+e2e: node build-installer ## Run pods on a real kubelet and containerd, as root: dist/install.yaml and a consumer through restarts of everything
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -tags e2e -count=1 -timeout 20m -v $(TESTFLAGS) ./test/e2e
+
 ##@ Code
 
 .PHONY: generate
@@ -89,6 +93,10 @@ image: ## Build the operator's image from the Dockerfile and check it; needs roo
 .PHONY: kubernetes
 kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS
 	go run ./hack/kubernetes
+
+.PHONY: node
+node: ## Build kubelet and containerd too (about 2 minutes more, once)
+	go run ./hack/kubernetes -node
 
 .PHONY: tools
 tools: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(KUSTOMIZE) $(LINT) ## Build the tools (about 4 minutes, once)

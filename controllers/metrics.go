@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 )
 
 var (
@@ -93,6 +94,16 @@ func (c *collector) collectBindings(ch chan<- prometheus.Metric, bindings []v1al
 	}
 	states.collect(ch, bindingsDesc)
 	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(overdue))
+}
+
+// counters are what the controller of bindings counts by itself.
+func counters(bindings *tokenbinding.Reconciler) []prometheus.Collector {
+	count := func(name, help string, n func() int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n()) })
+	}
+	return []prometheus.Collector{
+		count("keycard_restarts_total", "How often the workloads of a ConfluenceTokenBinding were restarted, because its token changed.", bindings.Restarts),
+	}
 }
 
 // states counts objects by state. Every state is there, so that an alert sees zero and not nothing.

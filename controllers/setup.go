@@ -103,8 +103,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Metrics == nil {
 		o.Metrics = metrics.Registry
 	}
-	if err := o.Metrics.Register(&collector{reader: mgr.GetClient(), clock: clock.RealClock{}, perObject: o.PerObjectMetrics}); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
+	objects := &collector{reader: mgr.GetClient(), clock: clock.RealClock{}, perObject: o.PerObjectMetrics}
+	for _, c := range append(counters(bindings), objects) {
+		if err := o.Metrics.Register(c); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	if err := setupConsent(ctx, mgr, bindings, o.Consent); err != nil {
 		return fmt.Errorf("setting up the consent page: %w", err)

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -77,6 +78,9 @@ type Reconciler struct {
 	attempts attempts
 	sessions sessions
 	people   people
+	// restarts remembers restarts that failed, and restarted counts those that did not.
+	restarts  attempts
+	restarted atomic.Int64
 }
 
 // Reconcile brings one binding's Secret and status up to date.
@@ -86,9 +90,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	})
 	var cached v1alpha1.ConfluenceTokenBinding
 	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
-		r.attempts.drop(req.NamespacedName)
-		r.bindings.Forget(req.NamespacedName)
-		r.secrets.Forget(req.NamespacedName)
+		r.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !cached.DeletionTimestamp.IsZero() {
@@ -111,6 +113,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return s.inLine(), nil
 	}
 	at, problem := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
+	r.restart(ctx, s)
 	s.report(at, problem)
 	r.invite(s, problem)
 	if err := r.patchStatus(ctx, s); err != nil {
@@ -118,6 +121,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	r.announce(s)
 	return ctrl.Result{RequeueAfter: r.nextWake(s, problem), Priority: new(priority(s.deadline(), s.now))}, nil
+}
+
+// forget drops what is remembered of a binding that is gone.
+func (r *Reconciler) forget(key client.ObjectKey) {
+	r.attempts.drop(key)
+	r.restarts.drop(key)
+	r.bindings.Forget(key)
+	r.secrets.Forget(key)
 }
 
 // run takes the steps in order, and stops at the first that can't go on.

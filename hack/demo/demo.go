@@ -33,12 +33,12 @@ type demo struct {
 	dir     string
 	cluster *testenv.ControlPlane
 	zone    zone
-	// metricsURL and operatorToken are the operator's.
-	metricsURL, operatorToken string
-	shown                     *progress
-	readyAfter                time.Duration
-	reader                    *reader
-	workload                  workload
+	// metricsURL, consentURL and operatorToken are the operator's.
+	metricsURL, consentURL, operatorToken string
+	shown                                 *progress
+	readyAfter                            time.Duration
+	reader                                *reader
+	workload                              workload
 
 	// stops undo what was started, last first.
 	stops []func() error

@@ -12,14 +12,14 @@ import (
 
 // startOperator starts the operator as its own ServiceAccount, with the shipped permissions and no others.
 func (d *demo) startOperator(ctx context.Context) error {
-	address, err := program.FreeAddress(ctx)
+	consent, err := program.FreeAddress(ctx)
 	if err != nil {
 		return err
 	}
-	page := "http://" + address
-	d.say("starting the operator as ServiceAccount keycard-system/keycard-operator, with its consent page at %s", page)
-	o, err := program.StartOperator(ctx, d.cluster, filepath.Join(binaries, "operator"), d.logPath("operator"), d.zone.atlassian,
-		"--verbosity", "1", "--cluster-id", clusterID, "--consent-address", address, "--consent-url", page)
+	d.consentURL = "http://" + consent
+	d.say("starting the operator as ServiceAccount keycard-system/keycard-operator")
+	o, err := program.StartOperator(ctx, d.cluster, filepath.Join(binaries, "operator"), d.logPath("operator"), d.zone.atlassian, "--verbosity", "1",
+		"--cluster-id", clusterID, "--consent-address", consent, "--consent-url", d.consentURL)
 	if err != nil {
 		return err
 	}

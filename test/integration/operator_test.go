@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -50,7 +51,7 @@ type operator struct {
 func (w *world) startOperator() *operator {
 	w.t.Helper()
 	o := &operator{w: w, writes: &recorder{}, metrics: prometheus.NewRegistry()}
-	cfg := rest.CopyConfig(cluster.Config)
+	cfg := rest.CopyConfig(cmp.Or(w.account, cluster.Config))
 	cfg.Wrap(o.writes.transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme(w.t), Logger: w.logger(), Metrics: metricsserver.Options{BindAddress: "0"},

@@ -65,6 +65,8 @@ type world struct {
 	writes *recorder
 	events *events
 	logs   *syncBuffer
+	// account is who the reconcilers are in the cluster; nil: the administrator.
+	account *rest.Config
 
 	resources *keycardresource.Reconciler
 	bindings  *tokenbinding.Reconciler
@@ -101,14 +103,14 @@ func (w *world) startZone(change ...func(*devzone.Config)) {
 
 // connect makes the reconcilers: anew, as after a restart, with nothing remembered.
 func (w *world) connect() {
-	cfg := rest.CopyConfig(cluster.Config)
-	cfg.Wrap(w.writes.transport)
-	c, err := client.New(cfg, client.Options{Scheme: scheme(w.t)})
-	must(w.t, err)
+	w.k8s = w.client(cluster.Config)
+	c := w.k8s
+	if w.account != nil {
+		c = w.client(w.account)
+	}
 	entries, err := catalog.Load()
 	must(w.t, err)
 	pool := keycard.NewPool(keycard.Options{AllowInsecureLoopback: true, Now: w.clock.Now, Timeout: 5 * time.Second, ResponseHeaderTimeout: time.Second})
-	w.k8s = c
 	w.resources = &keycardresource.Reconciler{
 		Client: c, Live: c, Zones: pool, Catalog: entries, ClusterID: clusterID, Recorder: w.events, Clock: w.clock,
 		CheckEvery: 10 * time.Minute, ClusterIssuer: func(context.Context) (string, error) { return clusterIssuer, nil },
@@ -117,6 +119,25 @@ func (w *world) connect() {
 		Client: c, Live: c, Zones: pool, Catalog: entries, Atlassian: atlassian.NewClient(pool, w.zone.AtlassianURL),
 		Recorder: w.events, Clock: w.clock, Gates: gate.New(8, w.clock),
 	}
+}
+
+// client makes a client whose writes are counted.
+func (w *world) client(cfg *rest.Config) client.Client {
+	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(w.writes.transport)
+	c, err := client.New(cfg, client.Options{Scheme: scheme(w.t)})
+	must(w.t, err)
+	return c
+}
+
+// shippedAccount makes the reconcilers the operator's own ServiceAccount, with the permissions as they are shipped.
+func (w *world) shippedAccount() {
+	w.t.Helper()
+	_, err := cluster.Kubectl(w.ctx, "apply", "-k", "../../config/rbac")
+	must(w.t, err)
+	w.account, err = cluster.ServiceAccount(w.ctx, "keycard-system", "keycard-operator", time.Hour)
+	must(w.t, err)
+	w.connect()
 }
 
 func (w *world) makeNamespace() {

@@ -27,12 +27,12 @@ func ApplyShipped(ctx context.Context, cluster *testenv.ControlPlane) error {
 			return err
 		}
 	}
-	return awaitKinds(ctx, cluster)
+	return waitForKinds(ctx, cluster)
 }
 
-// awaitKinds waits until the kinds can be used. kubectl wait fails on a CRD that has no conditions at all yet, so it is
+// waitForKinds waits until the kinds can be used. kubectl wait fails on a CRD that has no conditions at all yet, so it is
 // asked again.
-func awaitKinds(ctx context.Context, cluster *testenv.ControlPlane) error {
+func waitForKinds(ctx context.Context, cluster *testenv.ControlPlane) error {
 	var last error
 	err := Until(ctx, 30*time.Second, func(ctx context.Context) (bool, error) {
 		_, last = cluster.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s",
@@ -123,7 +123,7 @@ func Get(ctx context.Context, url string) (string, error) {
 
 var httpClient = &http.Client{Timeout: 5 * time.Second}
 
-// FreeAddress gives an address on loopback that nobody listens at.
+// FreeAddress gives an address on loopback at which nobody listens.
 func FreeAddress(ctx context.Context) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
