@@ -170,6 +170,8 @@ const (
 	ReasonSessionEnded = "SessionEnded"
 	// ReasonServiceAccountNotFound: the ServiceAccount that the spec names does not exist. Creating it is enough.
 	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
+	// ReasonTokenRequestRefused: the cluster does not let the operator request a token for the ServiceAccount.
+	ReasonTokenRequestRefused = "TokenRequestRefused"
 	// ReasonNoAccessibleSites: the grant covers no Atlassian site.
 	ReasonNoAccessibleSites = "NoAccessibleSites"
 	// ReasonSiteNotAccessible: the grant does not cover the site that the spec names.

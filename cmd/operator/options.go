@@ -45,7 +45,12 @@ type options struct {
 	atlassianURL          string
 
 	consent controllers.ConsentOptions
+
+	verbosity int
 }
+
+// maxVerbosity is the last level at which the Kubernetes client logs no bodies, which hold Secrets.
+const maxVerbosity = 7
 
 func defaultOptions() *options {
 	return &options{
@@ -96,6 +101,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.consent.Application, "consent-application", o.consent.Application, "register in each zone, once a binding acts for a person, the public application that she signs in to when she\nconsents on the page or by kubectl keycard consent")
 	f.StringVar(&o.consent.Address, "consent-address", o.consent.Address, "address of the page on which people consent; empty means no page")
 	f.StringVar(&o.consent.URL, "consent-url", o.consent.URL, "https URL at which browsers reach that page; status.consentURL points there")
+	f.IntVarP(&o.verbosity, "verbosity", "v", o.verbosity, "log verbosity: 0 state changes, 1 decisions, 4 debugging; at most 7")
 }
 
 // leastCheckEvery keeps an operator from burdening its zones.
@@ -112,6 +118,8 @@ func (o *options) validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
+	complain(o.verbosity < 0 || o.verbosity > maxVerbosity,
+		"--verbosity is %d; it has to be from 0 to %d, because beyond that the Kubernetes client logs what is in Secrets", o.verbosity, maxVerbosity)
 	complain(o.concurrency < 1, "--concurrency is %d; it has to be at least 1", o.concurrency)
 	complain(o.clientQPS <= 0, "--client-qps is %g; it has to be more than 0", o.clientQPS)
 	complain(o.clientBurst < 1, "--client-burst is %d; it has to be at least 1", o.clientBurst)

@@ -51,3 +51,17 @@ func TestConsentOptions(t *testing.T) {
 		})
 	}
 }
+
+// The Kubernetes client logs bodies from a verbosity of 8 on.
+func TestVerbosity(t *testing.T) {
+	for level, want := range map[int]string{0: "", 7: "", 8: "--verbosity is 8; it has to be from 0 to 7", -1: "--verbosity is -1"} {
+		g := NewWithT(t)
+		o := defaultOptions()
+		o.verbosity = level
+		if want == "" {
+			g.Expect(o.validate()).To(Succeed())
+			continue
+		}
+		g.Expect(o.validate()).To(MatchError(ContainSubstring(want)))
+	}
+}

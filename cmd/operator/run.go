@@ -24,6 +24,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/internal/fence"
+	"github.com/keycardai/keycard-operator/internal/longpause"
 )
 
 // reconcileTimeout bounds one reconcile: several remote requests, each with its own timeout.
@@ -91,6 +92,9 @@ func newManager(cfg *rest.Config, o *options) (ctrl.Manager, error) {
 	// The Lease has a client of its own: exhausted client-side limits must not cost the leadership.
 	leaseConfig := rest.CopyConfig(cfg)
 	leaseConfig.QPS, leaseConfig.Burst, leaseConfig.RateLimiter = 5, 10, nil
+	leaseConfig.QPS, leaseConfig.Burst = 5, 10
+	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(longpause.Transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},

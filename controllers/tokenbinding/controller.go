@@ -173,6 +173,10 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 		}
 		return at, p
 	}
+	if !s.recalled {
+		r.postpone(ctx, s, p)
+		return at, p
+	}
 	var wait time.Duration
 	failures := s.attempt.failures + 1
 	if p != nil {
@@ -191,6 +195,19 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 	log.FromContext(ctx).Info("the attempt failed", "reason", p.Reason, "message", p.Message, "failures", failures, "retryAfter", wait)
 	r.pause(s, next)
 	return at, p
+}
+
+// postpone spaces out reconciles that fail before the last attempt is known, such as while the API server is down. What is
+// remembered of that attempt stays: a token that waits to be written is not lost.
+func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem) {
+	if p == nil {
+		return
+	}
+	failures := r.attempts.failedEarly(s.key())
+	if wait := p.Retry(failures, s.remaining(), s.uid()); wait > 0 {
+		log.FromContext(ctx).Info("the reconcile failed", "reason", p.Reason, "message", p.Message, "failures", failures, "retryAfter", wait)
+		s.attempt, s.pausing = attempt{notBefore: r.Clock.Now().Add(wait)}, true
+	}
 }
 
 // pause makes the next attempt wait.

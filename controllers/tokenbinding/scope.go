@@ -74,6 +74,8 @@ type scope struct {
 	// next one is due.
 	attempt attempt
 	pausing bool
+	// recalled is true once attempt is known: what fails before that says nothing about the attempt.
+	recalled bool
 	// inputs names the versions of all that an attempt depends on: when it changes, backoff starts anew.
 	inputs string
 	// rollout is what is known of the restarts of workloads.

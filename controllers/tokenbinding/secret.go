@@ -24,6 +24,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/tenancy"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
@@ -57,6 +58,9 @@ func (r *Reconciler) findSecret(ctx context.Context, s *scope, askServer bool) e
 	}
 	if apierrors.IsNotFound(err) {
 		r.secrets.Forget(s.key())
+		if r.ending(ctx, s.binding.Namespace) {
+			return outcome.Wait(v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", key.Name)
+		}
 		return r.yield(ctx, s)
 	}
 	if err != nil {
@@ -68,6 +72,13 @@ func (r *Reconciler) findSecret(ctx context.Context, s *scope, askServer bool) e
 	}
 	s.hold(m)
 	return nil
+}
+
+// ending tells whether the namespace is being deleted. Its Secrets go before its bindings do: an exchange for one of them
+// would be for nothing. Where that can't be known, the write says it.
+func (r *Reconciler) ending(ctx context.Context, namespace string) bool {
+	ns := tenancy.Namespace()
+	return r.namespaces().Get(ctx, client.ObjectKey{Name: namespace}, ns) == nil && !ns.DeletionTimestamp.IsZero()
 }
 
 // yield leaves a Secret that is not there yet to an older binding that names it too. One that exists is its owner's.
@@ -297,9 +308,17 @@ func writeProblem(name string, err error) error {
 	switch {
 	case apierrors.IsConflict(err):
 		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else: %s", name, apierrors.ReasonForError(err))
-	case apierrors.IsForbidden(err):
-		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed,
-			"the cluster refused the write of Secret %s; check quotas, admission policies, the operator's permissions, and whether the namespace is being deleted", name)
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		// It does not come back, so there is no hurry. The token is kept all the same.
+		return &outcome.Problem{
+			Kind: outcome.Throttled, Reason: v1alpha1.ReasonSecretWriteFailed, RetryAfter: schedule.SlowRetryAfter(1, name),
+			Message: fmt.Sprintf("Secret %s can't be made: the namespace is being deleted", name),
+		}
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsUnauthorized(err), apierrors.IsBadRequest(err):
+		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "the cluster refused the write of Secret %s (%s); %s; it is retried, and the token is kept",
+			name, apierrors.ReasonForError(err), refusal(err))
 	}
-	return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "writing Secret %s: %s", name, apierrors.ReasonForError(err))
+	p := outcome.FromCluster(fmt.Errorf("writing Secret %s: %w", name, err))
+	p.Reason = v1alpha1.ReasonSecretWriteFailed
+	return p
 }

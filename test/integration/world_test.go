@@ -37,6 +37,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/longpause"
 )
 
 // The credentials of the default seed. They serve as canaries too: none may be seen outside its Secret.
@@ -125,6 +126,7 @@ func (w *world) connect() {
 func (w *world) client(cfg *rest.Config) client.Client {
 	cfg = rest.CopyConfig(cfg)
 	cfg.Wrap(w.writes.transport)
+	cfg.Wrap(longpause.Transport)
 	c, err := client.New(cfg, client.Options{Scheme: scheme(w.t)})
 	must(w.t, err)
 	return c
@@ -270,8 +272,9 @@ func describe(list []metav1.Condition) string {
 	return b.String()
 }
 
+// logger is as talkative as the operator's program may be.
 func (w *world) logger() logr.Logger {
-	return funcr.New(func(prefix, args string) { _, _ = fmt.Fprintln(w.logs, prefix, args) }, funcr.Options{Verbosity: 10})
+	return funcr.New(func(prefix, args string) { _, _ = fmt.Fprintln(w.logs, prefix, args) }, funcr.Options{Verbosity: 7})
 }
 
 func scheme(t *testing.T) *runtime.Scheme {
@@ -300,6 +303,8 @@ type recorder struct {
 	lose string
 	// dying, when set, is asked about each request: it may be dropped, or served while its answer is lost.
 	dying func(what string) (dropped, lost bool)
+	// instead, when set, may answer a request to the cluster; it passes those on to which it gives neither.
+	instead func(r *http.Request) (*http.Response, error)
 }
 
 // middleware records requests as "surface METHOD /path grant".
@@ -347,7 +352,13 @@ func (rec *recorder) transport(next http.RoundTripper) http.RoundTripper {
 			rec.seen = append(rec.seen, r.Method+" "+r.URL.Path)
 		}
 		dropped, lost := rec.dies("cluster " + r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery)
+		instead := rec.instead
 		rec.mu.Unlock()
+		if instead != nil {
+			if answer, err := instead(r); answer != nil || err != nil {
+				return answer, err
+			}
+		}
 		if dropped {
 			return nil, errDead
 		}
