@@ -39,7 +39,7 @@ type Options struct {
 	// ClusterID tells this cluster's objects in a zone from those of another cluster; empty means the UID
 	// of ClusterIDNamespace.
 	ClusterID string
-	// ClusterIDNamespace is read when ClusterID is empty.
+	// ClusterIDNamespace is read when ClusterID is empty; empty means kube-system.
 	ClusterIDNamespace string
 	// LiveNamespaces is for an operator that may not watch namespaces, because it has permissions in some only: it
 	// reads them when it needs their labels.
@@ -75,7 +75,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("loading the catalog: %w", err)
 	}
 	if o.ClusterID == "" {
-		if o.ClusterID, err = clusterID(ctx, mgr.GetAPIReader(), o.ClusterIDNamespace); err != nil {
+		if o.ClusterID, err = clusterID(ctx, mgr.GetAPIReader(), cmp.Or(o.ClusterIDNamespace, metav1.NamespaceSystem)); err != nil {
 			return err
 		}
 	}
