@@ -19,6 +19,8 @@ export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci-lint
 KUBERNETES = $(shell go run ./hack/kubernetes -print-dir)
 FUZZTIME ?= 10s
 TESTFLAGS ?=
+N ?= 1000
+BENCHFLAGS ?=
 # What the image of dist/install.yaml is called.
 IMG ?= keycard-operator:latest
 PACKAGES ?= ./...
@@ -33,6 +35,10 @@ demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a 
 .PHONY: test
 test: kubernetes ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
+
+.PHONY: e2e
+e2e: node build-installer ## Run pods on a real kubelet and containerd, as root: dist/install.yaml and a consumer through restarts of everything
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -tags e2e -count=1 -timeout 20m -v $(TESTFLAGS) ./test/e2e
 
 ##@ Code
 
@@ -74,6 +80,11 @@ lint-api: $(LINT) ## Lint the API against Kubernetes' conventions
 verify: ## Check that generated files are up to date, then lint: what CI wants before it tests
 	hack/verify.sh
 
+.PHONY: bench
+bench: kubernetes ## Measure the operator with N (1000) bindings, and print the figures of docs/performance.md
+	go build -o .cache/bench/bench ./test/bench
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" exec .cache/bench/bench --bindings=$(N) $(BENCHFLAGS)
+
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME (10s) each
 	hack/fuzz.sh $(FUZZTIME)
@@ -103,6 +114,10 @@ sbom: build ## Write dist/sbom.cdx.json: what the operator is made of, in the fo
 .PHONY: kubernetes
 kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS
 	go run ./hack/kubernetes
+
+.PHONY: node
+node: ## Build kubelet and containerd too (about 2 minutes more, once)
+	go run ./hack/kubernetes -node
 
 .PHONY: tools
 tools: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(KUSTOMIZE) $(LINT) ## Build the tools (about 4 minutes, once)

@@ -13,8 +13,10 @@ import (
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 )
 
 var (
@@ -35,9 +37,6 @@ const (
 	stateStalled   = "Stalled"
 	stateSuspended = "Suspended"
 )
-
-// overdueAfter is how late a refresh may be before it counts: a refresh takes its time, and status is written after it.
-const overdueAfter = time.Minute
 
 // scrapeTimeout bounds the reads of one scrape. The cache answers them.
 const scrapeTimeout = 5 * time.Second
@@ -84,7 +83,7 @@ func (c *collector) collectBindings(ch chan<- prometheus.Metric, bindings []v1al
 		b := &bindings[i]
 		suspended := ptr.Deref(b.Spec.Suspend, false)
 		states[stateOf(suspended, b.Status.Conditions)]++
-		if at := b.Status.RefreshAt; at != nil && !suspended && c.clock.Since(at.Time) > overdueAfter {
+		if tokenbinding.Overdue(b, c.clock.Now()) {
 			overdue++
 		}
 		if at := b.Status.ExpiresAt; at != nil && c.perObject {
@@ -93,6 +92,31 @@ func (c *collector) collectBindings(ch chan<- prometheus.Metric, bindings []v1al
 	}
 	states.collect(ch, bindingsDesc)
 	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(overdue))
+}
+
+// registerMetrics makes the metrics of the objects known.
+func registerMetrics(o Options, reader client.Reader, bindings *tokenbinding.Reconciler) error {
+	if o.Metrics == nil {
+		o.Metrics = metrics.Registry
+	}
+	objects := &collector{reader: reader, clock: o.Clock, perObject: o.PerObjectMetrics}
+	for _, c := range append(counters(bindings), objects) {
+		if err := o.Metrics.Register(c); err != nil {
+			return err //nolint:wrapcheck // the caller says what was being done
+		}
+	}
+	return nil
+}
+
+// counters are what the controller of bindings counts by itself.
+func counters(bindings *tokenbinding.Reconciler) []prometheus.Collector {
+	count := func(name, help string, n func() int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n()) })
+	}
+	return []prometheus.Collector{
+		count("keycard_restarts_total", "How often the workloads of a ConfluenceTokenBinding were restarted, because its token changed.", bindings.Restarts),
+		count("keycard_overdue_requeues_total", "How often a ConfluenceTokenBinding was reconciled because it had not been woken in time.", bindings.Rescues),
+	}
 }
 
 // states counts objects by state. Every state is there, so that an alert sees zero and not nothing.

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -18,7 +19,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
@@ -39,7 +39,7 @@ type Options struct {
 	// ClusterID tells this cluster's objects in a zone from those of another cluster; empty means the UID
 	// of ClusterIDNamespace.
 	ClusterID string
-	// ClusterIDNamespace is read when ClusterID is empty.
+	// ClusterIDNamespace is read when ClusterID is empty; empty means kube-system.
 	ClusterIDNamespace string
 	// LiveNamespaces is for an operator that may not watch namespaces, because it has permissions in some only: it
 	// reads them when it needs their labels.
@@ -50,6 +50,8 @@ type Options struct {
 	RequestTimeout time.Duration
 	// AllowInsecureLoopback admits http URLs of zones on a loopback address.
 	AllowInsecureLoopback bool
+	// WrapZones stands before every request to a zone or to Atlassian; nil means that nothing does.
+	WrapZones func(http.RoundTripper) http.RoundTripper
 	// AtlassianURL is Atlassian's API gateway.
 	AtlassianURL string
 	// CheckEvery is how often each install is compared with its zone; 0 means 10 minutes.
@@ -58,6 +60,10 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// PerObjectMetrics gives each binding a series with the expiry of its token.
 	PerObjectMetrics bool
+	// Clock is the clock on the wall; nil means the system's.
+	Clock clock.WithTickerAndDelayedExecution
+	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
+	WatchEvery time.Duration
 	// Consent says how people consent; by default nothing is done about it.
 	Consent ConsentOptions
 }
@@ -69,12 +75,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("loading the catalog: %w", err)
 	}
 	if o.ClusterID == "" {
-		if o.ClusterID, err = clusterID(ctx, mgr.GetAPIReader(), o.ClusterIDNamespace); err != nil {
+		if o.ClusterID, err = clusterID(ctx, mgr.GetAPIReader(), cmp.Or(o.ClusterIDNamespace, metav1.NamespaceSystem)); err != nil {
 			return err
 		}
 	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
 	zones := keycard.NewPool(keycard.Options{
-		UserAgent: o.UserAgent, Timeout: o.RequestTimeout, AllowInsecureLoopback: o.AllowInsecureLoopback,
+		Now: o.Clock.Now, UserAgent: o.UserAgent, Timeout: o.RequestTimeout, AllowInsecureLoopback: o.AllowInsecureLoopback,
+		Wrap: o.WrapZones,
 	})
 	issuer, err := newClusterIssuer(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
@@ -87,7 +97,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	recorder := mgr.GetEventRecorder(recorderName)
 	resources := &keycardresource.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
-		ClusterID: o.ClusterID, Recorder: recorder, Clock: clock.RealClock{},
+		ClusterID: o.ClusterID, Recorder: recorder, Clock: o.Clock,
 		CheckEvery: cmp.Or(o.CheckEvery, defaultCheckEvery), ClusterIssuer: issuer.Discover,
 		ConsentRedirectURIs: redirectURIs, LiveNamespaces: o.LiveNamespaces,
 	}
@@ -96,14 +106,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	bindings := &tokenbinding.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
-		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: clock.RealClock{},
-		Gates:          gate.New(o.Concurrency-o.Concurrency/5, clock.RealClock{}), // the rest of the workers serve other zones
+		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: o.Clock,
+		Gates:          gate.New(o.Concurrency-o.Concurrency/5, o.Clock), // the rest of the workers serve other zones
+		WatchEvery:     o.WatchEvery,
 		LiveNamespaces: o.LiveNamespaces,
 	}
-	if o.Metrics == nil {
-		o.Metrics = metrics.Registry
-	}
-	if err := o.Metrics.Register(&collector{reader: mgr.GetClient(), clock: clock.RealClock{}, perObject: o.PerObjectMetrics}); err != nil {
+	if err := registerMetrics(o, mgr.GetClient(), bindings); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := setupConsent(ctx, mgr, bindings, o.Consent); err != nil {
@@ -153,7 +161,10 @@ func slim(obj any) (any, error) {
 		return obj, nil
 	}
 	others := func(e metav1.ManagedFieldsEntry) bool { return e.Manager != v1alpha1.SessionFieldManager }
-	m.ManagedFields, m.Annotations = slices.Clip(slices.DeleteFunc(m.ManagedFields, others)), nil
+	m.ManagedFields, m.Annotations, m.Finalizers = slices.Clip(slices.DeleteFunc(m.ManagedFields, others)), nil, nil
+	if m.Kind != "Namespace" { // whose labels decide who may use an install
+		m.Labels = nil
+	}
 	if len(m.ManagedFields) == 0 {
 		m.ManagedFields = nil
 	}

@@ -46,6 +46,10 @@ const (
 	ConditionVerified = "Verified"
 )
 
+// ConditionRestarted is True while the workloads of spec.restart need no restart. It is absent when the spec names none,
+// and Ready does not depend on it.
+const ConditionRestarted = "Restarted"
+
 // Reasons of both kinds.
 const (
 	// ReasonReady: everything is as the spec wants it.
@@ -166,6 +170,8 @@ const (
 	ReasonSessionEnded = "SessionEnded"
 	// ReasonServiceAccountNotFound: the ServiceAccount that the spec names does not exist. Creating it is enough.
 	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
+	// ReasonTokenRequestRefused: the cluster does not let the operator request a token for the ServiceAccount.
+	ReasonTokenRequestRefused = "TokenRequestRefused"
 	// ReasonNoAccessibleSites: the grant covers no Atlassian site.
 	ReasonNoAccessibleSites = "NoAccessibleSites"
 	// ReasonSiteNotAccessible: the grant does not cover the site that the spec names.
@@ -184,6 +190,18 @@ const (
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonSecretWriteFailed: the cluster refused the write of the Secret.
 	ReasonSecretWriteFailed = "SecretWriteFailed"
+	// ReasonRestarted: the workloads were restarted for the token in the Secret.
+	ReasonRestarted = "Restarted"
+	// ReasonRestartNotNeeded: the token has not changed since spec.restart was set.
+	ReasonRestartNotNeeded = "RestartNotNeeded"
+	// ReasonRestartPending: the token changed, and the last restart is too recent for another.
+	ReasonRestartPending = "RestartPending"
+	// ReasonRestartForbidden: the operator may not patch a workload. The message has the command that permits it.
+	ReasonRestartForbidden = "RestartForbidden"
+	// ReasonRestartTargetNotFound: a workload that spec.restart names does not exist.
+	ReasonRestartTargetNotFound = "RestartTargetNotFound"
+	// ReasonRestartFailed: the cluster failed or refused the patch of a workload. Retried.
+	ReasonRestartFailed = "RestartFailed"
 )
 
 // Reasons of events that are not reasons of conditions.

@@ -87,6 +87,11 @@ type ConfluenceTokenBindingSpec struct {
 	// +required
 	Secret OutputSecret `json:"secret,omitzero"`
 
+	// restart names workloads that are restarted when the token changes, because they read it from environment variables.
+	// A program that reads the mounted file needs no restart. The operator has to be permitted to: see docs/tokens.md.
+	// +optional
+	Restart *Restart `json:"restart,omitempty"`
+
 	// suspend stops the operator from exchanging tokens for this object while true. The Secret stays as
 	// it is, and its token lapses when its time comes.
 	// +optional
@@ -126,6 +131,48 @@ type Refresh struct {
 // +kubebuilder:validation:MaxLength=16
 // +kubebuilder:validation:XValidation:rule="size(self) > 0 && self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('12h')",message="must be from 1m to 12h, in hours, minutes and seconds, for example 20m"
 type Duration string
+
+// Restart names workloads that are restarted when the token changes.
+type Restart struct {
+	// targets are workloads in the namespace of this object. Each gets the annotation keycard.cloud/token-issued-at on its
+	// pod template, which makes Kubernetes roll it out.
+	// +required
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	Targets []RestartTarget `json:"targets,omitempty"`
+
+	// minInterval is the least time between two restarts, for example 2h; from 30m to 24h. Absent means 30m. A token that
+	// changes sooner leads to one restart when the time is over.
+	// +optional
+	MinInterval RestartInterval `json:"minInterval,omitempty"`
+}
+
+// RestartTarget is a workload that is restarted.
+type RestartTarget struct {
+	// kind of the workload: Deployment, StatefulSet or DaemonSet.
+	// +required
+	Kind RestartKind `json:"kind,omitempty"`
+
+	// name of the workload.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a workload: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	Name string `json:"name,omitempty"`
+}
+
+// RestartKind is a kind of the API group apps that is rolled out when its pod template changes.
+// +kubebuilder:validation:Enum=Deployment;StatefulSet;DaemonSet
+type RestartKind string
+
+// RestartInterval is a time span in hours, minutes and seconds, for example 1h30m.
+// +kubebuilder:validation:MinLength=2
+// +kubebuilder:validation:MaxLength=16
+// +kubebuilder:validation:XValidation:rule="size(self) > 0 && self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$') && duration(self) >= duration('30m') && duration(self) <= duration('24h')",message="must be from 30m to 24h, in hours, minutes and seconds, for example 2h"
+type RestartInterval string
 
 // KeycardResourceReference names a KeycardResource.
 type KeycardResourceReference struct {
@@ -284,7 +331,7 @@ const (
 type ConfluenceTokenBindingStatus struct {
 	// conditions of the object. Ready means that the token in the Secret works now: it is there, unexpired and for this
 	// spec. It sums up ResourceReady, TokenIssued and SecretSynced. Reconciling is there while the
-	// operator works towards the spec, Stalled while it waits for a person.
+	// operator works towards the spec, Stalled while it waits for a person. Restarted is there while spec.restart is set.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -325,11 +372,27 @@ type ConfluenceTokenBindingStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	LastRefreshRequest string `json:"lastRefreshRequest,omitempty"`
 
+	// restart is what is remembered of restarts. It is set while spec.restart is.
+	// +optional
+	Restart *RestartStatus `json:"restart,omitempty"`
+
 	// consentURL is where the person consents. It is set while her consent is missing.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	ConsentURL string `json:"consentURL,omitempty"`
+}
+
+// RestartStatus is what is remembered of restarts.
+type RestartStatus struct {
+	// tokenIssuedAt is when the token was received that the workloads were last restarted for, or the one that was there when
+	// spec.restart was set. A restart is due when the Secret holds another.
+	// +required
+	TokenIssuedAt *metav1.Time `json:"tokenIssuedAt,omitempty"`
+
+	// restartedAt is when they were last restarted; absent before the first time.
+	// +optional
+	RestartedAt *metav1.Time `json:"restartedAt,omitempty"`
 }
 
 // SiteStatus is the Atlassian site a token is used with.

@@ -16,7 +16,7 @@ import (
 
 // The API server takes what the documents show.
 func TestDocumentsAreAccepted(t *testing.T) {
-	for _, document := range []string{"README.md", "docs/install.md", "docs/tokens.md", "docs/gitops.md"} {
+	for _, document := range []string{"README.md", "docs/install.md", "docs/tokens.md", "docs/consume.md", "docs/gitops.md"} {
 		raw, err := os.ReadFile("../../" + document)
 		if err != nil {
 			t.Fatal(err)

@@ -57,7 +57,7 @@ const (
 const (
 	// Finalizer keeps a KeycardResource with deletionPolicy Delete until its objects in the zone are gone.
 	Finalizer = "keycard.cloud/zone-objects"
-	// FieldManager owns the fields of the output Secret (server-side apply).
+	// FieldManager owns the fields of the output Secret (server-side apply), and the annotation of workloads that are restarted.
 	FieldManager = "keycard-operator"
 	// SessionFieldManager owns the refresh tokens that the operator renewed, in Secrets that are otherwise somebody else's.
 	SessionFieldManager = "keycard-operator-session"
@@ -70,6 +70,10 @@ const (
 	// RefreshRequestedAtAnnotation asks for a new token now. Any value does, a time by convention; each value is
 	// honoured once, also while the operator waits after a failure.
 	RefreshRequestedAtAnnotation = "keycard.cloud/refresh-requested-at"
+
+	// TokenIssuedAtAnnotation is put on the pod template of a workload that is restarted: when the token was received that it
+	// was restarted for (RFC 3339, UTC).
+	TokenIssuedAtAnnotation = "keycard.cloud/token-issued-at"
 
 	// IssuedAtAnnotation is when the token in the Secret was received (RFC 3339, UTC).
 	IssuedAtAnnotation = "keycard.cloud/issued-at"

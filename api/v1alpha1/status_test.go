@@ -65,6 +65,8 @@ func bindingStatusRows() []row {
 		boundedRows("status.site", "{url: u, cloudID: %q}", "status.site.cloudID", 128),
 		[]row{
 			{"site without a URL", "status.site", "{cloudID: c}", required("status.site.url")},
+			{"restart without a token", "status.restart", "{}", required("status.restart.tokenIssuedAt")},
+			{"restart that was never made", "status.restart", `{tokenIssuedAt: "2026-03-01T12:00:00Z"}`, ""},
 			{"site without a cloud id", "status.site", "{url: u}", required("status.site.cloudID")},
 		},
 	)

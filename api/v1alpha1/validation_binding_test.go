@@ -21,7 +21,8 @@ func bindingRows() []row {
 		nameRows("Secret", "spec.secret.name", "%q", "spec.secret.name", notASecret, 253),
 		keyRows("accessTokenSecretRef"), keyRows("refreshTokenSecretRef"),
 		scopeRows("scopes", "spec.scopes", "%s", "spec.scopes"),
-		siteRows(), labelRows(), annotationRows(),
+		nameRows("workload", "spec.restart", "{targets: [{kind: Deployment, name: %q}]}", "spec.restart.targets[0].name", notAWorkload, 253),
+		restartRows, siteRows(), labelRows(), annotationRows(),
 	)
 }
 
@@ -31,6 +32,9 @@ const (
 	notAUser        = "must be a user's identifier in the zone; remove control characters, '<', '>' and spaces around it"
 	notADuration    = "must be from 1m to 12h, in hours, minutes and seconds, for example 20m"
 	notASite        = "must be the site's address in lower case, for example https://acme.atlassian.net, without path or trailing slash"
+	notAnInterval   = "must be from 30m to 24h, in hours, minutes and seconds, for example 2h"
+	notAWorkload    = "must be the name of a workload: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	theKinds        = `"Deployment", "StatefulSet", "DaemonSet"`
 	badLabelKey     = "each label's key must be a qualified name, for example example.com/team"
 	badLabelValue   = "must be the value of a label: at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
 	badAnnotation   = "each annotation's key must be a qualified name, for example example.com/team"
@@ -127,6 +131,39 @@ var bindingFieldRows = []row{
 	{"suspended", "spec.suspend", "true", ""},
 	{"not suspended", "spec.suspend", "false", ""},
 	{"suspended in words", "spec.suspend", `"yes"`, wrongType("spec.suspend", "boolean", "string")},
+}
+
+var restartRows = []row{
+	{"restart of nothing", "spec.restart", "{}", required("spec.restart.targets")},
+	{"restart of an empty list", "spec.restart", "{targets: []}", noItems("spec.restart.targets")},
+	{"restart of each kind", "spec.restart", "{targets: [{kind: Deployment, name: a}, {kind: StatefulSet, name: a}, {kind: DaemonSet, name: a}]}", ""},
+	{"restart of eight", "spec.restart", "{targets: " + list(8, "{kind: Deployment, name: a%d}") + "}", ""},
+	{"restart of nine", "spec.restart", "{targets: " + list(9, "{kind: Deployment, name: a%d}") + "}", tooMany("spec.restart.targets", 9, 8)},
+	{"restart of one twice", "spec.restart", "{targets: [{kind: Deployment, name: a}, {kind: Deployment, name: a}]}", `spec.restart.targets[1]: Duplicate value: {"kind":"Deployment","name":"a"}`},
+	{"restart of no kind", "spec.restart", "{targets: [{name: a}]}", required("spec.restart.targets[0].kind")},
+	{"restart of no name", "spec.restart", "{targets: [{kind: Deployment}]}", required("spec.restart.targets[0].name")},
+	{"restart of a Pod", "spec.restart", "{targets: [{kind: Pod, name: a}]}", unsupported("spec.restart.targets[0].kind", "Pod", theKinds)},
+	{"restart elsewhere", "spec.restart", "{targets: [{kind: Deployment, name: a, namespace: b}]}", `ConfluenceTokenBinding in version "v1alpha1" cannot be handled as a ConfluenceTokenBinding: strict decoding error: unknown field "spec.restart.targets[0].namespace"`},
+	interval("half an hour", "30m", ""),
+	interval("a day", "24h", ""),
+	interval("in seconds", "5400s", ""),
+	interval("of all units", "1h30m10s", ""),
+	interval("too short", "29m59s", notAnInterval),
+	interval("too long", "24h1s", notAnInterval),
+	interval("without a unit", "30", notAnInterval),
+	interval("in days", "1d", notAnInterval),
+	interval("negative", "-1h", notAnInterval),
+	{"interval empty", "spec.restart", `{targets: [{kind: Deployment, name: a}], minInterval: ""}`, lines(`spec.restart.minInterval: Invalid value: "": spec.restart.minInterval in body should be at least 2 chars long`, breaks("spec.restart.minInterval", "", notAnInterval))},
+	{"interval of a long text", "spec.restart", "{targets: [{kind: Deployment, name: a}], minInterval: 1h00000000000000m}", tooLong("spec.restart.minInterval", 16)},
+}
+
+// interval is a restart with the complaint about its least interval.
+func interval(name, value, message string) row {
+	r := row{"interval " + name, "spec.restart", fmt.Sprintf("{targets: [{kind: Deployment, name: a}], minInterval: %q}", value), ""}
+	if message != "" {
+		r.want = breaks("spec.restart.minInterval", value, message)
+	}
+	return r
 }
 
 func keyRows(ref string) []row {

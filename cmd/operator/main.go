@@ -26,7 +26,6 @@ func main() {
 
 func command() *cobra.Command {
 	o := defaultOptions()
-	var verbosity int
 	cmd := &cobra.Command{
 		Use:   "operator",
 		Short: "Keep short-lived Confluence tokens fresh in Secrets, by token exchange at a Keycard zone",
@@ -44,11 +43,10 @@ It finds the cluster by --kubeconfig, $KUBECONFIG, or the pod it runs in.`,
 			if err := o.validate(); err != nil {
 				return err
 			}
-			ctrl.SetLogger(zap.New(zap.Level(zapcore.Level(-verbosity)))) //#nosec G115 -- checked by pflag to be small
+			ctrl.SetLogger(zap.New(zap.Level(zapcore.Level(-o.verbosity)))) //#nosec G115 -- checked to be small
 			return run(ctrl.SetupSignalHandler(), o)
 		},
 	}
 	o.addFlags(cmd.Flags())
-	cmd.Flags().IntVarP(&verbosity, "verbosity", "v", 0, "log verbosity: 0 state changes, 1 decisions, 4 debugging")
 	return cmd
 }

@@ -45,20 +45,25 @@ type options struct {
 	atlassianURL          string
 
 	consent controllers.ConsentOptions
+
+	verbosity int
 }
+
+// maxVerbosity is the last level at which the Kubernetes client logs no bodies, which hold Secrets.
+const maxVerbosity = 7
 
 func defaultOptions() *options {
 	return &options{
 		metricsAddress:     "127.0.0.1:8080",
 		probeAddress:       ":8081",
 		leaderElect:        true,
-		leaseDuration:      15 * time.Second,
-		renewDeadline:      10 * time.Second,
-		retryPeriod:        2 * time.Second,
+		leaseDuration:      12 * time.Second,
+		renewDeadline:      8 * time.Second,
+		retryPeriod:        1500 * time.Millisecond,
 		clusterIDNamespace: metav1.NamespaceSystem,
 		concurrency:        10,
-		clientQPS:          50,
-		clientBurst:        100,
+		clientQPS:          200,
+		clientBurst:        400,
 		shutdownTimeout:    25 * time.Second,
 		requestTimeout:     20 * time.Second,
 		checkEvery:         10 * time.Minute,
@@ -84,8 +89,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.clusterID, "cluster-id", o.clusterID, "name of this cluster in the markers of objects in a zone; empty means the UID of --cluster-id-namespace")
 	f.StringVar(&o.clusterIDNamespace, "cluster-id-namespace", o.clusterIDNamespace, "namespace whose UID names this cluster; another one where kube-system may not be read")
 	f.IntVar(&o.concurrency, "concurrency", o.concurrency, "how many objects of a kind are reconciled at once")
-	f.Float32Var(&o.clientQPS, "client-qps", o.clientQPS, "requests a second to the Kubernetes API, on average")
-	f.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "requests at once to the Kubernetes API")
+	f.Float32Var(&o.clientQPS, "client-qps", o.clientQPS, "requests a second to the Kubernetes API, on average and of all kinds together; docs/performance.md says why so many")
+	f.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "requests at once to the Kubernetes API, after a while without")
 	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long writes in flight may take after SIGTERM; less than the pod's terminationGracePeriodSeconds")
 
 	f.DurationVar(&o.requestTimeout, "request-timeout", o.requestTimeout, "how long a request to a zone or to Atlassian may take")
@@ -96,6 +101,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.consent.Application, "consent-application", o.consent.Application, "register in each zone, once a binding acts for a person, the public application that she signs in to when she\nconsents on the page or by kubectl keycard consent")
 	f.StringVar(&o.consent.Address, "consent-address", o.consent.Address, "address of the page on which people consent; empty means no page")
 	f.StringVar(&o.consent.URL, "consent-url", o.consent.URL, "https URL at which browsers reach that page; status.consentURL points there")
+	f.IntVarP(&o.verbosity, "verbosity", "v", o.verbosity, "log verbosity: 0 state changes, 1 decisions, 4 debugging; at most 7")
 }
 
 // leastCheckEvery keeps an operator from burdening its zones.
@@ -112,6 +118,8 @@ func (o *options) validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
+	complain(o.verbosity < 0 || o.verbosity > maxVerbosity,
+		"--verbosity is %d; it has to be from 0 to %d, because beyond that the Kubernetes client logs what is in Secrets", o.verbosity, maxVerbosity)
 	complain(o.concurrency < 1, "--concurrency is %d; it has to be at least 1", o.concurrency)
 	complain(o.clientQPS <= 0, "--client-qps is %g; it has to be more than 0", o.clientQPS)
 	complain(o.clientBurst < 1, "--client-burst is %d; it has to be at least 1", o.clientBurst)

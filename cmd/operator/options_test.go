@@ -5,11 +5,22 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
+	"k8s.io/client-go/tools/leaderelection"
 
 	"github.com/keycardai/keycard-operator/controllers"
 )
+
+// A standby looks every retry period, and up to 1.2 of it longer: it may see the last renewal that late, and the end of the
+// Lease too.
+func TestFailoverIsSoon(t *testing.T) {
+	g, o := NewWithT(t), defaultOptions()
+	g.Expect(o.validate()).To(Succeed())
+	worst := o.leaseDuration + 2*time.Duration(float64(o.retryPeriod)*(1+leaderelection.JitterFactor))
+	g.Expect(worst).To(BeNumerically("<", 20*time.Second))
+}
 
 func TestConsentOptions(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -38,5 +49,19 @@ func TestConsentOptions(t *testing.T) {
 			}
 			NewWithT(t).Expect(err).To(MatchError(ContainSubstring(tt.want)))
 		})
+	}
+}
+
+// The Kubernetes client logs bodies from a verbosity of 8 on.
+func TestVerbosity(t *testing.T) {
+	for level, want := range map[int]string{0: "", 7: "", 8: "--verbosity is 8; it has to be from 0 to 7", -1: "--verbosity is -1"} {
+		g := NewWithT(t)
+		o := defaultOptions()
+		o.verbosity = level
+		if want == "" {
+			g.Expect(o.validate()).To(Succeed())
+			continue
+		}
+		g.Expect(o.validate()).To(MatchError(ContainSubstring(want)))
 	}
 }

@@ -14,6 +14,8 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -21,6 +23,8 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/internal/fence"
+	"github.com/keycardai/keycard-operator/internal/longpause"
 )
 
 // reconcileTimeout bounds one reconcile: several remote requests, each with its own timeout.
@@ -31,6 +35,9 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
+	// One who was the leader and is not any more neither writes nor asks a zone, whatever its workers are about.
+	leading := fence.New(o.leaseDuration, clock.RealClock{})
+	cfg.Wrap(leading.Cluster)
 	mgr, err := newManager(cfg, o)
 	if err != nil {
 		return err
@@ -45,6 +52,7 @@ func run(ctx context.Context, o *options) error {
 		CheckEvery:            o.checkEvery,
 		PerObjectMetrics:      o.perObjectMetrics,
 		AllowInsecureLoopback: o.allowInsecureLoopback,
+		WrapZones:             leading.Zone,
 		AtlassianURL:          o.atlassianURL,
 		Consent:               o.consent,
 	})
@@ -71,7 +79,8 @@ func restConfig(o *options) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the cluster (set --kubeconfig, or run in a pod): %w", err)
 	}
-	cfg.QPS, cfg.Burst = o.clientQPS, o.clientBurst
+	// One limiter for all kinds: by QPS and Burst alone, the client of each kind would have limits of its own.
+	cfg.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(o.clientQPS, o.clientBurst)
 	cfg.UserAgent = "keycard-operator/" + version
 	return cfg, nil
 }
@@ -82,7 +91,10 @@ func newManager(cfg *rest.Config, o *options) (ctrl.Manager, error) {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	// The Lease has a client of its own: exhausted client-side limits must not cost the leadership.
 	leaseConfig := rest.CopyConfig(cfg)
+	leaseConfig.QPS, leaseConfig.Burst, leaseConfig.RateLimiter = 5, 10, nil
 	leaseConfig.QPS, leaseConfig.Burst = 5, 10
+	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(longpause.Transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},

@@ -32,9 +32,9 @@ import (
 
 // The finalizer is the only thing that is ever written to the object itself, and only for deletionPolicy
 // Delete: that takes patch on the resource.
-// +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources/status,verbs=patch
-// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // A private zone's certificate authority may be in a ConfigMap.
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch

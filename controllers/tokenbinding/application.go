@@ -7,11 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
@@ -22,12 +25,16 @@ import (
 
 // RBAC can't say for which ServiceAccounts tokens may be requested without naming each: the code does, and requests
 // them only for what a binding names in its own namespace.
-// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
 
 // assertionLifetime is how long the token of a ServiceAccount lives, in seconds: the least that the API server issues.
 // It is used once, at once.
 const assertionLifetime = 600
+
+// assertionTimeout bounds a TokenRequest, which is made at one's turn at the zone: an API server that hangs must not hold
+// the others up.
+const assertionTimeout = 10 * time.Second
 
 // clientAuth is how the binding's application authenticates at the zone.
 func (r *Reconciler) clientAuth(ctx context.Context, s *scope) (keycard.ClientAuth, error) {
@@ -51,15 +58,35 @@ func (r *Reconciler) assertion(ctx context.Context, s *scope, name string) (reda
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences: []string{s.issuer}, ExpirationSeconds: &seconds,
 	}}
-	err := r.Client.SubResource("token").Create(ctx, account, request)
-	switch {
-	case apierrors.IsNotFound(err):
-		return redacted.String{}, outcome.Wait(v1alpha1.ReasonServiceAccountNotFound,
-			"ServiceAccount %s/%s does not exist; create it, or change spec.application.serviceAccountName", s.binding.Namespace, name)
-	case err != nil:
-		return redacted.String{}, fmt.Errorf("requesting a token for ServiceAccount %s/%s: %w", s.binding.Namespace, name, err)
+	ctx, cancel := context.WithTimeout(ctx, assertionTimeout)
+	defer cancel()
+	if err := r.Client.SubResource("token").Create(ctx, account, request); err != nil {
+		return redacted.String{}, assertionProblem(client.ObjectKeyFromObject(account).String(), err)
+	}
+	if request.Status.Token == "" {
+		return redacted.String{}, outcome.Passing(v1alpha1.ReasonClusterError,
+			"the cluster answered without a token for ServiceAccount %s/%s; it is retried", s.binding.Namespace, name)
 	}
 	return redacted.New(request.Status.Token), nil
+}
+
+// assertionProblem says what a refused TokenRequest means. An error that passes by itself stays as it is.
+func assertionProblem(account string, err error) error {
+	switch {
+	case apierrors.IsNotFound(err):
+		return outcome.Wait(v1alpha1.ReasonServiceAccountNotFound,
+			"ServiceAccount %s does not exist; create it, or change spec.application.serviceAccountName", account)
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return outcome.Wait(v1alpha1.ReasonTokenRequestRefused, "no token can be requested for ServiceAccount %s: the namespace is being deleted", account)
+	case apierrors.IsForbidden(err):
+		return outcome.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
+			"the cluster does not let the operator request a token for ServiceAccount %s; its role needs create on serviceaccounts/token in this namespace (config/rbac has it), and %s",
+			account, refusal(err))
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return outcome.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
+			"the cluster refuses the request of a token for ServiceAccount %s (%s); %s", account, apierrors.ReasonForError(err), refusal(err))
+	}
+	return fmt.Errorf("requesting a token for ServiceAccount %s: %w", account, err)
 }
 
 // registrationAttempts is how often a workload that the zone does not know is tried again soon: the KeycardResource
@@ -73,6 +100,10 @@ func (s *scope) awaitRegistration(err error) error {
 		s.install.Spec.WorkloadRegistration == nil || s.attempt.failures >= registrationAttempts {
 		return err
 	}
-	return outcome.Passing(p.Reason, "the zone does not know ServiceAccount %s yet; the KeycardResource registers it",
-		s.binding.Spec.Application.ServiceAccountName)
+	said := p.Message
+	if end := strings.LastIndex(said, "; "); end > 0 {
+		said = said[:end] // the remedy is for credentials that people look after
+	}
+	return outcome.Passing(p.Reason, "the zone does not accept ServiceAccount %s yet; the KeycardResource registers it. The zone's answer: %s",
+		s.binding.Spec.Application.ServiceAccountName, said)
 }

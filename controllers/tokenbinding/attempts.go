@@ -44,6 +44,8 @@ func (a attempt) pausedBy() error {
 type attempts struct {
 	mu sync.Mutex
 	m  map[types.NamespacedName]attempt
+	// early counts reconciles in a row that failed before the attempt was known.
+	early map[types.NamespacedName]int
 	// issues bound how often tokens are issued for one binding, whatever the reason.
 	issues map[types.NamespacedName]*rate.Limiter
 }
@@ -80,13 +82,26 @@ func (a *attempts) drop(key types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.m, key)
+	delete(a.early, key)
 	delete(a.issues, key)
+}
+
+// failedEarly counts a reconcile that failed before the last attempt was looked up, and gives how many did in a row.
+func (a *attempts) failedEarly(key types.NamespacedName) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.early == nil {
+		a.early = map[types.NamespacedName]int{}
+	}
+	a.early[key]++
+	return a.early[key]
 }
 
 // last gives what is remembered, if it was made with the same inputs.
 func (a *attempts) last(key types.NamespacedName, inputs string) (attempt, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.early, key)
 	at, ok := a.m[key]
 	if !ok || at.inputs != inputs {
 		return attempt{}, false

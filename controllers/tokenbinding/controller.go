@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,11 +36,11 @@ import (
 	"github.com/keycardai/keycard-operator/internal/statuspatch"
 )
 
-// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=list;watch
 // +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings/status,verbs=patch
 // Where OwnerReferencesPermissionEnforcement is on, blockOwnerDeletion needs this.
 // +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings/finalizers,verbs=update
-// +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=list;watch
 // Inputs are read by name when they are needed; outputs are applied. RBAC can't tell the two apart.
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch
 // The labels of namespaces decide over allowedNamespaces with a selector.
@@ -69,6 +70,8 @@ type Reconciler struct {
 	ConsentURL *url.URL
 	// LiveNamespaces is for an operator that may not watch namespaces.
 	LiveNamespaces bool
+	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
+	WatchEvery time.Duration
 
 	// woken are bindings that are to be tried again at once.
 	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
@@ -77,6 +80,12 @@ type Reconciler struct {
 	attempts attempts
 	sessions sessions
 	people   people
+	// restarts remembers restarts that failed, and restarted counts those that did not.
+	restarts  attempts
+	restarted atomic.Int64
+	// wakes remembers when bindings are to be woken, and rescued counts those that were not.
+	wakes   wakes
+	rescued atomic.Int64
 }
 
 // Reconcile brings one binding's Secret and status up to date.
@@ -86,9 +95,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	})
 	var cached v1alpha1.ConfluenceTokenBinding
 	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
-		r.attempts.drop(req.NamespacedName)
-		r.bindings.Forget(req.NamespacedName)
-		r.secrets.Forget(req.NamespacedName)
+		r.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !cached.DeletionTimestamp.IsZero() {
@@ -108,9 +115,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
 	if errors.Is(err, errQueued) {
-		return s.inLine(), nil
+		return s.inLine(r.Gates.Waiting(s.issuer)), nil
 	}
 	at, problem := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
+	r.restart(ctx, s)
 	s.report(at, problem)
 	r.invite(s, problem)
 	if err := r.patchStatus(ctx, s); err != nil {
@@ -118,6 +126,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	r.announce(s)
 	return ctrl.Result{RequeueAfter: r.nextWake(s, problem), Priority: new(priority(s.deadline(), s.now))}, nil
+}
+
+// forget drops what is remembered of a binding that is gone.
+func (r *Reconciler) forget(key client.ObjectKey) {
+	r.attempts.drop(key)
+	r.restarts.drop(key)
+	r.bindings.Forget(key)
+	r.secrets.Forget(key)
+	r.wakes.drop(key)
 }
 
 // run takes the steps in order, and stops at the first that can't go on.
@@ -156,6 +173,10 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 		}
 		return at, p
 	}
+	if !s.recalled {
+		r.postpone(ctx, s, p)
+		return at, p
+	}
 	var wait time.Duration
 	failures := s.attempt.failures + 1
 	if p != nil {
@@ -174,6 +195,19 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 	log.FromContext(ctx).Info("the attempt failed", "reason", p.Reason, "message", p.Message, "failures", failures, "retryAfter", wait)
 	r.pause(s, next)
 	return at, p
+}
+
+// postpone spaces out reconciles that fail before the last attempt is known, such as while the API server is down. What is
+// remembered of that attempt stays: a token that waits to be written is not lost.
+func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem) {
+	if p == nil {
+		return
+	}
+	failures := r.attempts.failedEarly(s.key())
+	if wait := p.Retry(failures, s.remaining(), s.uid()); wait > 0 {
+		log.FromContext(ctx).Info("the reconcile failed", "reason", p.Reason, "message", p.Message, "failures", failures, "retryAfter", wait)
+		s.attempt, s.pausing = attempt{notBefore: r.Clock.Now().Add(wait)}, true
+	}
 }
 
 // pause makes the next attempt wait.

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/internal/schedule"
@@ -48,12 +47,16 @@ func (s *scope) deadline() time.Time {
 	return s.held.life.ExpiresAt
 }
 
-// lineBackstop is when a binding that waits in line looks for itself, in case it was called while it could not go.
-const lineBackstop = 15 * time.Second
+// A binding that waits in line looks for itself, in case it was called while it could not go: after leastBackstop, and later
+// the more wait, because that many look. A call is lost hardly ever, so mostBackstop is no harm.
+const (
+	leastBackstop, mostBackstop = 15 * time.Second, 2 * time.Minute
+	backstopPerWaiter           = 10 * time.Millisecond
+)
 
-// inLine is the result of a binding that waits for its turn: it is called.
-func (s *scope) inLine() ctrl.Result {
-	wait := lineBackstop
+// inLine is the result of a binding that waits for its turn, with so many others: it is called.
+func (s *scope) inLine(others int) ctrl.Result {
+	wait := min(leastBackstop+time.Duration(others)*backstopPerWaiter, mostBackstop)
 	if s.usable() {
 		wait = min(wait, max(schedule.FloorAt(s.held.life).Sub(s.now), time.Second))
 	}
@@ -64,12 +67,7 @@ func (s *scope) inLine() ctrl.Result {
 func (r *Reconciler) answerCalls(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	r.Gates.OnCall(func(id string, deadline time.Time) {
 		namespace, name, _ := strings.Cut(id, "/")
-		request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
-		if q, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-			q.AddWithOpts(priorityqueue.AddOpts{Priority: new(priority(deadline, r.Clock.Now()))}, request)
-			return
-		}
-		queue.Add(request)
+		enqueue(queue, types.NamespacedName{Namespace: namespace, Name: name}, priority(deadline, r.Clock.Now()))
 	})
 	return nil
 }

@@ -74,12 +74,16 @@ type scope struct {
 	// next one is due.
 	attempt attempt
 	pausing bool
+	// recalled is true once attempt is known: what fails before that says nothing about the attempt.
+	recalled bool
 	// inputs names the versions of all that an attempt depends on: when it changes, backoff starts anew.
 	inputs string
+	// rollout is what is known of the restarts of workloads.
+	rollout rollout
 }
 
 func newScope(b *v1alpha1.ConfluenceTokenBinding, now time.Time) *scope {
-	s := &scope{binding: b.DeepCopy(), before: b, found: b.Status, now: now}
+	s := &scope{binding: b.DeepCopy(), before: b, found: b.Status, now: now, rollout: rolloutOf(b)}
 	for _, f := range b.Spec.Secret.Formats {
 		s.formats = append(s.formats, tokenfile.Format(f))
 	}
@@ -130,6 +134,9 @@ func (s *scope) hold(m *metav1.PartialObjectMetadata) {
 	s.secret, s.held, s.intact = m, heldIn(m), false
 	if s.held == nil {
 		return
+	}
+	if s.rollout.token.IsZero() { // nothing is remembered of it: the workloads have this one
+		s.rollout.token = s.held.life.IssuedAt
 	}
 	formats := s.formats
 	if s.held.layoutHash != s.wantLayout {

@@ -24,6 +24,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/tenancy"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
@@ -35,20 +36,31 @@ func secretMeta(namespace, name string) *metav1.PartialObjectMetadata {
 	return m
 }
 
-// loadSecret reads the output Secret's metadata and refuses one that is somebody else's. The cache is
-// asked first; what it does not have is asked of the server before anything is exchanged or written,
-// because a Secret that was made a moment ago would be overwritten or exchanged for twice.
+// loadSecret reads the output Secret's metadata and refuses one that is somebody else's. The cache is asked first. What it
+// does not have is asked of the server where there was a Secret once: its next version may be on the way. Where there was
+// none, that would be a request for each look of a new binding; writeSecret asks before it creates, so that the worst is
+// one exchange for nothing, when another replica wrote the Secret a moment ago.
 func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
+	return r.findSecret(ctx, s, s.before.Status.ExpiresAt != nil || r.secrets.Remembers(s.key()))
+}
+
+// findSecret asks the cache and, where that is wanted, the server for what the cache does not have.
+func (r *Reconciler) findSecret(ctx context.Context, s *scope, askServer bool) error {
 	m := secretMeta(s.binding.Namespace, s.binding.Spec.Secret.Name)
 	key := client.ObjectKeyFromObject(m)
 	err := r.Client.Get(ctx, key, m)
 	if err == nil {
 		m = r.secrets.Newest(s.key(), m)
-	} else if apierrors.IsNotFound(err) {
-		err = r.Live.Get(ctx, key, m)
+	} else if apierrors.IsNotFound(err) && askServer {
+		if err = r.Live.Get(ctx, key, m); err == nil {
+			r.secrets.Wrote(s.key(), m) // whoever wrote it: until the cache shows it, it is asked for again
+		}
 	}
 	if apierrors.IsNotFound(err) {
 		r.secrets.Forget(s.key())
+		if r.ending(ctx, s.binding.Namespace) {
+			return outcome.Wait(v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", key.Name)
+		}
 		return r.yield(ctx, s)
 	}
 	if err != nil {
@@ -60,6 +72,13 @@ func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
 	}
 	s.hold(m)
 	return nil
+}
+
+// ending tells whether the namespace is being deleted. Its Secrets go before its bindings do: an exchange for one of them
+// would be for nothing. Where that can't be known, the write says it.
+func (r *Reconciler) ending(ctx context.Context, namespace string) bool {
+	ns := tenancy.Namespace()
+	return r.namespaces().Get(ctx, client.ObjectKey{Name: namespace}, ns) == nil && !ns.DeletionTimestamp.IsZero()
 }
 
 // yield leaves a Secret that is not there yet to an older binding that names it too. One that exists is its owner's.
@@ -205,7 +224,7 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token minted) er
 	if s.secret != nil {
 		// It is ours by its controller reference, so fields that somebody else took are taken back.
 		options = append(options, client.ForceOwnership)
-	} else if err := r.loadSecret(ctx, s); err != nil || s.secret != nil {
+	} else if err := r.findSecret(ctx, s, true); err != nil || s.secret != nil {
 		// An apply merges into a Secret that somebody made during the exchange; look again.
 		return cmp.Or(err, error(outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s was made a moment ago", s.binding.Spec.Secret.Name)))
 	}
@@ -289,9 +308,17 @@ func writeProblem(name string, err error) error {
 	switch {
 	case apierrors.IsConflict(err):
 		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else: %s", name, apierrors.ReasonForError(err))
-	case apierrors.IsForbidden(err):
-		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed,
-			"the cluster refused the write of Secret %s; check quotas, admission policies, the operator's permissions, and whether the namespace is being deleted", name)
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		// It does not come back, so there is no hurry. The token is kept all the same.
+		return &outcome.Problem{
+			Kind: outcome.Throttled, Reason: v1alpha1.ReasonSecretWriteFailed, RetryAfter: schedule.SlowRetryAfter(1, name),
+			Message: fmt.Sprintf("Secret %s can't be made: the namespace is being deleted", name),
+		}
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsUnauthorized(err), apierrors.IsBadRequest(err):
+		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "the cluster refused the write of Secret %s (%s); %s; it is retried, and the token is kept",
+			name, apierrors.ReasonForError(err), refusal(err))
 	}
-	return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "writing Secret %s: %s", name, apierrors.ReasonForError(err))
+	p := outcome.FromCluster(fmt.Errorf("writing Secret %s: %w", name, err))
+	p.Reason = v1alpha1.ReasonSecretWriteFailed
+	return p
 }

@@ -54,6 +54,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfAccount), builder.WithPredicates(onlyCreated)).
 		Watches(&v1alpha1.KeycardResource{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfResource)).
 		WatchesRawSource(source.Func(r.answerCalls)).
+		WatchesRawSource(source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+			return r.watch(log.IntoContext(ctx, mgr.GetLogger()), queue)
+		})).
 		WatchesRawSource(source.Channel(r.woken, &handler.TypedEnqueueRequestForObject[*v1alpha1.ConfluenceTokenBinding]{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
@@ -63,7 +66,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 	if !r.LiveNamespaces {
 		b.WatchesMetadata(tenancy.Namespace(), handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
-	return b.Complete(r)
+	return b.Complete(r.noting())
 }
 
 func indexSecrets(o client.Object) []string {

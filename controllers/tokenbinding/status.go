@@ -36,6 +36,7 @@ func (s *scope) report(at step, problem *outcome.Problem) {
 	s.reportToken(c, at, problem)
 	s.reportSecret(c, at, problem)
 	s.reportVerified(c)
+	s.reportRestart(c)
 	s.reportReady(c, problem)
 }
 
@@ -175,7 +176,7 @@ func (s *scope) remaining() time.Duration {
 
 // wakeTimes are the moments at which something changes by time alone.
 func (s *scope) wakeTimes(problem *outcome.Problem) []time.Time {
-	var times []time.Time
+	times := s.restartWakes()
 	if s.held != nil {
 		times = append(times, s.held.life.ExpiresAt)
 	}

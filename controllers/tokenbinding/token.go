@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	if err := r.loadInputs(ctx, s); err != nil {
 		return err
 	}
+	s.recalled = true
 	if last, ok := r.attempts.last(s.key(), s.inputs); ok && (last.problem != nil || s.usable()) {
 		s.attempt, s.pausing = last, s.now.Before(last.notBefore) && s.request() == ""
 	}
@@ -68,7 +70,8 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	if asked := s.request(); asked != "" {
 		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
 	}
-	if s.exchanged = s.attempt.exchanged; s.exchanged == nil {
+	if s.exchanged = s.attempt.exchanged; s.exchanged == nil || lifeOf(*s.exchanged).Expired(s.now) {
+		s.exchanged = nil
 		token, err := r.exchangeInTurn(ctx, s)
 		if err != nil {
 			return s.awaitRegistration(s.person.explain(outcome.Remote(err)))
@@ -82,7 +85,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
-	life := schedule.NewLife(token.ObservedAt, token.ExpiresIn)
+	life := lifeOf(token)
 	if s.wouldNotAdvance(life) {
 		r.pause(s, attempt{notBefore: r.Clock.Now().Add(schedule.UnchangedRetryAfter(s.remaining()))})
 		return nil
@@ -101,6 +104,10 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	}
 	return nil
 }
+
+// lifeOf is the life of a token of the zone: what it announced, from the receipt on by this cluster's clock. The zone's own
+// clock is never asked.
+func lifeOf(t keycard.Token) schedule.Life { return schedule.NewLife(t.ObservedAt, t.ExpiresIn) }
 
 // sameExpiry is how far two expiries of one token may differ, which are known in whole seconds only.
 const sameExpiry = 2 * time.Second
@@ -292,6 +299,10 @@ func atlassianProblem(err error) error {
 			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: remote.RetryAfter,
 			Message: fmt.Sprintf("%v; it is retried after the pause Atlassian asked for", remote),
 		}
+	}
+	if remote.Status != http.StatusUnauthorized && remote.Status != http.StatusForbidden {
+		return outcome.Passing(v1alpha1.ReasonAtlassianUnreachable,
+			"%v; it is retried; if it lasts, check --atlassian-url, and proxies on the way to Atlassian", remote)
 	}
 	return outcome.NeedsPerson(v1alpha1.ReasonTokenUnusable,
 		"Atlassian refuses the token that the zone issued: %v; the person has to revoke the grant and consent again", remote)

@@ -47,26 +47,11 @@ func (r *reader) rotations() int { return max(0, len(r.tokens)-1) }
 
 // consume keeps reading pages until the token was rotated often enough.
 func (d *demo) consume(ctx context.Context) error {
-	cfg, err := d.cluster.ServiceAccount(ctx, "reports", "consumer", program.AccountLifetime)
-	if err != nil {
+	var err error
+	if d.reader, err = d.newReader(ctx, "consumer", "confluence-token"); err != nil {
 		return err
 	}
-	cfg.QPS = -1 // the apiserver sees to fairness
-	clients, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("making the consumer's client: %w", err)
-	}
-	secrets := clients.CoreV1().Secrets("reports")
-	switch _, err := secrets.Get(ctx, "reports-keycard-app", metav1.GetOptions{}); {
-	case err == nil:
-		return errors.New("the consumer may read the application's credential")
-	case !apierrors.IsForbidden(err):
-		return fmt.Errorf("reading the application's credential, which has to be forbidden: %w", err)
-	}
 	d.say("a consumer, which may read the Secret confluence-token and nothing else, reads pages every %s", readEvery)
-	d.reader = &reader{say: d.say, secret: func(ctx context.Context) (*corev1.Secret, error) {
-		return secrets.Get(ctx, "confluence-token", metav1.GetOptions{})
-	}}
 	// The operator exchanges long before the end of a token's life.
 	patience := time.Duration(d.rotations)*d.tokenLifetime + 30*time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("fewer than %d rotations in %s", d.rotations, patience))
@@ -78,6 +63,29 @@ func (d *demo) consume(ctx context.Context) error {
 		return fmt.Errorf("%d of %d requests failed", r.failures, r.requests)
 	}
 	return nil
+}
+
+// newReader makes a reader of a Secret as a ServiceAccount, which may read no other.
+func (d *demo) newReader(ctx context.Context, account, secret string) (*reader, error) {
+	cfg, err := d.cluster.ServiceAccount(ctx, "reports", account, program.AccountLifetime)
+	if err != nil {
+		return nil, err
+	}
+	cfg.QPS = -1 // the apiserver sees to fairness
+	clients, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for %s: %w", account, err)
+	}
+	secrets := clients.CoreV1().Secrets("reports")
+	switch _, err := secrets.Get(ctx, "reports-keycard-app", metav1.GetOptions{}); {
+	case err == nil:
+		return nil, fmt.Errorf("%s may read the application's credential", account)
+	case !apierrors.IsForbidden(err):
+		return nil, fmt.Errorf("reading the application's credential, which has to be forbidden: %w", err)
+	}
+	return &reader{say: d.say, secret: func(ctx context.Context) (*corev1.Secret, error) {
+		return secrets.Get(ctx, secret, metav1.GetOptions{})
+	}}, nil
 }
 
 // readThrough reads until the token was rotated often enough, and a little longer.

@@ -33,10 +33,12 @@ type demo struct {
 	dir     string
 	cluster *testenv.ControlPlane
 	zone    zone
-	// metricsURL and operatorToken are the operator's.
-	metricsURL, operatorToken string
-	readyAfter                time.Duration
-	reader                    *reader
+	// metricsURL, consentURL and operatorToken are the operator's.
+	metricsURL, consentURL, operatorToken string
+	shown                                 *progress
+	readyAfter                            time.Duration
+	reader                                *reader
+	workload                              workload
 
 	// stops undo what was started, last first.
 	stops []func() error
@@ -56,7 +58,8 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	defer d.cancel(nil)
 	defer func() { err = d.cleanUp(ctx, err) }()
 	for _, step := range []func(context.Context) error{
-		d.build, d.makeFolder, d.startCluster, d.startZone, d.startOperator, d.applySamples, d.consume, d.searchForSecrets, d.summarize,
+		d.build, d.makeFolder, d.startCluster, d.startZone, d.startOperator, d.applySamples, d.consume,
+		d.applyWorkload, d.consent, d.readAsWorkload, d.searchForSecrets, d.summarize,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -139,13 +142,14 @@ func (d *demo) summarize(context.Context) error {
 	r := d.reader
 	d.print(`
   Ready after the apply   %s
+  Ready after consent     within %s; it was given %s
   rotations               %d, of tokens that live %s
   requests                %d
   failures                %d
   least life of a token   %s when it was replaced
   the whole demo          %s
 
-`, seconds(d.readyAfter), r.rotations(), d.tokenLifetime, r.requests, r.failures, seconds(r.leastLeft), seconds(time.Since(d.start)))
+`, seconds(d.readyAfter), d.workload.readyWithin, d.workload.how, r.rotations(), d.tokenLifetime, r.requests, r.failures, seconds(r.leastLeft), seconds(time.Since(d.start)))
 	return nil
 }
 

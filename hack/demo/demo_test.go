@@ -24,6 +24,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
+	"github.com/keycardai/keycard-operator/internal/testenv/person"
 	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
@@ -83,6 +84,37 @@ func TestSamplesFit(t *testing.T) {
 
 	var role rbacv1.Role
 	g.Expect(yaml.UnmarshalStrict(bytes.Split([]byte(consumer), []byte("---\n"))[1], &role)).To(Succeed())
+	g.Expect(role.Namespace).To(Equal(binding.Namespace))
+	g.Expect(role.Rules).To(Equal([]rbacv1.PolicyRule{{
+		APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{binding.Spec.Secret.Name}, Verbs: []string{"get"},
+	}}))
+}
+
+// What the demo adds for the sample of a workload fits it, and nobody has consented for it yet.
+func TestWorkloadFits(t *testing.T) {
+	g := NewWithT(t)
+	raw, err := os.ReadFile(filepath.Join("..", "..", "config", "samples", "workload.yaml"))
+	g.Expect(err).NotTo(HaveOccurred())
+	documents := bytes.Split(raw, []byte("---\n"))
+	g.Expect(documents).To(HaveLen(2))
+	var account corev1.ServiceAccount
+	var binding v1alpha1.ConfluenceTokenBinding
+	g.Expect(yaml.UnmarshalStrict(documents[0], &account)).To(Succeed())
+	g.Expect(yaml.UnmarshalStrict(documents[1], &binding)).To(Succeed())
+	g.Expect("ConfluenceTokenBinding " + binding.Namespace + "/" + binding.Name).To(Equal(digest))
+	g.Expect(binding.Spec.Application.ServiceAccountName).To(Equal(account.Name))
+	g.Expect(account.Namespace).To(Equal(binding.Namespace))
+
+	g.Expect(carol().Email).To(Equal(binding.Spec.Subject.User))
+	g.Expect(carol().Password).NotTo(BeEmpty())
+	for _, u := range seed.Default().Users {
+		g.Expect(u.Identifier == binding.Spec.Subject.User && len(u.Consents) > 0).To(BeFalse())
+	}
+	g.Expect(workloadOverlay).To(And(
+		ContainSubstring(fmt.Sprintf("context.subject.identifier == %q", binding.Spec.Subject.User)),
+		ContainSubstring(fmt.Sprintf("%q };", "urn:kubernetes:"+clusterID+":serviceaccount:"+account.Namespace+":"+account.Name))))
+	var role rbacv1.Role
+	g.Expect(yaml.UnmarshalStrict(bytes.Split([]byte(workloadReader), []byte("---\n"))[0], &role)).To(Succeed())
 	g.Expect(role.Namespace).To(Equal(binding.Namespace))
 	g.Expect(role.Rules).To(Equal([]rbacv1.PolicyRule{{
 		APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{binding.Spec.Secret.Name}, Verbs: []string{"get"},
@@ -153,6 +185,43 @@ func TestProgressOfTokens(t *testing.T) {
 	g.Expect(observe(noon)).To(BeEmpty(), "the first token is what Ready says")
 	g.Expect(observe(noon)).To(BeEmpty())
 	g.Expect(observe(noon.Add(time.Minute))).To(ConsistOf(ContainSubstring("a new token, until 12:01:00")))
+}
+
+// A link to consent is shown when it comes, and gone with the consent.
+func TestProgressOfLinks(t *testing.T) {
+	g := NewWithT(t)
+	var said recorder
+	p := newProgress(said.say)
+	observe := func(link string) []string {
+		binding := &v1alpha1.ConfluenceTokenBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "b"}}
+		binding.Status.ConsentURL = link
+		p.observe(binding)
+		return said.take()
+	}
+	g.Expect(observe("")).To(BeEmpty())
+	g.Expect(observe("http://page")).To(ConsistOf(ContainSubstring("consentURL: http://page")))
+	g.Expect(observe("http://page")).To(BeEmpty())
+	g.Expect(p.link("ConfluenceTokenBinding a/b")).To(Equal("http://page"))
+	g.Expect(observe("")).To(BeEmpty())
+	g.Expect(p.link("ConfluenceTokenBinding a/b")).To(BeEmpty())
+}
+
+// Without a browser that works, a plain client takes its place, and which of the two it was is said.
+func TestOpenBrowser(t *testing.T) {
+	for name, program := range map[string]string{"none": "/nowhere/chromium", "broken": "/bin/false"} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			t.Setenv("CHROMIUM", program)
+			var out bytes.Buffer
+			d := &demo{out: &out}
+			browser, stop, err := d.openBrowser(t.Context())
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(browser).To(BeAssignableToTypeOf(&person.Plain{}))
+			g.Expect(d.workload.how).To(Equal("by a plain HTTP client"))
+			g.Expect(out.String()).To(ContainSubstring(program))
+			g.Expect(stop()).To(Succeed())
+		})
+	}
 }
 
 // A reader counts every request, failures among them, and sees the token change.

@@ -25,8 +25,13 @@ Remove the Secret: it is written again, with a new token. Add a format: the same
   kubectl -n reports delete secret confluence-token
   kubectl -n reports patch ctb reports --type=merge -p '{"spec":{"secret":{"formats":["Header","Env","Curl"]}}}'
 
-Bob may be impersonated but has not consented, carol may not be impersonated. Bindings for them say so:
-ConsentRequired and AccessDenied.
+A ServiceAccount without a stored secret calls for carol, who consented. Ask for a new token now:
+
+  kubectl -n reports describe confluencetokenbinding digest
+  kubectl -n reports annotate ctb digest --overwrite keycard.cloud/refresh-requested-at="$(date)"
+
+Application reports may act for bob, who has not consented, and not for carol. Bindings for them say so: ConsentRequired
+and AccessDenied. The first has a link: open it and sign in as bob@example.com with dev-only-bob-password.
 
   kubectl apply -f hack/demo/people.yaml
   kubectl -n reports get ctb -o wide

@@ -3,7 +3,8 @@
 
 // Command demo runs the operator's main job end to end on this machine: a real Kubernetes control plane, a
 // zone, the operator with its shipped permissions, two manifests, and a consumer that keeps reading
-// Confluence pages while the token is rotated under it. See "go run ./hack/demo --help".
+// Confluence pages while the token is rotated under it; then a workload without a stored secret, for a person who consents
+// in a browser. See "go run ./hack/demo --help".
 package main
 
 import (
@@ -66,7 +67,9 @@ func command() *cobra.Command {
 		Short: "Run the main job end to end: two manifests, and a Confluence token that stays fresh",
 		Long: `demo builds what is missing (Kubernetes takes about 7 minutes, once), starts a control plane, a zone
 and the operator on loopback, applies config/samples, and reads Confluence pages with the token from the
-Secret while it is rotated. It stops everything it started, also on Ctrl-C.
+Secret while it is rotated. Then a ServiceAccount acts for a person: she consents on the operator's page, in
+Chromium if there is one (chromium on the PATH, or what the environment variable CHROMIUM names), otherwise by a
+plain HTTP client that sends the same forms. It stops everything it started, also on Ctrl-C.
 
 Exit codes: 0 all went well, 1 something failed (the logs are kept), 130 interrupted.`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,

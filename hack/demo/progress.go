@@ -29,10 +29,12 @@ type progress struct {
 	conditions map[string][]metav1.Condition
 	// expires is when the token of an object expires.
 	expires map[string]*metav1.Time
+	// links are where people are asked for consent, by object.
+	links map[string]string
 }
 
 func newProgress(say func(format string, args ...any)) *progress {
-	return &progress{say: say, conditions: map[string][]metav1.Condition{}, expires: map[string]*metav1.Time{}}
+	return &progress{say: say, conditions: map[string][]metav1.Condition{}, expires: map[string]*metav1.Time{}, links: map[string]string{}}
 }
 
 // showProgress watches both kinds and prints a line for every change, until the context ends.
@@ -74,6 +76,7 @@ func (p *progress) observe(object any) {
 	case *v1alpha1.ConfluenceTokenBinding:
 		name := "ConfluenceTokenBinding " + o.Namespace + "/" + o.Name
 		p.show(name, o.Status.Conditions)
+		p.showLink(name, o.Status.ConsentURL)
 		p.showToken(name, &o.Status)
 	}
 }
@@ -100,6 +103,23 @@ func (p *progress) show(name string, conditions []metav1.Condition) {
 			p.say("%-39s  %s is gone", name, old.Type)
 		}
 	}
+}
+
+// showLink prints where a person is asked for consent.
+func (p *progress) showLink(name, link string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if link != "" && link != p.links[name] {
+		p.say("%-39s  consentURL: %s", name, link)
+	}
+	p.links[name] = link
+}
+
+// link is where a person is asked for consent; empty when nobody is.
+func (p *progress) link(name string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.links[name]
 }
 
 // showToken prints a line for each token after the first.

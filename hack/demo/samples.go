@@ -99,8 +99,7 @@ func (d *demo) applySamples(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shown, err := d.showProgress(ctx)
-	if err != nil {
+	if d.shown, err = d.showProgress(ctx); err != nil {
 		return err
 	}
 	d.say("applying config/samples, with the zone's address and three Secrets: kubectl apply -k")
@@ -109,7 +108,7 @@ func (d *demo) applySamples(ctx context.Context) error {
 		return err
 	}
 	if err := program.Until(ctx, time.Minute, func(context.Context) (bool, error) {
-		return shown.ready("KeycardResource platform/confluence", "ConfluenceTokenBinding reports/reports"), nil
+		return d.shown.ready("KeycardResource platform/confluence", "ConfluenceTokenBinding reports/reports"), nil
 	}); err != nil {
 		return fmt.Errorf("waiting for the samples to be Ready: %w", err)
 	}

@@ -27,7 +27,8 @@ func (d *demo) searchForSecrets(ctx context.Context) error {
 	for _, c := range credentials() {
 		secrets["the client_secret of "+c.name] = c.clientSecret
 	}
-	for i, token := range d.reader.tokens {
+	secrets["the password of "+d.workload.person.Email] = d.workload.person.Password
+	for i, token := range slices.Concat(d.reader.tokens, d.workload.reader.tokens) {
 		secrets[fmt.Sprintf("token %d", i+1)] = token
 	}
 	found, err := search(places, secrets)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"time"
 
@@ -20,7 +21,12 @@ type zone struct{ id, issuer, api, atlassian string }
 func (d *demo) startZone(ctx context.Context) error {
 	const systemPort = "127.0.0.1:0"
 	d.say("starting devzone, whose tokens live %s", d.tokenLifetime)
-	err := d.startProgram("devzone", "serve", "--verbose", "--upstream-tokens", "refresh", "--token-lifetime", d.tokenLifetime.String(),
+	// It reads the keys of the cluster's ServiceAccounts from the cluster.
+	ca := filepath.Join(d.dir, "cluster-ca.pem")
+	if err := os.WriteFile(ca, d.cluster.Config.CAData, 0o600); err != nil {
+		return fmt.Errorf("writing the cluster's CA: %w", err)
+	}
+	err := d.startProgram("devzone", "serve", "--verbose", "--upstream-tokens", "refresh", "--token-lifetime", d.tokenLifetime.String(), "--upstream-ca", ca,
 		"--zone-address", systemPort, "--api-address", systemPort, "--atlassian-address", systemPort, "--admin-address", systemPort)
 	if err != nil {
 		return err

@@ -5,12 +5,9 @@ package main
 
 import (
 	"debug/buildinfo"
-	"fmt"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
-	"strings"
 
 	"github.com/keycardai/keycard-operator/internal/testenv/assets"
 )
@@ -23,8 +20,8 @@ type binary struct {
 	pin string
 	// module and pkg are the program's module and package.
 	module, pkg string
-	// optional ones are built on demand.
-	optional bool
+	// node is set for what a node runs, which is built on demand.
+	node bool
 }
 
 // known lists the programs in the order of building: what comes first has the packages of the next ones.
@@ -33,42 +30,35 @@ var known = []binary{
 	kubernetes("kube-apiserver"),
 	kubernetes("kube-controller-manager"),
 	kubernetes("kubectl"),
-	onDemand(kubernetes("kubelet")),
+	ofNode(kubernetes("kubelet")),
+	ofNode(containerd("containerd")),
+	ofNode(containerd("containerd-shim-runc-v2")),
+	ofNode(containerd("ctr")),
 }
 
 func kubernetes(name string) binary {
 	return binary{name: name, pin: assets.ControlPlane, module: "k8s.io/kubernetes", pkg: "k8s.io/kubernetes/cmd/" + name}
 }
 
-func onDemand(b binary) binary {
-	b.optional = true
+func containerd(name string) binary {
+	const module = "github.com/containerd/containerd/v2"
+	return binary{name: name, pin: assets.Containerd, module: module, pkg: module + "/cmd/" + name}
+}
+
+func ofNode(b binary) binary {
+	b.node = true
 	return b
 }
 
-func optional() []string {
-	var names []string
-	for _, b := range known {
-		if b.optional {
-			names = append(names, b.name)
-		}
-	}
-	return names
-}
-
-// selected gives the programs that are always built and the optional ones among with.
-func selected(with []string) ([]binary, error) {
-	for _, name := range with {
-		if !slices.Contains(optional(), name) {
-			return nil, fmt.Errorf("it is not one of the optional binaries: %s", strings.Join(optional(), ", "))
-		}
-	}
+// selected gives the programs of a control plane, and those of a node where wanted.
+func selected(node bool) []binary {
 	var list []binary
 	for _, b := range known {
-		if !b.optional || slices.Contains(with, b.name) {
+		if node || !b.node {
 			list = append(list, b)
 		}
 	}
-	return list, nil
+	return list
 }
 
 // buildArgs are the arguments of the go command. They win over a GOFLAGS that would not fit these modules.

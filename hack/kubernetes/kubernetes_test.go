@@ -22,23 +22,17 @@ import (
 )
 
 func TestSelected(t *testing.T) {
-	list, err := selected(nil)
-	if err != nil {
-		t.Fatal(err)
+	names := func(list []binary) (names []string) {
+		for _, b := range list {
+			names = append(names, b.name)
+		}
+		return names
 	}
-	var names []string
-	for _, b := range list {
-		names = append(names, b.name)
+	if got := names(selected(false)); !slices.Equal(got, assets.Names) {
+		t.Errorf("builds %v, tests need %v", got, assets.Names)
 	}
-	if !slices.Equal(names, assets.Names) {
-		t.Errorf("builds %v, tests need %v", names, assets.Names)
-	}
-	list, err = selected([]string{"kubelet"})
-	if err != nil || len(list) != len(names)+1 || list[len(list)-1].name != "kubelet" {
-		t.Errorf("with kubelet: %v, %v", list, err)
-	}
-	if _, err := selected([]string{"etcd"}); err == nil {
-		t.Error("etcd is not optional")
+	if got, want := names(selected(true)), slices.Concat(assets.Names, assets.NodeNames); !slices.Equal(got, want) {
+		t.Errorf("builds %v for a node, which needs %v", got, want)
 	}
 }
 
@@ -49,9 +43,8 @@ func TestParse(t *testing.T) {
 		stderr string
 	}{
 		"none":             {},
-		"kubelet":          {args: []string{"-with", "kubelet"}},
+		"a node":           {args: []string{"-node"}},
 		"help":             {args: []string{"-help"}, want: flag.ErrHelp, stderr: "about 7 minutes on 2 cores"},
-		"unknown binary":   {args: []string{"-with", "scheduler"}, want: errUsage, stderr: "not one of the optional binaries: kubelet"},
 		"unknown flag":     {args: []string{"-x"}, want: errUsage, stderr: "-x"},
 		"another argument": {args: []string{"etcd"}, want: errUsage, stderr: `unexpected argument "etcd"`},
 	} {
@@ -71,7 +64,7 @@ func TestBuildArgsStampVersion(t *testing.T) {
 	const stamp = "gitVersion=v1.2.3"
 	for _, b := range known {
 		args := strings.Join(b.buildArgs("/project", "v1.2.3", "/out"), " ")
-		if got, want := strings.Contains(args, stamp), b.name != "etcd"; got != want {
+		if got, want := strings.Contains(args, stamp), b.module == "k8s.io/kubernetes"; got != want {
 			t.Errorf("%s: go %s", b.name, args)
 		}
 		if !strings.Contains(args, "-C /project/hack/kubernetes/") || !strings.HasSuffix(args, "-o /out "+b.pkg) {
@@ -251,8 +244,8 @@ func TestNamedFolderIsUsed(t *testing.T) {
 	if err := run(t.Context(), []string{"-print-dir"}, &out, io.Discard); err != nil || out.String() != dir+"\n" {
 		t.Errorf("got %q, %v", out.String(), err)
 	}
-	err := run(t.Context(), []string{"-with", "kubelet"}, io.Discard, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "has no kubelet") {
+	err := run(t.Context(), []string{"-node"}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "kubelet, containerd, containerd-shim-runc-v2, ctr is not in") {
 		t.Errorf("got %v", err)
 	}
 }

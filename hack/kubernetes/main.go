@@ -26,7 +26,8 @@ const (
 	exitUsage   = 2
 )
 
-const about = `Build etcd, kube-apiserver, kube-controller-manager and kubectl from Go modules.
+const about = `Build etcd, kube-apiserver, kube-controller-manager and kubectl from Go modules,
+and with -node what a node runs besides.
 
 Usage: go run ./hack/kubernetes [flags]
 
@@ -61,7 +62,7 @@ func main() {
 // options are the program's flags.
 type options struct {
 	printDir bool
-	with     []string
+	node     bool
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -73,11 +74,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		f.PrintDefaults()
 	}
 	f.BoolVar(&o.printDir, "print-dir", false, "print the folder of the binaries, and build nothing")
-	f.Func("with", "build an optional `binary` too: "+strings.Join(optional(), ", "), func(name string) error {
-		o.with = append(o.with, name)
-		_, err := selected(o.with)
-		return err
-	})
+	f.BoolVar(&o.node, "node", false, "build what a node runs too: "+strings.Join(assets.NodeNames, ", "))
 	if err := f.Parse(args); err != nil {
 		return o, errors.Join(errUsage, err)
 	}
@@ -108,11 +105,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintln(stdout, dir)
 		return err
 	}
-	binaries, err := selected(o.with)
-	if err != nil {
-		return err
-	}
-	b := builder{root: root, dir: dir, binaries: binaries, out: stdout}
+	b := builder{root: root, dir: dir, binaries: selected(o.node), out: stdout}
 	return b.build(ctx)
 }
 
@@ -121,8 +114,10 @@ func useNamed(o options, dir string, stdout io.Writer) error {
 	if err := assets.Check(dir); err != nil {
 		return err
 	}
-	if missing := assets.Missing(dir, o.with...); len(missing) > 0 {
-		return fmt.Errorf("%s is %s, which has no %s: add it there, or unset the variable", assets.Env, dir, strings.Join(missing, ", "))
+	if o.node {
+		if err := assets.CheckNode(dir); err != nil {
+			return err
+		}
 	}
 	if o.printDir {
 		_, err := fmt.Fprintln(stdout, dir)

@@ -48,6 +48,14 @@ func (o *Objects[T]) Newest(key types.NamespacedName, cached T) T {
 	return w
 }
 
+// Remembers tells whether something was written that the cache has not shown since.
+func (o *Objects[T]) Remembers(key types.NamespacedName) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.written[key]
+	return ok
+}
+
 // Forget drops what was written, after the object is gone.
 func (o *Objects[T]) Forget(key types.NamespacedName) {
 	o.mu.Lock()

@@ -46,6 +46,9 @@ func TestNewest(t *testing.T) {
 			if got := o.Newest(key, object("a", "1")).ResourceVersion; (got != "1") != tc.remembered {
 				t.Errorf("remembers %v, want %v", got != "1", tc.remembered)
 			}
+			if got := o.Remembers(key); got != tc.remembered {
+				t.Errorf("says that it remembers: %v, want %v", got, tc.remembered)
+			}
 			o.Forget(key)
 			if got := o.Newest(key, object("a", "1")).ResourceVersion; got != "1" {
 				t.Error("remembers what it was told to forget")

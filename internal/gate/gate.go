@@ -120,6 +120,13 @@ func (g *Gates) Leave(zone string, a Answer) {
 	}
 }
 
+// Waiting is how many are in line at a zone.
+func (g *Gates) Waiting(zone string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.of(zone).line.Len()
+}
+
 func (g *Gates) of(zone string) *gate {
 	if g.m[zone] == nil {
 		g.m[zone] = &gate{line: line{at: map[string]*waiter{}}}

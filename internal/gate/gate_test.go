@@ -79,6 +79,9 @@ func TestOnlySoManyAtOnce(t *testing.T) {
 	if got := c.Enter("https://other", "x", time.Time{}); got != gate.Go {
 		t.Fatal("another zone is held up")
 	}
+	if n := c.Waiting(zone); n != 3 {
+		t.Errorf("%d wait, want 3", n)
+	}
 	for _, want := range []string{"never", "soon", "late"} {
 		c.Leave(zone, fine)
 		c.next(t, want)

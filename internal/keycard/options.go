@@ -29,6 +29,8 @@ type Options struct {
 	AllowInsecureLoopback bool
 	// RootCAs replaces the system's certificate authorities. Default nil: the system's.
 	RootCAs *x509.CertPool
+	// Wrap stands before every request that is sent. Default nil: nothing does.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	// Now is the clock for caches and observation times. Default time.Now.
 	Now func() time.Time
 }
@@ -55,7 +57,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) httpClient() *http.Client {
 	dialer := &net.Dialer{Timeout: o.DialTimeout, KeepAlive: 30 * time.Second}
-	return &http.Client{
+	client := &http.Client{
 		Timeout: o.Timeout,
 		// A redirect is an answer like any other: following it would carry credentials to a host that
 		// nobody configured.
@@ -73,6 +75,10 @@ func (o Options) httpClient() *http.Client {
 			MaxResponseHeaderBytes: 256 << 10,
 		},
 	}
+	if o.Wrap != nil {
+		client.Transport = o.Wrap(client.Transport)
+	}
+	return client
 }
 
 // parseBaseURL checks the root URL of a server that will be sent credentials.

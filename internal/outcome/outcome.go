@@ -142,7 +142,11 @@ func FromCluster(err error) *Problem {
 	if reason == "" {
 		reason = "the Kubernetes API does not answer, or the operator does not watch that namespace"
 	}
-	return Passing(v1alpha1.ReasonClusterError, "%s: %s; it is retried", op, reason)
+	p := Passing(v1alpha1.ReasonClusterError, "%s: %s; it is retried", op, reason)
+	if seconds, asked := apierrors.SuggestsClientDelay(err); asked && seconds > 0 {
+		p.Kind, p.RetryAfter = Throttled, time.Duration(seconds)*time.Second
+	}
+	return p
 }
 
 func kindOf(c keycard.Class) Kind {

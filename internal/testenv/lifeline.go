@@ -38,14 +38,25 @@ func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) +
 // onOneThread runs a function on a thread that lives until release is called: the kernel would end the
 // programs with the thread that started them, and Go ends threads.
 func (c *ControlPlane) onOneThread(f func() error) error {
+	if c.thread == nil {
+		c.thread = make(chan func())
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			for f := range c.thread {
+				f()
+			}
+		}()
+	}
 	result := make(chan error)
-	released := make(chan struct{})
-	c.release = func() { close(released) }
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		result <- f()
-		<-released
-	}()
+	c.thread <- func() { result <- f() }
 	return <-result
+}
+
+// release lets the thread go.
+func (c *ControlPlane) release() {
+	if c.thread != nil {
+		close(c.thread)
+		c.thread = nil
+	}
 }

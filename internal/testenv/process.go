@@ -11,7 +11,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,8 +28,10 @@ const startTimeout = 60 * time.Second
 type process struct {
 	name, path string
 	args       []string
-	// ready answers 200 when the program can be used.
+	// ready answers 200 when the program can be used. Empty: once it runs.
 	ready string
+	// inner is set when the program is the child of what was started, nsenter or unshare.
+	inner bool
 	log   io.Writer
 
 	cmd *exec.Cmd
@@ -48,6 +53,14 @@ func (p *process) start() error {
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
+	if p.ready == "" {
+		return nil
+	}
+	return p.await()
+}
+
+// await waits until the program answers.
+func (p *process) await() error {
 	client := &http.Client{
 		Timeout: time.Second,
 		// The certificate is one that the program made for itself a moment ago.
@@ -86,15 +99,39 @@ func (p *process) stop() error {
 	if p.cmd == nil || p.cmd.Process == nil {
 		return nil
 	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
 		return nil
 	case <-time.After(stopTimeout):
-		_ = p.cmd.Process.Kill()
+		p.signal(syscall.SIGKILL)
 		<-p.done
 		return fmt.Errorf("%s did not end within %s and was killed", p.name, stopTimeout)
 	}
+}
+
+// signal signals the program, which may have ended.
+func (p *process) signal(s syscall.Signal) {
+	if child := p.child(); p.inner && child > 0 {
+		_ = syscall.Kill(child, s)
+		return
+	}
+	_ = p.cmd.Process.Signal(s)
+}
+
+// child is the process id of the program's first child; 0 when there is none.
+func (p *process) child() int {
+	pid := p.cmd.Process.Pid
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(string(children)), " ")
+	child, err := strconv.Atoi(first)
+	if err != nil {
+		return 0
+	}
+	return child
 }
 
 func freePort() (int, error) {

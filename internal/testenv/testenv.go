@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package testenv starts a real Kubernetes control plane for tests and for the demo: etcd and
-// kube-apiserver, and where wanted kube-controller-manager, built by `make kubernetes`.
+// kube-apiserver, and where wanted kube-controller-manager and a node, built by `make kubernetes` and `make node`.
 package testenv
 
 import (
@@ -36,8 +36,13 @@ type Options struct {
 	ControllerManager bool
 	// CRDs installs the operator's CRDs from config/crd/bases.
 	CRDs bool
+	// Pods makes the control plane one that runs Deployments on a node, see StartNode: with the controllers
+	// for it, the admission of ServiceAccounts, and the authorizer of nodes.
+	Pods bool
 	// Log is where the processes write, a folder; empty means nowhere.
 	Log string
+	// AuditUser is the user whose requests the API server writes into AuditLog; empty means nobody.
+	AuditUser string
 }
 
 // ControlPlane is a running control plane.
@@ -51,7 +56,9 @@ type ControlPlane struct {
 	env     *envtest.Environment
 	manager *process
 	logs    []*os.File
-	release func()
+	node    *Node
+	// thread runs what starts programs.
+	thread chan func()
 }
 
 // Start starts a control plane on loopback ports that the system chooses. What was started is stopped
@@ -81,6 +88,11 @@ func (c *ControlPlane) start(o Options) error {
 	if err := c.prepareServers(); err != nil {
 		return err
 	}
+	if o.Pods {
+		// The timeout is how long kube-apiserver waits for its clients when it is stopped, see Restart.
+		c.env.ControlPlane.GetAPIServer().Configure().Set("authorization-mode", "Node", "RBAC").
+			Set("enable-admission-plugins", "NodeRestriction").Set("request-timeout", "10s").Disable("disable-admission-plugins")
+	}
 	if o.CRDs {
 		root, err := assets.Root()
 		if err != nil {
@@ -94,13 +106,18 @@ func (c *ControlPlane) start(o Options) error {
 			return err
 		}
 	}
+	if o.AuditUser != "" {
+		if err := c.audit(o.AuditUser); err != nil {
+			return err
+		}
+	}
 	cfg, err := c.env.Start()
 	if err != nil {
 		return fmt.Errorf("starting etcd and kube-apiserver: %w", err)
 	}
 	c.Config = cfg
-	if o.ControllerManager {
-		return c.startControllerManager(o.Log)
+	if o.ControllerManager || o.Pods {
+		return c.startControllerManager(o)
 	}
 	return nil
 }
@@ -115,9 +132,13 @@ func (c *ControlPlane) prepareServers() (err error) {
 			return fmt.Errorf("making a folder for a server: %w", err)
 		}
 	}
+	// Where its discovery document says that the keys of ServiceAccounts are has to be where it listens.
+	api.Configure().Set("external-hostname", "127.0.0.1")
 	if etcd.Path, err = c.program("etcd"); err != nil {
 		return err
 	}
+	// As some distributions have it: who sets a blocking owner reference needs a permission for that.
+	api.Configure().Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
 	api.Path, err = c.program("kube-apiserver")
 	return err
 }
@@ -146,7 +167,7 @@ func (c *ControlPlane) logFile(dir, name string) (*os.File, error) {
 }
 
 // startControllerManager starts it with its own identity, and waits until it answers.
-func (c *ControlPlane) startControllerManager(logDir string) error {
+func (c *ControlPlane) startControllerManager(o Options) error {
 	user, err := c.env.AddUser(envtest.User{Name: "system:kube-controller-manager", Groups: []string{"system:masters"}}, nil)
 	if err != nil {
 		return fmt.Errorf("adding a user for kube-controller-manager: %w", err)
@@ -174,8 +195,15 @@ func (c *ControlPlane) startControllerManager(logDir string) error {
 		},
 		ready: fmt.Sprintf("https://127.0.0.1:%d/healthz", port),
 	}
-	if logDir != "" {
-		if p.log, err = c.logFile(logDir, "kube-controller-manager.log"); err != nil {
+	if o.Pods {
+		more, err := c.controllersOfPods()
+		if err != nil {
+			return err
+		}
+		p.args = append(p.args, more...)
+	}
+	if o.Log != "" {
+		if p.log, err = c.logFile(o.Log, "kube-controller-manager.log"); err != nil {
 			return err
 		}
 	}
@@ -183,9 +211,38 @@ func (c *ControlPlane) startControllerManager(logDir string) error {
 	return p.start()
 }
 
+// controllersOfPods gives the arguments for the controllers that pods need. The last mention of a flag counts.
+func (c *ControlPlane) controllersOfPods() ([]string, error) {
+	ca := filepath.Join(c.Dir, "ca.crt")
+	if err := os.WriteFile(ca, c.Config.CAData, 0o600); err != nil {
+		return nil, fmt.Errorf("writing the cluster's CA: %w", err)
+	}
+	return []string{
+		"--root-ca-file=" + ca,
+		"--controllers=deployment-controller,replicaset-controller,root-ca-certificate-publisher-controller",
+	}, nil
+}
+
+// Restart stops kube-apiserver and etcd and starts them again, with their data and on their ports.
+func (c *ControlPlane) Restart() error {
+	api, etcd := c.env.ControlPlane.GetAPIServer(), c.env.ControlPlane.Etcd
+	return c.onOneThread(func() error {
+		for _, step := range []func() error{api.Stop, etcd.Stop, etcd.Start, api.Start} {
+			if err := step(); err != nil {
+				return fmt.Errorf("restarting the control plane: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
 // Stop ends every process that was started and removes their files. It may be called twice.
 func (c *ControlPlane) Stop() error {
 	var errs []error
+	if c.node != nil {
+		errs = append(errs, c.node.stop())
+		c.node = nil
+	}
 	if c.manager != nil {
 		errs = append(errs, c.manager.stop())
 		c.manager = nil
@@ -198,10 +255,7 @@ func (c *ControlPlane) Stop() error {
 		errs = append(errs, f.Close())
 	}
 	c.logs = nil
-	if c.release != nil {
-		c.release()
-		c.release = nil
-	}
+	c.release()
 	return errors.Join(append(errs, os.RemoveAll(c.Dir))...)
 }
 

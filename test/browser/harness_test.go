@@ -10,150 +10,109 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/keycardai/keycard-operator/internal/testenv/person"
 )
 
 // chromium is the running browser; each test has a profile of its own in it.
-var chromium context.Context
+var chromium *person.Chromium
 
 // scratch is a folder that goes with the tests.
 var scratch string
 
-// patience is how long a step in the browser may take.
+// patience is how long a step outside of the browser may take.
 const patience = 15 * time.Second
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	path := os.Getenv("CHROMIUM")
-	if path == "" {
-		path = "chromium"
-	}
-	path, err := exec.LookPath(path)
+	path, err := person.FindChromium()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "these tests need Chromium: apt-get install chromium, or name its program in CHROMIUM: %v\n", err)
+		fmt.Fprintln(os.Stderr, "these tests need Chromium (apt-get install chromium):", err)
 		return 1
 	}
-	profile, err := os.MkdirTemp("", "browser")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(profile)
 	if scratch, err = os.MkdirTemp("", "programs"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(scratch)
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.UserDataDir(profile),
-		// As root there is no sandbox, and nothing but the tests' own pages is opened.
-		chromedp.Flag("no-sandbox", true), chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("no-first-run", true),
-	)
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	defer cancel()
-	ctx, stop := chromedp.NewContext(allocator)
-	defer stop()
-	chromium = ctx //nolint:fatcontext // one browser for all tests, set once
-	if err := chromedp.Do(chromium); err != nil {
-		fmt.Fprintf(os.Stderr, "starting %s: %v\n", path, err)
+	started, stop, err := person.StartChromium(context.Background(), path)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	chromium = started
+	code := m.Run()
+	if err := stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stopping Chromium:", err)
+		code = max(code, 1)
+	}
+	return code
 }
 
-// person is somebody with a browser of her own.
-type person struct {
-	t   *testing.T
-	ctx context.Context
+// visitor is somebody with a browser of her own.
+type visitor struct {
+	t *testing.T
+	*person.Tab
 }
 
-func newPerson(t *testing.T) *person {
+func newVisitor(t *testing.T) *visitor {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext())
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900)); err != nil {
+	tab, closeTab, err := chromium.NewTab()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return &person{t: t, ctx: ctx}
+	t.Cleanup(closeTab)
+	return &visitor{t: t, Tab: tab}
 }
 
-func (p *person) within(f func(ctx context.Context) error) {
+// must ends the test, with a picture, when a step failed.
+func (p *visitor) must(err error) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	if err := f(ctx); err != nil {
+	if err != nil {
 		p.shoot("failure")
-		p.t.Fatalf("in the browser at %s: %v", p.location(), err)
+		p.t.Fatal(err)
 	}
+}
+
+func (p *visitor) within(f func(ctx context.Context) error) {
+	p.t.Helper()
+	p.must(p.Within(f))
 }
 
 // open goes to an address.
-func (p *person) open(target string) {
+func (p *visitor) open(target string) {
 	p.t.Helper()
-	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.Navigate(target)) })
+	p.must(p.Open(target))
 }
 
 // fill types into a field.
-func (p *person) fill(selector, text string) {
+func (p *visitor) fill(selector, text string) {
 	p.t.Helper()
-	p.within(func(ctx context.Context) error {
-		return chromedp.Do(ctx, chromedp.Clear(chromedp.CSS(selector)), chromedp.SendKeys(chromedp.CSS(selector), text))
-	})
-}
-
-// choose clicks on something that stays on the page.
-func (p *person) choose(selector string) {
-	p.t.Helper()
-	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector))) })
+	p.must(p.Fill(selector, text))
 }
 
 // press clicks on something that leads to another page, and waits for that.
-func (p *person) press(selector string) {
+func (p *visitor) press(selector string) {
 	p.t.Helper()
-	p.within(func(ctx context.Context) error {
-		_, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(selector)))
-		return err
-	})
+	p.must(p.Press(selector))
 }
 
 // sees waits until the page has the texts.
-func (p *person) sees(texts ...string) {
+func (p *visitor) sees(texts ...string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for got := ""; ; {
-		// A page that is just being left has no text; the next one has.
-		if now, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body ? document.body.innerText : ""`)); err == nil {
-			got = now
-		}
-		absent := slices.IndexFunc(texts, func(text string) bool { return !strings.Contains(got, text) })
-		if absent < 0 {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			p.shoot("failure")
-			p.t.Fatalf("at %s is no %q:\n%s", p.location(), texts[absent], got)
-		case <-again.C:
-		}
-	}
+	p.must(person.See(p, texts...))
 }
 
 // ask evaluates an expression in the page.
-func ask[T any](p *person, expression string) T {
+func ask[T any](p *visitor, expression string) T {
 	p.t.Helper()
 	var out T
 	p.within(func(ctx context.Context) (err error) {
@@ -163,19 +122,10 @@ func ask[T any](p *person, expression string) T {
 	return out
 }
 
-func (p *person) location() string {
-	p.t.Helper()
-	at, err := chromedp.Run(p.ctx, chromedp.Location())
-	if err != nil {
-		return err.Error()
-	}
-	return at
-}
-
 // query is a parameter of the address.
-func (p *person) query(name string) string {
+func (p *visitor) query(name string) string {
 	p.t.Helper()
-	u, err := url.Parse(p.location())
+	u, err := url.Parse(p.Location())
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -184,13 +134,13 @@ func (p *person) query(name string) string {
 
 // shoot keeps a picture of the page where the environment variable SCREENSHOTS
 // says.
-func (p *person) shoot(name string) {
+func (p *visitor) shoot(name string) {
 	p.t.Helper()
 	dir := os.Getenv("SCREENSHOTS")
 	if dir == "" {
 		return
 	}
-	picture, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	picture, err := chromedp.Run(p.Context(), chromedp.FullScreenshot(100))
 	if err != nil {
 		p.t.Log(err)
 		return
@@ -219,7 +169,7 @@ const contrast = `(() => {
 })()`
 
 // checkContrast checks the light and the dark page.
-func (p *person) checkContrast() {
+func (p *visitor) checkContrast() {
 	p.t.Helper()
 	grounds := map[string]bool{}
 	for _, scheme := range []string{"dark", "light"} {
@@ -229,7 +179,7 @@ func (p *person) checkContrast() {
 			return err
 		})
 		if faint := ask[[]string](p, contrast); len(faint) > 0 {
-			p.t.Errorf("%s has faint texts when %s: %v", p.location(), scheme, faint)
+			p.t.Errorf("%s has faint texts when %s: %v", p.Location(), scheme, faint)
 		}
 		grounds[ask[string](p, `getComputedStyle(document.body).backgroundColor`)] = true
 		if scheme == "dark" {
@@ -237,13 +187,13 @@ func (p *person) checkContrast() {
 		}
 	}
 	if len(grounds) != 2 {
-		p.t.Errorf("%s looks the same light and dark", p.location())
+		p.t.Errorf("%s looks the same light and dark", p.Location())
 	}
 }
 
 // checkPage checks what makes a page usable for everybody: a language, one main
 // heading, a label for each input, and no sideways scrolling on a small screen.
-func (p *person) checkPage() {
+func (p *visitor) checkPage() {
 	p.t.Helper()
 	for what, expression := range map[string]string{
 		"a language":                  `document.documentElement.lang === "en"`,
@@ -256,13 +206,13 @@ func (p *person) checkPage() {
 		"no script":                   `document.scripts.length === 0`,
 	} {
 		if !ask[bool](p, expression) {
-			p.t.Errorf("%s lacks %s", p.location(), what)
+			p.t.Errorf("%s lacks %s", p.Location(), what)
 		}
 	}
 	p.checkContrast()
 	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.EmulateViewport(320, 640)) })
 	if !ask[bool](p, `document.documentElement.scrollWidth <= 320`) {
-		p.t.Errorf("%s scrolls sideways at 320 pixels", p.location())
+		p.t.Errorf("%s scrolls sideways at 320 pixels", p.Location())
 	}
 	p.shoot("small-" + strings.ReplaceAll(ask[string](p, `document.title`), " ", "-"))
 	p.within(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900)) })

@@ -64,16 +64,16 @@ func TestIdentityProvider(t *testing.T) {
 		},
 		map[string]*storage.Client{"zone": storage.WebClient("zone", "zone-secret", z.ZoneURL+"/oauth/2/redirect")},
 	), slog.New(slog.DiscardHandler), false)
-	signIn := func(p *person, name string) {
+	signIn := func(p *visitor, name string) {
 		p.open(z.authorize(nil))
 		p.sees("Username")
-		g.Expect(p.location()).To(HavePrefix(issuer + "/login/username"))
+		g.Expect(p.Location()).To(HavePrefix(issuer + "/login/username"))
 		p.fill("#username", name)
 		p.fill("#password", "secret")
 		p.press("button")
 	}
 
-	alice := newPerson(t)
+	alice := newVisitor(t)
 	signIn(alice, "alice")
 	alice.sees("Landing page asks for access", "You are signed in as alice@example.com")
 	alice.press("button[value=approve]")
@@ -82,7 +82,7 @@ func TestIdentityProvider(t *testing.T) {
 	g.Expect(z.redeem(alice.query("code"))).To(HaveKeyWithValue("status_code", 200))
 	g.Expect(z.impersonate("alice@example.com")).To(HaveKeyWithValue("status_code", 200))
 
-	zoe := newPerson(t)
+	zoe := newVisitor(t)
 	signIn(zoe, "zoe")
 	zoe.sees("Back at the application")
 	g.Expect(zoe.query("error")).To(Equal("access_denied"))

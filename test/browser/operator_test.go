@@ -28,6 +28,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/internal/testenv/person"
 )
 
 // namespace is where everything of the story is.
@@ -179,7 +180,7 @@ func TestBindingIsReadyAfterConsent(t *testing.T) {
 	g.Expect(stalled).NotTo(BeNil())
 	g.Expect(stalled.Reason).To(Equal(v1alpha1.ReasonConsentRequired))
 
-	p := newPerson(t)
+	p := newVisitor(t)
 	p.open(b.Status.ConsentURL)
 	p.sees("May reports act for you?", "namespace "+namespace, "Confluence", "alice@example.com", "read:confluence-content.all")
 	p.checkPage()
@@ -217,6 +218,29 @@ func TestBindingIsReadyAfterConsent(t *testing.T) {
 	p.sees("Nobody asks for consent here")
 }
 
+// One call does it all, in a real browser and with a plain client: the demo has either.
+func TestConsentInOneCall(t *testing.T) {
+	g := NewWithT(t)
+	o := operate(t, newZone(t, newSeed()))
+	b := o.apply("https://acme.atlassian.net")
+	other := &v1alpha1.ConfluenceTokenBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "other"}, Spec: *b.Spec.DeepCopy()}
+	other.Spec.Subject.User, other.Spec.Secret.Name = "bob@example.com", "other-token"
+	g.Expect(o.k8s.Create(t.Context(), other)).To(Succeed())
+	for _, binding := range []*v1alpha1.ConfluenceTokenBinding{b, other} {
+		o.until(binding, "it asks for consent", func() bool { return binding.Status.ConsentURL != "" })
+	}
+	g.Expect(known("alice").Consent(newVisitor(t), b.Status.ConsentURL, acme)).To(Succeed())
+	plain, err := person.NewPlain(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(known("bob").Consent(plain, other.Status.ConsentURL)).To(Succeed())
+	for _, binding := range []*v1alpha1.ConfluenceTokenBinding{b, other} {
+		o.until(binding, "it is Ready", func() bool { return ready(binding) })
+		g.Expect(binding.Status.Site.CloudID).To(Equal(acme))
+	}
+	// What went wrong is said.
+	g.Expect(person.Person{Email: "bob@example.com", Password: "wrong"}.SignIn(plain)).To(MatchError(ContainSubstring(`has no "Sign in"; it says: Thank you`)))
+}
+
 // The page may be served by a replica that does not work: the one that does hears of the consent.
 func TestBindingIsReadyAfterConsentAtAStandby(t *testing.T) {
 	g := NewWithT(t)
@@ -225,7 +249,7 @@ func TestBindingIsReadyAfterConsentAtAStandby(t *testing.T) {
 	standby := o.replica(controllers.ConsentOptions{Address: address, URL: "http://" + address, Application: true})
 	b := o.apply("https://umbrella.atlassian.net")
 	o.until(b, "it asks for consent", func() bool { return b.Status.ConsentURL != "" })
-	p := newPerson(t)
+	p := newVisitor(t)
 	p.open("http://" + address + "/" + namespace + "/reports")
 	p.press("button")
 	p.signIn("alice")
@@ -247,7 +271,7 @@ func TestBindingAfterRefusal(t *testing.T) {
 	o := operate(t, newZone(t, newSeed()))
 	b := o.apply("https://acme.atlassian.net")
 	o.until(b, "it asks for consent", func() bool { return b.Status.ConsentURL != "" })
-	p := newPerson(t)
+	p := newVisitor(t)
 	p.open(b.Status.ConsentURL)
 	p.press("button")
 	p.signIn("alice")

@@ -120,7 +120,7 @@ func TestBindingIsReadyAfterThePlugin(t *testing.T) {
 	g.Expect(b.Status.ConsentURL).To(BeEmpty())
 
 	// She says no.
-	p := newPerson(t)
+	p := newVisitor(t)
 	c := o.runPlugin(o.cluster.Config)
 	p.open(c.link())
 	p.sees("May reports act for you?", "alice@example.com")
@@ -164,7 +164,7 @@ func TestPluginSaysWhatIsWrong(t *testing.T) {
 		c := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
 		return c != nil && strings.Contains(c.Message, "kubectl keycard consent")
 	})
-	p := newPerson(t)
+	p := newVisitor(t)
 	c := o.runPlugin(o.cluster.Config)
 	p.open(c.link())
 	p.press("button")

@@ -21,7 +21,7 @@ func TestConsent(t *testing.T) {
 	z.install()
 	g.Expect(z.impersonate("alice@example.com")).To(HaveKeyWithValue("error", "insufficient_authorization"))
 
-	p := newPerson(t)
+	p := newVisitor(t)
 	p.open(z.authorize(nil))
 	p.checkPage()
 	p.signIn("alice")
@@ -33,7 +33,7 @@ func TestConsent(t *testing.T) {
 	p.checkPage()
 	p.agreeAtAtlassian("alice", umbrella)
 	p.sees("Back at the application")
-	g.Expect(p.location()).To(HavePrefix(z.application))
+	g.Expect(p.Location()).To(HavePrefix(z.application))
 	g.Expect(p.query("state")).To(Equal("st&te"))
 	g.Expect(p.query("iss")).To(Equal(z.Issuer))
 
@@ -69,7 +69,7 @@ func TestWindowToClose(t *testing.T) {
 	g := NewWithT(t)
 	z := newZone(t, newSeed())
 	z.install()
-	p := newPerson(t)
+	p := newVisitor(t)
 	p.open(z.authorize(url.Values{"client_id": {"bare"}, "redirect_uri": nil}))
 	p.signIn("alice")
 	p.press("button[value=approve]")
@@ -82,7 +82,7 @@ func TestWindowToClose(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	z := newZone(t, newSeed())
 	z.install()
-	back := func(g Gomega, p *person, code, text string) {
+	back := func(g Gomega, p *visitor, code, text string) {
 		p.sees("Back at the application")
 		g.Expect(p.query("error")).To(Equal(code))
 		g.Expect(p.query("error_description")).To(ContainSubstring(text))
@@ -90,14 +90,14 @@ func TestRefusals(t *testing.T) {
 		g.Expect(z.grants()).To(BeEmpty())
 	}
 	t.Run("at the zone", func(t *testing.T) {
-		p := newPerson(t)
+		p := newVisitor(t)
 		p.open(z.authorize(nil))
 		p.signIn("bob")
 		p.press("button[value=deny]")
 		back(NewWithT(t), p, "access_denied", "The person declined.")
 	})
 	t.Run("at Atlassian", func(t *testing.T) {
-		p := newPerson(t)
+		p := newVisitor(t)
 		p.open(z.authorize(nil))
 		p.signIn("bob")
 		p.press("button[value=approve]")
@@ -108,15 +108,15 @@ func TestRefusals(t *testing.T) {
 	// Chromium holds redirects after a form to the form-action of its page, and
 	// the zone does not know where an application redirects to.
 	t.Run("and redirected by the application", func(t *testing.T) {
-		p := newPerson(t)
+		p := newVisitor(t)
 		p.open(z.authorize(url.Values{"state": {"elsewhere"}}))
 		p.signIn("bob")
 		p.press("button[value=deny]")
 		p.sees("Back at the application")
-		NewWithT(t).Expect(p.location()).To(And(HavePrefix("http://localhost:"), HaveSuffix("/elsewhere")))
+		NewWithT(t).Expect(p.Location()).To(And(HavePrefix("http://localhost:"), HaveSuffix("/elsewhere")))
 	})
 	t.Run("without a page to go back to", func(t *testing.T) {
-		p := newPerson(t)
+		p := newVisitor(t)
 		p.open(z.authorize(url.Values{"client_id": {"bare"}, "redirect_uri": nil}))
 		p.signIn("bob")
 		p.press("button[value=deny]")
@@ -124,7 +124,7 @@ func TestRefusals(t *testing.T) {
 		p.checkPage()
 	})
 	t.Run("wrong password", func(t *testing.T) {
-		p := newPerson(t)
+		p := newVisitor(t)
 		p.open(z.authorize(nil))
 		p.sees("to continue to Landing page")
 		p.fill("#identifier", "bob@example.com")
@@ -145,7 +145,7 @@ func TestNoSite(t *testing.T) {
 	g := NewWithT(t)
 	z := newZone(t, newSeed())
 	z.install()
-	p := newPerson(t)
+	p := newVisitor(t)
 	p.open(z.authorize(nil))
 	p.signIn("dora")
 	p.press("button[value=approve]")
@@ -164,7 +164,7 @@ func TestAnotherAccount(t *testing.T) {
 	g := NewWithT(t)
 	z := newZone(t, newSeed())
 	z.install()
-	p := newPerson(t)
+	p := newVisitor(t)
 	p.open(z.authorize(nil))
 	p.signIn("alice")
 	p.sees("You are signed in as alice@example.com")
@@ -185,8 +185,8 @@ func TestStrayRequests(t *testing.T) {
 	z.install()
 	const lost = "This page has expired, was used already, or was opened in another browser."
 	// atAtlassian is a person who has to decide there.
-	atAtlassian := func(t *testing.T) *person {
-		p := newPerson(t)
+	atAtlassian := func(t *testing.T) *visitor {
+		p := newVisitor(t)
 		p.open(z.authorize(url.Values{"prompt": {"consent"}}))
 		p.signIn("bob")
 		p.press("button[value=approve]")
@@ -202,7 +202,7 @@ func TestStrayRequests(t *testing.T) {
 	})
 	t.Run("another browser", func(t *testing.T) {
 		p := atAtlassian(t)
-		stranger := newPerson(t)
+		stranger := newVisitor(t)
 		stranger.open(z.ZoneURL + "/oauth/2/redirect?code=x&state=" + url.QueryEscape(ask[string](p, `new URL(location).searchParams.get("state")`)))
 		stranger.sees(lost)
 		p.agreeAtAtlassian("bob", acme)
@@ -231,7 +231,7 @@ func TestStrayRequests(t *testing.T) {
 	})
 	t.Run("form without the cookie", func(t *testing.T) {
 		g := NewWithT(t)
-		p := newPerson(t)
+		p := newVisitor(t)
 		p.open(z.authorize(nil))
 		id := ask[string](p, `document.querySelector("input[name=i]").value`)
 		resp, err := http.PostForm(z.ZoneURL+"/login", url.Values{
@@ -245,7 +245,7 @@ func TestStrayRequests(t *testing.T) {
 		p.sees("asks for access")
 	})
 	t.Run("form from another site", func(t *testing.T) {
-		p := newPerson(t)
+		p := newVisitor(t)
 		p.open(z.authorize(nil))
 		id := ask[string](p, `document.querySelector("input[name=i]").value`)
 		p.open(z.AtlassianURL + "/healthz")

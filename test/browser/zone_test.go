@@ -21,6 +21,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/devzone/atlassian"
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
+	"github.com/keycardai/keycard-operator/internal/testenv/person"
 )
 
 const (
@@ -243,30 +244,21 @@ func (z *zone) grants() []any {
 	return z.api("GET", "/delegated-grants", nil)["items"].([]any)
 }
 
+// known is somebody of the seed.
+func known(name string) person.Person {
+	return person.Person{Email: name + "@example.com", Password: "dev-only-" + name + "-password"}
+}
+
 // signIn fills in the zone's login page.
-func (p *person) signIn(name string) {
+func (p *visitor) signIn(name string) {
 	p.t.Helper()
-	p.sees("Sign in")
-	p.fill("#identifier", name+"@example.com")
-	p.fill("#password", "dev-only-"+name+"-password")
-	p.press("button.primary")
+	p.must(known(name).SignIn(p))
 }
 
 // agreeAtAtlassian chooses account and sites on Atlassian's page.
-func (p *person) agreeAtAtlassian(name string, sites ...string) {
+func (p *visitor) agreeAtAtlassian(name string, sites ...string) {
 	p.t.Helper()
-	p.sees("requests access", "Account to continue with")
-	p.choose(`input[name=account][value="` + name + `@example.com"]`)
-	p.press("button[value=continue]")
-	p.sees("What it may do")
-	for _, site := range sites {
-		box := `input[name=site][value="` + site + `"]`
-		// The only site is ticked already.
-		if !ask[bool](p, "document.querySelector('"+box+"').checked") {
-			p.choose(box)
-		}
-	}
-	p.press("button[value=approve]")
+	p.must(known(name).AgreeAtAtlassian(p, sites...))
 }
 
 // pages is the status of reading a site's pages with a token.

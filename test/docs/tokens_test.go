@@ -16,7 +16,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -25,39 +24,28 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
+	"github.com/keycardai/keycard-operator/test/recipes"
 )
-
-// example is how a snippet of docs/tokens.md is run.
-type example struct {
-	name, snippet, file string
-	command             []string
-	// titles reads what it printed. Absent: a title on each line.
-	titles func(t *testing.T, printed string) []string
-}
-
-var examples = []example{
-	{"curl in bash", "curl", "pages.sh", []string{"bash", "pages.sh"}, titlesOfJSON},
-	{"curl in sh", "curl", "pages.sh", []string{"sh", "pages.sh"}, titlesOfJSON},
-	{"python", "python", "pages.py", []string{"python3", "pages.py"}, nil},
-	{"go", "go", "main.go", []string{"go", "run", "."}, nil},
-	{"node", "node", "pages.mjs", []string{"node", "pages.mjs"}, nil},
-}
 
 // The examples of docs/tokens.md read pages with the files of a mounted Secret, follow a rotation, and fail for all to
 // see when there is nothing to follow.
 func TestTokenExamples(t *testing.T) {
-	snippets := runnable(t, read(t, "docs/tokens.md"))
-	for _, e := range examples {
-		t.Run(e.name, func(t *testing.T) {
-			for _, tool := range []string{e.command[0], "curl"} {
+	snippets, err := recipes.Snippets(read(t, "docs/tokens.md"))
+	if err != nil {
+		t.Fatal("docs/tokens.md: ", err)
+	}
+	for _, e := range recipes.Examples {
+		t.Run(e.Name, func(t *testing.T) {
+			for _, tool := range []string{e.Command[0], "curl"} {
 				if _, err := exec.LookPath(tool); err != nil {
 					t.Fatalf("this test runs every example; apt-get install curl nodejs python3: %v", err)
 				}
 			}
 			dir := t.TempDir()
-			write(t, filepath.Join(dir, e.file), snippets[e.snippet])
-			write(t, filepath.Join(dir, "go.mod"), "module pages\n\ngo 1.22\n")
-			p := program{example: e, dir: dir}
+			if err := e.Write(root, dir, snippets[e.Snippet]); err != nil {
+				t.Fatal(err)
+			}
+			p := program{Example: e, dir: dir}
 			t.Run("good token", p.readsPages)
 			t.Run("rotation", p.followsRotation)
 			t.Run("refused twice", p.givesUp)
@@ -66,8 +54,10 @@ func TestTokenExamples(t *testing.T) {
 			t.Run("no folder", p.missesTheFolder)
 		})
 	}
-	if formatted, err := format.Source([]byte(snippets["go"])); err != nil || string(formatted) != snippets["go"] {
-		t.Errorf("the Go example is not formatted: %v\n%s", err, formatted)
+	for _, name := range []string{"go", "oauth"} {
+		if formatted, err := format.Source([]byte(snippets[name])); err != nil || string(formatted) != snippets[name] {
+			t.Errorf("the example %s is not formatted: %v\n%s", name, err, formatted)
+		}
 	}
 }
 
@@ -90,37 +80,9 @@ func TestTokensPageIsComplete(t *testing.T) {
 	}
 }
 
-var fence = regexp.MustCompile("(?s)\n(?:<!-- run: ([a-z]+) -->\n)?```([a-z]+)\n(.*?\n)```\n")
-
-// runnable gives the snippets that are marked to be run. Each one that is a program has to be.
-func runnable(t *testing.T, document string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	for _, part := range fence.FindAllStringSubmatch(document, -1) {
-		name, language, text := part[1], part[2], part[3]
-		switch {
-		case name != "":
-			out[name] = text
-		case language != "yaml" && language != "sh":
-			t.Errorf("a snippet in %s is not run:\n%s", language, text)
-		}
-	}
-	for name := range out {
-		if !slices.ContainsFunc(examples, func(e example) bool { return e.snippet == name }) {
-			t.Errorf("nothing runs the snippet %s", name)
-		}
-	}
-	for _, e := range examples {
-		if out[e.snippet] == "" {
-			t.Fatalf("docs/tokens.md has no snippet %s", e.snippet)
-		}
-	}
-	return out
-}
-
 // program is an example on disk.
 type program struct {
-	example
+	recipes.Example
 	dir string
 }
 
@@ -135,7 +97,7 @@ func (p program) run(t *testing.T, folder string) outcome {
 	// go run compiles first, on a machine that does other things.
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, p.command[0], p.command[1:]...)
+	cmd := exec.CommandContext(ctx, p.Command[0], p.Command[1:]...)
 	cmd.Dir = p.dir
 	cmd.Env = append(os.Environ(), "TOKEN_DIR="+folder, "NO_PROXY=*", "no_proxy=*", "GOFLAGS=", "GOWORK=off")
 	cmd.WaitDelay = 10 * time.Second
@@ -144,7 +106,7 @@ func (p program) run(t *testing.T, folder string) outcome {
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
-		t.Fatalf("running %v: %v\n%s", p.command, err, complaint.String())
+		t.Fatalf("running %v: %v\n%s", p.Command, err, complaint.String())
 	}
 	return outcome{failed: err != nil, printed: printed.String(), errors: complaint.String()}
 }
@@ -156,8 +118,8 @@ func (p program) expectPages(t *testing.T, got outcome) {
 		t.Fatalf("it failed:\n%s%s", got.printed, got.errors)
 	}
 	titles := strings.Split(strings.TrimSpace(got.printed), "\n")
-	if p.titles != nil {
-		titles = p.titles(t, got.printed)
+	if p.Snippet == "curl" {
+		titles = titlesOfJSON(t, got.printed)
 	}
 	if !slices.Equal(titles, []string{"Roadmap", "Minutes of May"}) {
 		t.Errorf("it printed %q", got.printed)
@@ -217,7 +179,7 @@ func (p program) doesNotInsist(t *testing.T) {
 	w.expectRequests(http.StatusOK, http.StatusTooManyRequests)
 }
 
-// The token stays with Confluence when an answer leads elsewhere. curl does not go there at all.
+// The token stays with Confluence when an answer leads elsewhere. Some do not go there at all.
 func (p program) keepsTheTokenHome(t *testing.T) {
 	w := newWorld(t, 0)
 	var followed, leaked atomic.Bool
@@ -230,12 +192,12 @@ func (p program) keepsTheTokenHome(t *testing.T) {
 	w.redirectTo(elsewhere.URL + "/elsewhere")
 	w.show(w.files(w.login(), openSite))
 	got := p.run(t, w.mount.dir)
-	if p.snippet == "curl" {
+	if p.StaysHome {
 		p.expectFailure(t, w, got, "Confluence answered 302")
 	} else if got.failed || got.printed != "elsewhere\n" {
 		t.Errorf("it printed %q: %s", got.printed, got.errors)
 	}
-	if followed.Load() == (p.snippet == "curl") || leaked.Load() {
+	if followed.Load() == p.StaysHome || leaked.Load() {
 		t.Errorf("the redirect was followed: %v, with the token: %v", followed.Load(), leaked.Load())
 	}
 	w.expectRequests(http.StatusFound)
@@ -244,7 +206,7 @@ func (p program) keepsTheTokenHome(t *testing.T) {
 func (p program) missesTheFolder(t *testing.T) {
 	w := newWorld(t, 0)
 	file := "token.json"
-	if p.snippet == "curl" {
+	if p.Snippet == "curl" {
 		file = "env"
 	}
 	p.expectFailure(t, w, p.run(t, w.mount.dir), filepath.Join(w.mount.dir, file))
@@ -262,11 +224,4 @@ func titlesOfJSON(t *testing.T, printed string) []string {
 		titles = append(titles, page.Title)
 	}
 	return titles
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

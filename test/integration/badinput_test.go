@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"slices"
@@ -468,6 +469,9 @@ func (w *world) noCanaries(more ...string) {
 		if token := string(s.Data["token"]); token != "" {
 			canaries = append(canaries, token)
 		}
+	}
+	for _, c := range slices.Clone(canaries) {
+		canaries = append(canaries, base64.StdEncoding.EncodeToString([]byte(c))) // as in a Secret
 	}
 	var resources v1alpha1.KeycardResourceList
 	var bindings v1alpha1.ConfluenceTokenBindingList

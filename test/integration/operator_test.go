@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -46,11 +47,12 @@ type operator struct {
 	metrics *prometheus.Registry
 }
 
-// startOperator runs the controllers for the world's namespace. The zone's clock has to be the real one.
-func (w *world) startOperator() *operator {
+// startOperator runs the controllers for the world's namespace. The zone's clock has to be the operator's: the real one,
+// unless change says otherwise.
+func (w *world) startOperator(change ...func(*controllers.Options)) *operator {
 	w.t.Helper()
 	o := &operator{w: w, writes: &recorder{}, metrics: prometheus.NewRegistry()}
-	cfg := rest.CopyConfig(cluster.Config)
+	cfg := rest.CopyConfig(cmp.Or(w.account, cluster.Config))
 	cfg.Wrap(o.writes.transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme(w.t), Logger: w.logger(), Metrics: metricsserver.Options{BindAddress: "0"},
@@ -59,11 +61,15 @@ func (w *world) startOperator() *operator {
 	})
 	must(w.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
-	must(w.t, controllers.Setup(ctx, mgr, controllers.Options{
+	options := controllers.Options{
 		Concurrency: 10, ClusterID: clusterID, UserAgent: "test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: w.zone.AtlassianURL,
 		Metrics: o.metrics, PerObjectMetrics: true,
-	}))
+	}
+	for _, c := range change {
+		c(&options)
+	}
+	must(w.t, controllers.Setup(ctx, mgr, options))
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	o.stop = sync.OnceFunc(func() {
@@ -306,11 +312,7 @@ func TestStopFinishesTheWrite(t *testing.T) {
 // A kill between a create at the zone and the write of the status, of the real program: the next process
 // ends with one provider and one resource.
 func TestKillBetweenCreateAndStatus(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "operator")
-	build := exec.Command("go", "build", "-o", binary, "../../cmd/operator")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the operator: %v: %s", err, out)
-	}
+	binary := buildOperator(t, "test")
 	for _, kind := range []string{"providers", "resources"} {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t)
@@ -348,6 +350,17 @@ func TestKillBetweenCreateAndStatus(t *testing.T) {
 			w.noCanaries()
 		})
 	}
+}
+
+// buildOperator builds the program with a version, by which it names itself to servers.
+func buildOperator(t *testing.T, version string) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), "operator")
+	build := exec.Command("go", "build", "-ldflags", "-X main.version="+version, "-o", binary, "../../cmd/operator")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the operator: %v: %s", err, out)
+	}
+	return binary
 }
 
 // holdAnswers lets creates through, and holds back the first answer to one at path until release.

@@ -37,6 +37,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/longpause"
 )
 
 // The credentials of the default seed. They serve as canaries too: none may be seen outside its Secret.
@@ -65,6 +66,8 @@ type world struct {
 	writes *recorder
 	events *events
 	logs   *syncBuffer
+	// account is who the reconcilers are in the cluster; nil: the administrator.
+	account *rest.Config
 
 	resources *keycardresource.Reconciler
 	bindings  *tokenbinding.Reconciler
@@ -101,14 +104,14 @@ func (w *world) startZone(change ...func(*devzone.Config)) {
 
 // connect makes the reconcilers: anew, as after a restart, with nothing remembered.
 func (w *world) connect() {
-	cfg := rest.CopyConfig(cluster.Config)
-	cfg.Wrap(w.writes.transport)
-	c, err := client.New(cfg, client.Options{Scheme: scheme(w.t)})
-	must(w.t, err)
+	w.k8s = w.client(cluster.Config)
+	c := w.k8s
+	if w.account != nil {
+		c = w.client(w.account)
+	}
 	entries, err := catalog.Load()
 	must(w.t, err)
 	pool := keycard.NewPool(keycard.Options{AllowInsecureLoopback: true, Now: w.clock.Now, Timeout: 5 * time.Second, ResponseHeaderTimeout: time.Second})
-	w.k8s = c
 	w.resources = &keycardresource.Reconciler{
 		Client: c, Live: c, Zones: pool, Catalog: entries, ClusterID: clusterID, Recorder: w.events, Clock: w.clock,
 		CheckEvery: 10 * time.Minute, ClusterIssuer: func(context.Context) (string, error) { return clusterIssuer, nil },
@@ -117,6 +120,26 @@ func (w *world) connect() {
 		Client: c, Live: c, Zones: pool, Catalog: entries, Atlassian: atlassian.NewClient(pool, w.zone.AtlassianURL),
 		Recorder: w.events, Clock: w.clock, Gates: gate.New(8, w.clock),
 	}
+}
+
+// client makes a client whose writes are counted.
+func (w *world) client(cfg *rest.Config) client.Client {
+	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(w.writes.transport)
+	cfg.Wrap(longpause.Transport)
+	c, err := client.New(cfg, client.Options{Scheme: scheme(w.t)})
+	must(w.t, err)
+	return c
+}
+
+// shippedAccount makes the reconcilers the operator's own ServiceAccount, with the permissions as they are shipped.
+func (w *world) shippedAccount() {
+	w.t.Helper()
+	_, err := cluster.Kubectl(w.ctx, "apply", "-k", "../../config/rbac")
+	must(w.t, err)
+	w.account, err = cluster.ServiceAccount(w.ctx, "keycard-system", "keycard-operator", time.Hour)
+	must(w.t, err)
+	w.connect()
 }
 
 func (w *world) makeNamespace() {
@@ -249,8 +272,9 @@ func describe(list []metav1.Condition) string {
 	return b.String()
 }
 
+// logger is as talkative as the operator's program may be.
 func (w *world) logger() logr.Logger {
-	return funcr.New(func(prefix, args string) { _, _ = fmt.Fprintln(w.logs, prefix, args) }, funcr.Options{Verbosity: 10})
+	return funcr.New(func(prefix, args string) { _, _ = fmt.Fprintln(w.logs, prefix, args) }, funcr.Options{Verbosity: 7})
 }
 
 func scheme(t *testing.T) *runtime.Scheme {
@@ -279,6 +303,8 @@ type recorder struct {
 	lose string
 	// dying, when set, is asked about each request: it may be dropped, or served while its answer is lost.
 	dying func(what string) (dropped, lost bool)
+	// instead, when set, may answer a request to the cluster; it passes those on to which it gives neither.
+	instead func(r *http.Request) (*http.Response, error)
 }
 
 // middleware records requests as "surface METHOD /path grant".
@@ -326,7 +352,13 @@ func (rec *recorder) transport(next http.RoundTripper) http.RoundTripper {
 			rec.seen = append(rec.seen, r.Method+" "+r.URL.Path)
 		}
 		dropped, lost := rec.dies("cluster " + r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery)
+		instead := rec.instead
 		rec.mu.Unlock()
+		if instead != nil {
+			if answer, err := instead(r); answer != nil || err != nil {
+				return answer, err
+			}
+		}
 		if dropped {
 			return nil, errDead
 		}

@@ -52,17 +52,17 @@ func TestChartValues(t *testing.T) {
 	}{
 		"image": {
 			values{"image": values{"repository": "registry.example.com/operator", "tag": "v1"}},
-			map[string]any{deployment + ": " + container + ".image": "registry.example.com/operator:v1"},
+			map[string]any{theDeployment + ": " + container + ".image": "registry.example.com/operator:v1"},
 		},
-		"replicas":  {values{"replicas": 1}, map[string]any{deployment + ": spec.replicas": 1.0}},
-		"flags":     {values{"args": []any{"--concurrency=3"}}, map[string]any{deployment + ": " + container + ".args": []any{"--leader-elect", "--concurrency=3"}}},
-		"variables": {values{"env": []any{values{"name": "A", "value": "b"}}}, map[string]any{deployment + ": " + container + ".env": []any{values{"name": "A", "value": "b"}}}},
+		"replicas":  {values{"replicas": 1}, map[string]any{theDeployment + ": spec.replicas": 1.0}},
+		"flags":     {values{"args": []any{"--concurrency=3"}}, map[string]any{theDeployment + ": " + container + ".args": []any{"--leader-elect", "--concurrency=3"}}},
+		"variables": {values{"env": []any{values{"name": "A", "value": "b"}}}, map[string]any{theDeployment + ": " + container + ".env": []any{values{"name": "A", "value": "b"}}}},
 		"resources": {values{"resources": resources}, map[string]any{
-			deployment + ": " + container + ".resources": values{"limits": values{"memory": "1Gi"}, "requests": values{"cpu": "50m", "memory": "64Mi"}},
+			theDeployment + ": " + container + ".resources": values{"limits": values{"memory": "1Gi"}, "requests": values{"cpu": "50m", "memory": "64Mi"}},
 		}},
-		"pull secrets":         {values{"imagePullSecrets": []any{values{"name": "s"}}}, map[string]any{deployment + ": spec.template.spec.imagePullSecrets": []any{values{"name": "s"}}}},
-		"nodes":                {values{"nodeSelector": values{"a": "b"}}, map[string]any{deployment + ": spec.template.spec.nodeSelector": values{"a": "b"}}},
-		"tolerations":          {values{"tolerations": []any{values{"key": "a"}}}, map[string]any{deployment + ": spec.template.spec.tolerations": []any{values{"key": "a"}}}},
+		"pull secrets":         {values{"imagePullSecrets": []any{values{"name": "s"}}}, map[string]any{theDeployment + ": spec.template.spec.imagePullSecrets": []any{values{"name": "s"}}}},
+		"nodes":                {values{"nodeSelector": values{"a": "b"}}, map[string]any{theDeployment + ": spec.template.spec.nodeSelector": values{"a": "b"}}},
+		"tolerations":          {values{"tolerations": []any{values{"key": "a"}}}, map[string]any{theDeployment + ": spec.template.spec.tolerations": []any{values{"key": "a"}}}},
 		"no disruption budget": {values{"podDisruptionBudget": false}, map[string]any{"PodDisruptionBudget keycard-system/keycard-operator": nil}},
 		"no network policy":    {values{"networkPolicy": values{"enabled": false}}, map[string]any{policy: nil}},
 		"no CRDs": {values{"crds": false}, map[string]any{
@@ -89,9 +89,9 @@ func TestChartValues(t *testing.T) {
 }
 
 const (
-	deployment = "Deployment keycard-system/keycard-operator"
-	policy     = "NetworkPolicy keycard-system/keycard-operator"
-	container  = "spec.template.spec.containers.0"
+	theDeployment = "Deployment keycard-system/keycard-operator"
+	policy        = "NetworkPolicy keycard-system/keycard-operator"
+	container     = "spec.template.spec.containers.0"
 )
 
 // set follows names of fields, and indices of lists.
@@ -110,7 +110,7 @@ func set(t *testing.T, in any, path []string, value any) {
 // The consent page has its flags, its port, a Service that finds the port, and a way through the NetworkPolicy.
 func TestChartConsent(t *testing.T) {
 	got := render(t, namespace, consent)
-	pod := got[deployment].Object["spec"].(values)["template"].(values)["spec"].(values)["containers"].([]any)[0].(values)
+	pod := got[theDeployment].Object["spec"].(values)["template"].(values)["spec"].(values)["containers"].([]any)[0].(values)
 	wantArgs := []any{"--leader-elect", "--consent-address=:8082", "--consent-url=https://consent.example.com"}
 	if !reflect.DeepEqual(pod["args"], wantArgs) {
 		t.Errorf("args are %v, want %v", pod["args"], wantArgs)
@@ -128,7 +128,7 @@ func TestChartConsent(t *testing.T) {
 		t.Fatal("there is no Service")
 	}
 	want := values{
-		"selector": got[deployment].Object["spec"].(values)["selector"].(values)["matchLabels"],
+		"selector": got[theDeployment].Object["spec"].(values)["selector"].(values)["matchLabels"],
 		"ports":    []any{values{"name": "http", "protocol": "TCP", "port": 80.0, "targetPort": "consent"}},
 	}
 	if !reflect.DeepEqual(service.Object["spec"], any(want)) {

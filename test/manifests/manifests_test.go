@@ -38,6 +38,7 @@ func TestInstall(t *testing.T) {
 	})
 	apply(t, c, "-k", "../../config/default")
 	permissions(t, kubernetes.NewForConfigOrDie(c.Config))
+	restartPermissions(t, c)
 	const team = "team"
 	if out, err := c.Kubectl(t.Context(), "create", "namespace", team); err != nil {
 		t.Fatal(err, out)
@@ -64,6 +65,28 @@ func apply(t *testing.T, c *testenv.ControlPlane, args ...string) {
 	if out, err = c.Kubectl(t.Context(), append([]string{"diff"}, args...)...); err != nil {
 		t.Errorf("applied manifests differ from what the server keeps: %v: %s", err, out)
 	}
+}
+
+// Who may restart workloads is up to each namespace, and it is a permission to patch them.
+func restartPermissions(t *testing.T, c *testenv.ControlPlane) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"create", "namespace", "legacy"},
+		{"create", "rolebinding", "keycard-operator-restart", "-n", "legacy", "--clusterrole=keycard-operator-restart", "--serviceaccount=keycard-system:keycard-operator"},
+	} {
+		if _, err := c.Kubectl(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(t, kubernetes.NewForConfigOrDie(c.Config), operator, map[string]review{
+		"patches Deployments":       {in("legacy", "patch", "apps", "deployments"), true},
+		"patches StatefulSets":      {in("legacy", "patch", "apps", "statefulsets"), true},
+		"patches DaemonSets":        {in("legacy", "patch", "apps", "daemonsets"), true},
+		"reads none":                {in("legacy", "get", "apps", "deployments"), false},
+		"scales none":               {in("legacy", "patch", "apps", "deployments", sub("scale")), false},
+		"patches no ReplicaSets":    {in("legacy", "patch", "apps", "replicasets"), false},
+		"patches nothing elsewhere": {in("app", "patch", "apps", "deployments"), false},
+	})
 }
 
 // The operator of one namespace has nothing outside of it, and may read the namespace itself.
@@ -103,7 +126,7 @@ func TestNamespacedRole(t *testing.T) {
 	}
 }
 
-// rules gives each permission of a role as "verb group/resource".
+// rules gives the permissions of a role in a file.
 func rules(t *testing.T, path string) map[string]bool {
 	t.Helper()
 	raw, err := os.ReadFile(path)
@@ -114,8 +137,13 @@ func rules(t *testing.T, path string) map[string]bool {
 	if err := yaml.UnmarshalStrict(raw, &role); err != nil {
 		t.Fatal(err)
 	}
+	return permitted(role.Rules)
+}
+
+// permitted gives each permission of rules as "verb group/resource", or "verb /path".
+func permitted(rules []rbacv1.PolicyRule) map[string]bool {
 	found := map[string]bool{}
-	for _, rule := range role.Rules {
+	for _, rule := range rules {
 		for _, verb := range rule.Verbs {
 			for _, url := range rule.NonResourceURLs {
 				found[verb+" "+url] = true
@@ -146,6 +174,7 @@ func permissions(t *testing.T, clients kubernetes.Interface) {
 		"takes nobody else's Lease":       {in(namespace, "update", "coordination.k8s.io", "leases", named("other")), false},
 		"has no Lease in other places":    {in("app", "create", "coordination.k8s.io", "leases"), false},
 		"records who leads":               {in(namespace, "create", "", "events"), true},
+		"restarts nothing":                {in("app", "patch", "apps", "deployments"), false},
 		"runs nothing":                    {in("app", "create", "", "pods"), false},
 		"grants nothing":                  {in("app", "create", "rbac.authorization.k8s.io", "rolebindings"), false},
 		"changes no namespaces":           {in("", "update", "", "namespaces"), false},

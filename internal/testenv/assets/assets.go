@@ -20,6 +20,10 @@ const Env = "KUBEBUILDER_ASSETS"
 // Names are the binaries of a control plane, and kubectl.
 var Names = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
 
+// NodeNames are the binaries that a node runs besides. runc is not among them: it needs cgo, and distributions
+// have it.
+var NodeNames = []string{"kubelet", "containerd", "containerd-shim-runc-v2", "ctr"}
+
 // Find gives the folder with the binaries: the one that KUBEBUILDER_ASSETS names, or else what
 // `make kubernetes` built. The error names every missing binary and the remedy.
 func Find() (string, error) {
@@ -48,6 +52,15 @@ func Check(dir string) error {
 	if missing := Missing(dir, Names...); len(missing) > 0 {
 		return fmt.Errorf("%s is %s, which has no %s: add it there, or unset the variable to use what `make kubernetes` builds",
 			Env, dir, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// CheckNode says which of the node's binaries a folder lacks.
+func CheckNode(dir string) error {
+	if missing := Missing(dir, NodeNames...); len(missing) > 0 {
+		return fmt.Errorf("%s is not in %s: run `make node`, or, when %s is set, add it there",
+			strings.Join(missing, ", "), dir, Env)
 	}
 	return nil
 }
@@ -87,6 +100,7 @@ func Root() (string, error) {
 const (
 	ControlPlane = "hack/kubernetes/controlplane"
 	Etcd         = "hack/kubernetes/etcd"
+	Containerd   = "hack/kubernetes/containerd"
 )
 
 // Dir gives the folder for built binaries, keyed by the version of Kubernetes.

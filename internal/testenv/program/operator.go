@@ -4,6 +4,7 @@
 package program
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,14 +22,25 @@ const AccountLifetime = 48 * time.Hour
 
 // ApplyShipped installs the kinds and the operator's permissions as they are shipped.
 func ApplyShipped(ctx context.Context, cluster *testenv.ControlPlane) error {
-	for _, args := range [][]string{
-		{"apply", "-k", "config/crd"},
-		{"wait", "--for=condition=Established", "--timeout=30s", "crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud"},
-		{"apply", "-k", "config/rbac"},
-	} {
-		if _, err := cluster.Kubectl(ctx, args...); err != nil {
+	for _, folder := range []string{"config/crd", "config/rbac"} {
+		if _, err := cluster.Kubectl(ctx, "apply", "-k", folder); err != nil {
 			return err
 		}
+	}
+	return waitForKinds(ctx, cluster)
+}
+
+// waitForKinds waits until the kinds can be used. kubectl wait fails on a CRD that has no conditions at all yet, so it is
+// asked again.
+func waitForKinds(ctx context.Context, cluster *testenv.ControlPlane) error {
+	var last error
+	err := Until(ctx, 30*time.Second, func(ctx context.Context) (bool, error) {
+		_, last = cluster.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s",
+			"crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud")
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the kinds: %w", cmp.Or(last, err))
 	}
 	return nil
 }
@@ -50,11 +62,11 @@ func StartOperator(ctx context.Context, cluster *testenv.ControlPlane, path, log
 	if err != nil {
 		return nil, err
 	}
-	probes, err := freeAddress(ctx)
+	probes, err := FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := freeAddress(ctx)
+	metrics, err := FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +123,8 @@ func Get(ctx context.Context, url string) (string, error) {
 
 var httpClient = &http.Client{Timeout: 5 * time.Second}
 
-func freeAddress(ctx context.Context) (string, error) {
+// FreeAddress gives an address on loopback at which nobody listens.
+func FreeAddress(ctx context.Context) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("finding a free port: %w", err)

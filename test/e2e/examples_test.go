@@ -1,0 +1,38 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/keycardai/keycard-operator/test/recipes"
+)
+
+// examples runs the examples of docs/tokens.md on the folder that is mounted into the pod. How they follow a
+// rotation is for test/docs, where it can be timed.
+func (w *world) examples(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join(root, "docs", "tokens.md"))
+	must(t, err)
+	snippets, err := recipes.Snippets(string(raw))
+	must(t, err)
+	folder := w.node.Volume(w.podUID(t, "reports"), "confluence-token")
+	for _, e := range recipes.Examples {
+		t.Run(e.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, e.Write(root, dir, snippets[e.Snippet]))
+			cmd := exec.CommandContext(t.Context(), e.Command[0], e.Command[1:]...) // #nosec G204 -- of the list
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "TOKEN_DIR="+folder, "NO_PROXY=*", "no_proxy=*", "GOFLAGS=", "GOWORK=off")
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "Engineering home") {
+				t.Errorf("it printed %q: %v", out, err)
+			}
+		})
+	}
+}

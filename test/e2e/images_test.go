@@ -1,0 +1,104 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/keycardai/keycard-operator/internal/testenv"
+)
+
+// image is a program of this repository in an image without a base, as the Dockerfile makes them.
+type image struct {
+	name, program, pkg string
+}
+
+var images = []image{
+	{testenv.PauseImage, "pause", "./test/e2e/pause"},
+	{"example.com/keycard-operator:e2e", "operator", "./cmd/operator"},
+	{"example.com/consumer:e2e", "consumer", "./test/e2e/consumer"},
+}
+
+// buildImages gives the paths of image archives.
+func buildImages(t *testing.T) []string {
+	t.Helper()
+	dir := t.TempDir()
+	var archives []string
+	for _, i := range images {
+		archives = append(archives, i.build(t, dir))
+	}
+	return archives
+}
+
+func (i image) build(t *testing.T, dir string) string {
+	t.Helper()
+	binary := filepath.Join(dir, i.program)
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, i.pkg) // #nosec G204 -- ours
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", i.pkg, err, out)
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return i.layer(binary) })
+	must(t, err)
+	img, err := mutate.AppendLayers(empty.Image, layer)
+	must(t, err)
+	img, err = mutate.Config(img, v1.Config{User: "65532:65532", Entrypoint: []string{"/" + i.program}})
+	must(t, err)
+	file, err := img.ConfigFile()
+	must(t, err)
+	file.OS, file.Architecture = "linux", runtime.GOARCH
+	img, err = mutate.ConfigFile(img, file)
+	must(t, err)
+	tag, err := name.NewTag(i.name)
+	must(t, err)
+	archive := binary + ".tar"
+	must(t, tarball.WriteToFile(archive, tag, img))
+	return archive
+}
+
+// layer is what the Dockerfile copies.
+func (i image) layer(binary string) (io.ReadCloser, error) {
+	program, err := os.ReadFile(binary) // #nosec G304 -- built a moment ago
+	if err != nil {
+		return nil, err
+	}
+	authorities, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, f := range []struct {
+		name string
+		mode int64
+		data []byte
+	}{
+		{i.program, 0o755, program},
+		{"etc/passwd", 0o644, []byte("nonroot:x:65532:65532::/:/none\n")},
+		{"etc/ssl/certs/ca-certificates.crt", 0o644, authorities},
+	} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.data); err != nil {
+			return nil, err
+		}
+	}
+	return io.NopCloser(&out), w.Close()
+}

@@ -1,0 +1,220 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+)
+
+// rotations is how many rotations the pod lives through.
+const rotations = 6
+
+// A pod whose token lives 90 seconds calls Confluence ten times a second through rotations while everything
+// around it is restarted, and no call fails. What it needs was applied in the wrong order, and its identity is
+// its ServiceAccount's.
+func TestPod(t *testing.T) {
+	w := newWorld(t)
+	for _, step := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"anything may come first", w.convergesInAnyOrder},
+		{"the mounted files are the pod's alone", w.mountedFiles},
+		{"a pod that did not wait gets its files", w.optionalSecret},
+		{"the operator's pod is killed", func(t *testing.T) { w.rotateOnceAfter(t, w.killOperator) }},
+		{"kubelet is restarted", func(t *testing.T) { w.rotateOnceAfter(t, func(t *testing.T) { must(t, w.node.RestartKubelet()) }) }},
+		{"etcd and kube-apiserver are restarted", func(t *testing.T) { w.rotateOnceAfter(t, func(t *testing.T) { must(t, w.cluster.Restart()) }) }},
+		{"the rest of the rotations", func(t *testing.T) { w.untilRotations(t, rotations) }},
+		{"the examples of docs/tokens.md", w.examples},
+		{"the figures", w.figures},
+	} {
+		if !t.Run(step.name, step.run) {
+			break
+		}
+	}
+}
+
+// convergesInAnyOrder applies the pod before the binding, that before the install, and that before its Secrets.
+func (w *world) convergesInAnyOrder(t *testing.T) {
+	w.apply(t, "namespaces", "pod", "early")
+	w.eventually(t, "the pod waits for its Secret", func(ctx context.Context) (bool, error) {
+		out, err := w.cluster.Kubectl(ctx, "-n", "reports", "get", "events", "-o", "jsonpath={.items[*].message}")
+		return strings.Contains(out, `secret "confluence-token" not found`), err
+	})
+	w.eventually(t, "the other pod runs without", func(ctx context.Context) (bool, error) {
+		out, err := w.cluster.Kubectl(ctx, "-n", "reports", "get", "pod", "early", "-o", "jsonpath={.status.phase}")
+		return out == string(corev1.PodRunning), err
+	})
+	w.apply(t, "binding")
+	w.untilReason(t, "reports", "ctb/reports", v1alpha1.ReasonResourceNotFound)
+	w.apply(t, "install")
+	w.untilReason(t, "platform", "kcr/confluence", v1alpha1.ReasonSecretNotFound)
+	applied := time.Now()
+	w.apply(t, "secrets")
+	w.untilReason(t, "platform", "kcr/confluence", v1alpha1.ReasonReady)
+	w.untilReason(t, "reports", "ctb/reports", v1alpha1.ReasonReady)
+	t.Logf("Ready %s after the last Secret", time.Since(applied).Round(100*time.Millisecond))
+	w.eventually(t, "the pod calls Confluence", func(context.Context) (bool, error) {
+		lines, err := w.lines()
+		return len(lines) > 0, err
+	})
+	t.Logf("the pod's first call %s after the last Secret", time.Since(applied).Round(100*time.Millisecond))
+}
+
+// mountedFiles checks that the files are readable for the pod's group only, and for nobody to write.
+func (w *world) mountedFiles(t *testing.T) {
+	out, err := w.cluster.Kubectl(t.Context(), "-n", "reports", "get", "pod", "reports", "-o", "jsonpath={.status.phase}")
+	must(t, err)
+	if out != string(corev1.PodRunning) {
+		t.Errorf("the pod is %s", out)
+	}
+	w.expectMode(t, "token.json", 0o440, 65532)
+}
+
+// optionalSecret checks that a pod which started without its Secret has its files now.
+func (w *world) optionalSecret(t *testing.T) {
+	file := filepath.Join(w.node.Volume(w.podUID(t, "early"), "confluence-token"), "token.json")
+	w.eventually(t, "the pod that did not wait has its files", func(context.Context) (bool, error) {
+		_, err := os.Stat(file)
+		return err == nil, err
+	})
+	out, err := w.cluster.Kubectl(t.Context(), "-n", "reports", "get", "pod", "early", "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
+	if err != nil || out != "0" {
+		t.Errorf("it was restarted %s times: %v", out, err)
+	}
+}
+
+// killOperator takes the operator's pod away without a farewell: the Lease is still held by it.
+func (w *world) killOperator(t *testing.T) {
+	out, err := w.cluster.Kubectl(t.Context(), "-n", "keycard-system", "delete", "pods", "-l", "app.kubernetes.io/name=keycard-operator",
+		"--grace-period=0", "--force", "--wait=false")
+	if err != nil || !strings.Contains(out, "deleted") {
+		t.Fatalf("deleting the operator's pod: %v: %s", err, out)
+	}
+}
+
+// rotateOnceAfter disturbs, and waits for a rotation that the operator makes after that and the pod sees.
+func (w *world) rotateOnceAfter(t *testing.T, disturb func(*testing.T)) {
+	before := len(w.seen(t))
+	start := time.Now()
+	disturb(t)
+	t.Logf("done in %s", time.Since(start).Round(100*time.Millisecond))
+	w.untilRotations(t, before)
+}
+
+// untilRotations waits until the pod saw so many rotations. Its calls may not fail meanwhile.
+func (w *world) untilRotations(t *testing.T, n int) {
+	t.Helper()
+	w.eventually(t, fmt.Sprintf("%d rotations", n), func(context.Context) (bool, error) {
+		return len(w.seen(t))-1 >= n, nil
+	})
+}
+
+// report is a line of the consumer.
+type report struct {
+	Seen                        time.Time
+	IssuedAt                    string
+	Requests, Failures, Retries int
+	Error                       string
+}
+
+// lines are those that the consumer printed.
+func (w *world) lines() ([]report, error) {
+	log, err := w.node.PodLogs("reports", "reports", "reports")
+	if err != nil {
+		return nil, err
+	}
+	var reports []report
+	for l := range strings.Lines(log) {
+		// The runtime's prefix is the time, the stream and a tag.
+		_, text, found := strings.Cut(l, " stdout F ")
+		var r report
+		if !found || !strings.HasSuffix(l, "\n") || json.Unmarshal([]byte(text), &r) != nil {
+			continue
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
+}
+
+// seen gives when each token was seen first, and fails when a call failed.
+func (w *world) seen(t *testing.T) map[string]time.Time {
+	t.Helper()
+	reports, err := w.lines()
+	must(t, err)
+	seen := map[string]time.Time{}
+	for _, r := range reports {
+		if r.Error != "" {
+			t.Fatalf("call %d of the pod failed: %s", r.Requests, r.Error)
+		}
+		if r.IssuedAt != "" {
+			seen[r.IssuedAt] = r.Seen
+		}
+	}
+	return seen
+}
+
+// figures prints what was measured, and checks that all calls were counted.
+func (w *world) figures(t *testing.T) {
+	seen := w.seen(t)
+	reports, err := w.lines()
+	must(t, err)
+	last := reports[len(reports)-1]
+	var delays []time.Duration
+	for issued, written := range w.written() {
+		if at, ok := seen[issued]; ok && len(seen) > 1 && at.After(w.firstSeen(seen)) {
+			delays = append(delays, at.Sub(written))
+		}
+	}
+	slices.Sort(delays)
+	if len(delays) < rotations || last.Failures != 0 || last.Requests < rotations*100 {
+		t.Fatalf("%d delays were measured, with %d requests, %d failures", len(delays), last.Requests, last.Failures)
+	}
+	t.Logf(`
+  rotations                              %d, of tokens that live %s
+  requests                               %d
+  failures                               %d (%d retried after reading again)
+  from the Secret's write to the file    %s half of the time, %s at most`,
+		len(seen)-1, tokenLifetime, last.Requests, last.Failures, last.Retries, round(delays[len(delays)/2]), round(delays[len(delays)-1]))
+}
+
+func (w *world) firstSeen(seen map[string]time.Time) time.Time {
+	var first time.Time
+	for _, at := range seen {
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
+}
+
+func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+
+// reason is why an object is Ready, or is not.
+func (w *world) reason(ctx context.Context, namespace, object string) (string, error) {
+	return w.cluster.Kubectl(ctx, "-n", namespace, "get", object, "-o", fmt.Sprintf(`jsonpath={.status.conditions[?(@.type==%q)].reason}`, v1alpha1.ConditionReady))
+}
+
+// podUID is the name of a pod's folder on the node.
+func (w *world) podUID(t *testing.T, name string) string {
+	t.Helper()
+	pod, err := w.clients.CoreV1().Pods("reports").Get(t.Context(), name, metav1.GetOptions{})
+	must(t, err)
+	return string(pod.UID)
+}

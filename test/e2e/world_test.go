@@ -1,0 +1,283 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+// Package e2e tests the operator as it is shipped, on a real node: `make e2e`.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/testenv"
+)
+
+const root = "../.."
+
+const (
+	// tokenLifetime leaves a token half of its life when the next one is asked for, which is enough for kubelet,
+	// see kubelet.yaml, and for a new leader.
+	tokenLifetime = 90 * time.Second
+	// patience is for machines that do other things too.
+	patience = 3 * time.Minute
+)
+
+//go:embed manifests
+var manifests embed.FS
+
+// world is a cluster with a node, a zone, and the operator.
+type world struct {
+	cluster *testenv.ControlPlane
+	clients kubernetes.Interface
+	node    *testenv.Node
+	zone    *devzone.Running
+	// keys is where the cluster publishes what signs the tokens of ServiceAccounts.
+	keys string
+	// dir has the manifests.
+	dir string
+
+	mu sync.Mutex
+	// writes are the times at which tokens were seen in the Secret, by the time of their issue.
+	writes map[string]time.Time
+}
+
+// requireContainers makes CI fail where pods can't run, and tells others what was left out.
+func requireContainers(t *testing.T) {
+	t.Helper()
+	if err := testenv.CheckContainers(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("CI runs this test: ", err)
+		}
+		t.Skip("NOT TESTED, pods on a real node: ", err)
+	}
+}
+
+// newWorld starts all of it.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	requireContainers(t)
+	ctrl.SetLogger(logr.Discard())
+	w := &world{dir: t.TempDir(), writes: map[string]time.Time{}}
+	archives := buildImages(t)
+	zone, err := devzone.Start(context.WithoutCancel(t.Context()), devzone.Config{UpstreamTokenLifetime: tokenLifetime})
+	must(t, err)
+	t.Cleanup(func() { must(t, zone.Close()) })
+	w.zone = zone
+	w.startCluster(t, archives)
+	w.publishKeys(t)
+	w.watchSecret(t)
+	w.installOperator(t)
+	return w
+}
+
+// startCluster starts the control plane and the node. A signal stops them too.
+func (w *world) startCluster(t *testing.T, archives []string) {
+	t.Helper()
+	cluster, err := testenv.Start(testenv.Options{Pods: true, Log: w.dir})
+	must(t, err)
+	w.cluster = cluster
+	stop := sync.OnceValue(cluster.Stop)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-signals; ok {
+			fmt.Fprintln(os.Stderr, "interrupted; stopping:", stop())
+			os.Exit(1)
+		}
+	}()
+	t.Cleanup(func() {
+		signal.Stop(signals)
+		close(signals)
+		if t.Failed() {
+			w.explain(t)
+		}
+		must(t, stop())
+	})
+	w.clients = kubernetes.NewForConfigOrDie(cluster.Config)
+	w.node, err = cluster.StartNode(t.Context(), archives...)
+	must(t, err)
+}
+
+// installOperator applies dist/install.yaml and waits for the Deployment.
+func (w *world) installOperator(t *testing.T) {
+	t.Helper()
+	shipped, err := os.ReadFile(filepath.Join(root, "dist", "install.yaml"))
+	if err != nil {
+		t.Fatal("`make e2e` builds it: ", err)
+	}
+	must(t, os.WriteFile(filepath.Join(w.dir, "install.yaml"), shipped, 0o600))
+	must(t, os.WriteFile(filepath.Join(w.dir, "kustomization.yaml"), w.render(t, "kustomization"), 0o600))
+	for _, args := range [][]string{
+		{"apply", "--server-side", "-k", w.dir},
+		{"wait", "--for=condition=Established", "--timeout=60s", "crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud"},
+		{"-n", "keycard-system", "rollout", "status", "deployment/keycard-operator", "--timeout=" + patience.String()},
+	} {
+		_, err := w.cluster.Kubectl(t.Context(), args...)
+		must(t, err)
+	}
+}
+
+// render fills a manifest in.
+func (w *world) render(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := fs.ReadFile(manifests, "manifests/"+name+".yaml.tmpl")
+	must(t, err)
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(w.cluster.Config.Host, "https://"))
+	must(t, err)
+	kubeSystem, err := w.clients.CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
+	must(t, err)
+	var out bytes.Buffer
+	must(t, template.Must(template.New(name).Parse(string(text))).Execute(&out, map[string]any{
+		"Node": testenv.NodeName, "Zone": w.zone, "APIHost": host, "APIPort": port,
+		"ClusterID": kubeSystem.UID, "Keys": w.keys,
+	}))
+	return out.Bytes()
+}
+
+// publishKeys publishes the keys of the cluster's ServiceAccount tokens where the zone can read them.
+func (w *world) publishKeys(t *testing.T) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		keys, err := w.clients.Discovery().RESTClient().Get().AbsPath("/openid/v1/jwks").DoRaw(r.Context())
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusBadGateway)
+			return
+		}
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = rw.Write(keys)
+	}))
+	t.Cleanup(server.Close)
+	w.keys = server.URL
+}
+
+// apply applies manifests in their order.
+func (w *world) apply(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		path := filepath.Join(w.dir, name+"-filled.yaml")
+		must(t, os.WriteFile(path, w.render(t, name), 0o600))
+		_, err := w.cluster.Kubectl(t.Context(), "apply", "-f", path)
+		must(t, err)
+	}
+}
+
+// watchSecret notes when a token appears in the Secret that the pod mounts.
+func (w *world) watchSecret(t *testing.T) {
+	t.Helper()
+	factory := informers.NewSharedInformerFactoryWithOptions(w.clients, 0, informers.WithNamespace("reports"))
+	informer := factory.Core().V1().Secrets().Informer()
+	note := func(object any) {
+		secret, ok := object.(*corev1.Secret)
+		var token struct {
+			IssuedAt string `json:"issued_at"`
+		}
+		if !ok || secret.Name != "confluence-token" || json.Unmarshal(secret.Data["token.json"], &token) != nil {
+			return
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if _, known := w.writes[token.IssuedAt]; !known {
+			w.writes[token.IssuedAt] = time.Now()
+		}
+	}
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: note, UpdateFunc: func(_, object any) { note(object) }})
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	factory.StartWithContext(ctx)
+	t.Cleanup(func() { cancel(); factory.Shutdown() })
+}
+
+func (w *world) written() map[string]time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.writes)
+}
+
+// eventually polls until check is true. An error, of an apiserver that is restarted for instance, is not the end.
+func (w *world) eventually(t *testing.T, what string, check wait.ConditionWithContextFunc) {
+	t.Helper()
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		var done bool
+		done, last = check(ctx)
+		return done && last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("waiting until %s: %v: %v", what, err, last)
+	}
+}
+
+func (w *world) untilReason(t *testing.T, namespace, object, reason string) {
+	t.Helper()
+	w.eventually(t, object+" is "+reason, func(ctx context.Context) (bool, error) {
+		got, err := w.reason(ctx, namespace, object)
+		return got == reason, err
+	})
+}
+
+// explain shows what there is to see after a failure.
+func (w *world) explain(t *testing.T) {
+	ctx := context.WithoutCancel(t.Context())
+	for _, args := range [][]string{
+		{"get", "pods,kcr,ctb", "-A", "-o", "wide"},
+		{"get", "events", "-A"},
+	} {
+		out, _ := w.cluster.Kubectl(ctx, args...)
+		t.Log(out)
+	}
+	if w.node == nil {
+		return
+	}
+	for _, path := range []string{"containerd.log", "kubelet.log"} {
+		raw, _ := os.ReadFile(filepath.Join(w.node.Dir, path)) // #nosec G304 -- the node's own folder
+		lines := strings.Split(string(raw), "\n")
+		t.Logf("the end of %s:\n%s", path, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+	}
+	operator, _ := w.node.PodLogs("keycard-system", "*", "operator")
+	t.Logf("the operator:\n%s", operator)
+}
+
+// expectMode checks a mounted file.
+func (w *world) expectMode(t *testing.T, file string, mode fs.FileMode, group uint32) {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(w.node.Volume(w.podUID(t, "reports"), "confluence-token"), file))
+	must(t, err)
+	if got := info.Sys().(*syscall.Stat_t).Gid; info.Mode().Perm() != mode || got != group {
+		t.Errorf("%s has the mode %v and the group %d", file, info.Mode(), got)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
