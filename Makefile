@@ -103,7 +103,7 @@ build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml, dist/namespa
 	$(KUSTOMIZE) build config/crd > dist/crds.yaml
 
 .PHONY: image
-image: ## Build the operator's image from the Dockerfile and check it; needs root, buildah and busybox-static, no registry
+image: ## Build the operator's images (amd64, arm64) from the Dockerfile and check them; needs root, buildah and busybox-static, no registry
 	hack/image.sh $(VERSION)
 
 .PHONY: sbom
