@@ -12,7 +12,7 @@ import (
 // auditPolicy has the API server write a line for each request of one user when it was answered, and none for anybody else's.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
+omitStages: [RequestReceived]
 rules:
   - {level: Metadata, users: [%q]}
   - {level: None}

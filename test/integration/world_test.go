@@ -20,6 +20,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -139,7 +140,28 @@ func (w *world) shippedAccount() {
 	must(w.t, err)
 	w.account, err = cluster.ServiceAccount(w.ctx, "keycard-system", "keycard-operator", time.Hour)
 	must(w.t, err)
+	w.readWithoutCache()
 	w.connect()
+}
+
+// readWithoutCache permits the reads that the operator makes of its cache, and reconcilers that are driven by hand make of the
+// server.
+func (w *world) readWithoutCache() {
+	w.t.Helper()
+	const name = "reads-without-cache"
+	meta := metav1.ObjectMeta{Name: name}
+	for _, o := range []client.Object{
+		&rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"keycardresources", "confluencetokenbindings"}, Verbs: []string{"get"}},
+			{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}},
+		}},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "keycard-system", Name: "keycard-operator"}},
+		},
+	} {
+		must(w.t, client.IgnoreAlreadyExists(w.k8s.Create(w.ctx, o)))
+	}
 }
 
 func (w *world) makeNamespace() {
