@@ -57,7 +57,7 @@ chart: $(KUSTOMIZE) ## Copy what the Helm chart shares with config/ into it
 	$(KUSTOMIZE) build config/crd > $(CHART)/files/crds.yaml
 	$(KUSTOMIZE) build config/account > $(CHART)/files/account.yaml
 	$(KUSTOMIZE) build config/namespaced/watched > $(CHART)/files/watched.yaml
-	cp config/rbac/role.yaml config/rbac/role_binding.yaml config/rbac/user_roles.yaml $(CHART)/files/
+	cp config/rbac/{role,role_binding,user_roles,restart}.yaml $(CHART)/files/
 	cp config/manager/disruption_budget.yaml config/manager/network_policy.yaml $(CHART)/files/
 
 .PHONY: docs

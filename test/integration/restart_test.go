@@ -97,6 +97,11 @@ func (w *world) permitRestarts() {
 	must(w.t, err)
 }
 
+// dueAndFarFromTheLast is when the next token is due whatever its jitter, and the last restart longer ago than the interval.
+func (w *world) dueAndFarFromTheLast(b *v1alpha1.ConfluenceTokenBinding) {
+	w.clock.SetTime(b.Status.IssuedAt.Add(41 * time.Minute))
+}
+
 // restarts are the patches of workloads since the writes were last taken.
 func (w *world) restarts() int { return w.writes.count("/apis/apps/v1/") }
 
@@ -129,7 +134,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("a restart of the operator wrote %v", writes)
 	}
 
-	w.due(b)
+	w.dueAndFarFromTheLast(b)
 	w.reconcileBinding(b)
 	restarted := b.Status.IssuedAt
 	check("a rotation", 1, restarted)
@@ -229,7 +234,7 @@ func TestRestartNeedsAnotherToken(t *testing.T) {
 	}
 	w.rolledOut(deployment, 0, nil)
 
-	w.due(b)
+	w.dueAndFarFromTheLast(b)
 	w.reconcileBinding(b)
 	first := b.Status.IssuedAt
 	w.rolledOut(deployment, 1, first)
@@ -241,7 +246,7 @@ func TestRestartNeedsAnotherToken(t *testing.T) {
 	w.rolledOut(deployment, 1, first)
 
 	// The token was replaced, and the process died before it restarted anybody.
-	w.due(b)
+	w.dueAndFarFromTheLast(b)
 	w.writes.dying = func(what string) (dropped, lost bool) {
 		dead := strings.Contains(what, "/apis/")
 		return dead, dead
@@ -278,7 +283,7 @@ func TestRestartSurvivesKills(t *testing.T) {
 				seen++
 				return seen > at || seen == at && !served, seen == at
 			}
-			w.due(b)
+			w.dueAndFarFromTheLast(b)
 			w.connect()
 			w.requests.dying, w.writes.dying = die, die
 			_, _ = w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
@@ -314,7 +319,7 @@ func TestRestartForbidden(t *testing.T) {
 	w.shippedAccount()
 	deployment := w.workload("Deployment", "reports")
 	b := w.restarting(v1alpha1.Restart{Targets: oneDeployment})
-	w.due(b)
+	w.dueAndFarFromTheLast(b)
 	w.writes.take()
 	for end := w.clock.Now().Add(time.Hour); w.clock.Now().Before(end); w.clock.Step(time.Minute) {
 		w.reconcileBinding(b)
@@ -358,7 +363,7 @@ func TestRestartMissingTarget(t *testing.T) {
 	w.permitRestarts()
 	deployment := w.workload("Deployment", "reports")
 	b := w.restarting(v1alpha1.Restart{Targets: []v1alpha1.RestartTarget{{Kind: "Deployment", Name: "reports"}, {Kind: "StatefulSet", Name: "dbb"}}})
-	w.due(b)
+	w.dueAndFarFromTheLast(b)
 	w.reconcileBinding(b)
 	restarted := b.Status.IssuedAt
 	w.rolledOut(deployment, 1, restarted)
@@ -407,7 +412,7 @@ func TestRestartMissingTarget(t *testing.T) {
 	if n := w.restarts(); n != 0 {
 		t.Errorf("%d restarts of what was just made", n)
 	}
-	w.due(b)
+	w.dueAndFarFromTheLast(b)
 	w.reconcileBinding(b)
 	w.rolledOut(again, 1, b.Status.IssuedAt)
 }
@@ -419,7 +424,7 @@ func TestRestartFails(t *testing.T) {
 	w.permitRestarts()
 	deployment := w.workload("Deployment", "reports")
 	b := w.restarting(v1alpha1.Restart{Targets: oneDeployment})
-	w.due(b)
+	w.dueAndFarFromTheLast(b)
 	w.writes.dying = func(what string) (dropped, lost bool) {
 		failing := strings.Contains(what, "/apis/apps/v1/")
 		return failing, failing
