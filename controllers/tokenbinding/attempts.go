@@ -30,6 +30,13 @@ type attempt struct {
 	// written. The next attempt goes on with them, and does not exchange again.
 	exchanged *keycard.Token
 	minted    *minted
+	// asked is the request for a new token that the attempt honours; its status may not be written yet.
+	asked string
+}
+
+// holds tells whether a token that works waits to be written, or for its site.
+func (a attempt) holds(now time.Time) bool {
+	return a.minted != nil && a.minted.ExpiresAt.After(now) || a.exchanged != nil && !lifeOf(*a.exchanged).Expired(now)
 }
 
 // pausedBy is what to show during the pause: the problem, or nothing when the zone had nothing newer.

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -95,7 +96,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	})
 	var cached v1alpha1.ConfluenceTokenBinding
 	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
-		r.forget(req.NamespacedName)
+		if apierrors.IsNotFound(err) {
+			r.forget(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !cached.DeletionTimestamp.IsZero() {
@@ -213,6 +216,9 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem)
 // pause makes the next attempt wait.
 func (r *Reconciler) pause(s *scope, next attempt) {
 	next.inputs = s.inputs
+	if asked := s.binding.Status.LastRefreshRequest; asked != s.found.LastRefreshRequest {
+		next.asked = asked
+	}
 	s.attempt, s.pausing = next, true
 	r.attempts.remember(s.key(), next)
 }

@@ -31,12 +31,9 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	if err := r.loadInputs(ctx, s); err != nil {
 		return err
 	}
-	s.recalled = true
-	if last, ok := r.attempts.last(s.key(), s.inputs); ok && (last.problem != nil || s.usable()) {
-		s.attempt, s.pausing = last, s.now.Before(last.notBefore) && s.request() == ""
-	}
+	r.recall(s)
 	act, why := s.decide()
-	if act != exchange {
+	if act != exchange && !s.attempt.holds(s.now) {
 		return nil
 	}
 	if s.pausing {
@@ -55,6 +52,20 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	}
 	log.FromContext(ctx).Info("exchanging for a token", "why", why)
 	return r.mint(ctx, s)
+}
+
+// recall looks up the last attempt with these inputs.
+func (r *Reconciler) recall(s *scope) {
+	s.recalled = true
+	last, ok := r.attempts.last(s.key(), s.inputs)
+	if !ok || last.problem == nil && !s.usable() {
+		return
+	}
+	s.attempt = last
+	if last.asked != "" && s.request() == last.asked {
+		s.binding.Status.LastRefreshRequest = last.asked
+	}
+	s.pausing = s.now.Before(last.notBefore) && s.request() == ""
 }
 
 func (s *scope) decide() (action, string) {

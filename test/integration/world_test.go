@@ -406,6 +406,13 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// afterwards has f called when a request was served and its answer is not yet sent.
+func (rec *recorder) afterwards(f func(what string)) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.after = f
+}
+
 // answer makes the recorder answer requests that contain what, until the returned function is called.
 func (rec *recorder) answer(what string, handler http.HandlerFunc) (undo func()) {
 	rec.mu.Lock()
