@@ -34,9 +34,9 @@ type attempt struct {
 	asked string
 }
 
-// holds tells whether a token that works waits to be written, or for its site.
-func (a attempt) holds(now time.Time) bool {
-	return a.minted != nil && a.minted.ExpiresAt.After(now) || a.exchanged != nil && !lifeOf(*a.exchanged).Expired(now)
+// holdsRequested tells whether a token that somebody asked for waits to be written, or for its site.
+func (a attempt) holdsRequested(now time.Time) bool {
+	return a.asked != "" && (a.minted != nil && a.minted.ExpiresAt.After(now) || a.exchanged != nil && !lifeOf(*a.exchanged).Expired(now))
 }
 
 // pausedBy is what to show during the pause: the problem, or nothing when the zone had nothing newer.

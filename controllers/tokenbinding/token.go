@@ -33,7 +33,7 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	}
 	r.recall(s)
 	act, why := s.decide()
-	if act != exchange && !s.attempt.holds(s.now) {
+	if act != exchange {
 		return nil
 	}
 	if s.pausing {
@@ -72,7 +72,7 @@ func (s *scope) decide() (action, string) {
 	return decide(facts{
 		now: s.now, uid: s.uid(), before: s.refreshBefore(), held: s.held, intact: s.intact,
 		wantExchange: s.wantExchange, wantLayout: s.wantLayout, subjectVersion: s.subjectVersion,
-		requested: s.request() != "", refused: s.refused(),
+		requested: s.request() != "" || s.attempt.holdsRequested(s.now), refused: s.refused(),
 	})
 }
 
