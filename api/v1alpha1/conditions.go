@@ -146,6 +146,9 @@ const (
 	// ReasonLifetimeUnknown: the zone announced no lifetime, or one that makes no sense. The message says
 	// which lifetime is assumed.
 	ReasonLifetimeUnknown = "LifetimeUnknown"
+	// ReasonClockSkew: the claims of the token show that the issuer's clock and the cluster's differ by more than a minute. The
+	// message says which lifetime is assumed.
+	ReasonClockSkew = "ClockSkew"
 	// ReasonConsentRequired: the person has not consented, or revoked her consent.
 	ReasonConsentRequired = "ConsentRequired"
 	// ReasonAccessDenied: the zone's access policies forbid it.

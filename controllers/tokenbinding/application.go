@@ -28,9 +28,9 @@ import (
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
 
-// assertionLifetime is how long the token of a ServiceAccount lives, in seconds: the least that the API server issues.
-// It is used once, at once.
-const assertionLifetime = 600
+// assertionLifetime is how long the token of a ServiceAccount lives, in seconds. It is used once, at once; it lives twice the
+// least that the API server issues, so that a zone whose clock is ten minutes ahead does not take it for expired.
+const assertionLifetime = 1200
 
 // assertionTimeout bounds a TokenRequest, which is made at one's turn at the zone: an API server that hangs must not hold
 // the others up.
@@ -93,17 +93,20 @@ func assertionProblem(account string, err error) error {
 // registers it at the same time.
 const registrationAttempts = 6
 
-// awaitRegistration makes a refusal of a workload pass that is being registered.
+// awaitRegistration makes a refusal of a workload pass that is being registered, and says of another what workloads need.
 func (s *scope) awaitRegistration(err error) error {
 	var p *outcome.Problem
-	if !errors.As(err, &p) || p.Reason != v1alpha1.ReasonClientRejected || s.binding.Spec.Application.ServiceAccountName == "" ||
-		s.install.Spec.WorkloadRegistration == nil || s.attempt.failures >= registrationAttempts {
+	account := s.binding.Spec.Application.ServiceAccountName
+	if !errors.As(err, &p) || p.Reason != v1alpha1.ReasonClientRejected || account == "" {
 		return err
 	}
 	said := p.Message
 	if end := strings.LastIndex(said, "; "); end > 0 {
 		said = said[:end] // the remedy is for credentials that people look after
 	}
-	return outcome.Passing(p.Reason, "the zone does not accept ServiceAccount %s yet; the KeycardResource registers it. The zone's answer: %s",
-		s.binding.Spec.Application.ServiceAccountName, said)
+	if s.install.Spec.WorkloadRegistration == nil || s.attempt.failures >= registrationAttempts {
+		return outcome.NeedsPerson(p.Reason, "%s; check that the zone knows ServiceAccount %s (workloadRegistration of the KeycardResource), that it can read the cluster's keys, and that the clocks of both agree",
+			said, account)
+	}
+	return outcome.Passing(p.Reason, "the zone does not accept ServiceAccount %s yet; the KeycardResource registers it. The zone's answer: %s", account, said)
 }

@@ -5,12 +5,14 @@ package tokenbinding
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/conditions"
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
@@ -88,7 +90,8 @@ func (s *scope) reportToken(c conditions.Writer, at step, problem *outcome.Probl
 			"the zone issues tokens that live %s; files mounted from a Secret may follow up to %s late, so pods can see an expired one. Ask for tokens that live %s or longer",
 			s.held.life.Lifetime(), schedule.MountPropagation, 2*schedule.MountPropagation))
 	case usable && s.held.lifetimeNote != "":
-		set(metav1.ConditionTrue, v1alpha1.ReasonLifetimeUnknown, s.held.lifetimeNote)
+		reason, message := oddLifetime(s.held.lifetimeNote)
+		set(metav1.ConditionTrue, reason, message)
 	case usable:
 		set(metav1.ConditionTrue, v1alpha1.ReasonIssued, "the zone issued a token for this spec")
 	case at == stepToken && problem != nil:
@@ -98,6 +101,14 @@ func (s *scope) reportToken(c conditions.Writer, at step, problem *outcome.Probl
 	default:
 		s.pend(c, v1alpha1.ConditionTokenIssued)
 	}
+}
+
+// oddLifetime is what to show of a lifetime that the zone announced oddly.
+func oddLifetime(note string) (reason, message string) {
+	if strings.HasPrefix(note, keycard.ClockNote) {
+		return v1alpha1.ReasonClockSkew, note + "; check the time on the cluster's nodes, and the zone's"
+	}
+	return v1alpha1.ReasonLifetimeUnknown, note
 }
 
 func (s *scope) reportSecret(c conditions.Writer, at step, problem *outcome.Problem) {

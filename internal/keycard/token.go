@@ -137,28 +137,41 @@ func isScope(s string) bool {
 	return s != ""
 }
 
-// lifetime decides how long the token lives from observedAt on: by expires_in, or else by the exp claim
-// if the token is a JWT; the earlier of the two when they disagree. 0 means unknown.
+// ClockNote begins each LifetimeNote that is about clocks which disagree.
+const ClockNote = "the clocks disagree: "
+
+// lifetime decides how long the token lives from observedAt on: by expires_in, or else by the claims if the token is a
+// JWT; the earlier of the two when they disagree. 0 means unknown.
 func lifetime(expiresIn json.RawMessage, token redacted.String, observedAt time.Time) (time.Duration, string) {
 	announced, note := parseExpiresIn(expiresIn)
-	exp, isJWT := expClaim(token)
-	claimed := exp.Sub(observedAt)
-	switch {
-	case !isJWT:
-	case announced == 0 && claimed <= 0:
-		note += "; the token's exp claim has passed, by this clock"
-	case announced == 0:
-		announced = claimed
-		note += "; used the token's exp claim"
-	case claimed <= 0:
-		note = "the token's exp claim has passed, by this clock; used expires_in"
-	case claimed < announced-maxDisagreement:
-		announced = claimed
-		note = "the token's exp claim is earlier than expires_in; used the claim"
+	if c, isJWT := readClaims(token); isJWT {
+		announced, note = c.reconcile(announced, note, observedAt)
 	}
 	if announced > maxLifetime {
 		announced = maxLifetime
 		note = "the announced lifetime is over 24 hours; took it as 24 hours"
+	}
+	return announced, note
+}
+
+// reconcile compares what was announced (0: nothing) with the claims.
+func (c claims) reconcile(announced time.Duration, note string, observedAt time.Time) (time.Duration, string) {
+	left := c.expiresAt.Sub(observedAt)
+	apart := (left - announced).Abs() > maxDisagreement
+	switch {
+	case announced == 0 && left <= 0:
+		return 0, note + "; the token's exp claim has passed, by this clock"
+	case announced == 0:
+		if life := c.life(); life > 0 && life < left { // issued in the future, by this clock
+			left = life
+		}
+		return left, note + "; used the token's exp claim"
+	case left <= 0:
+		return announced, ClockNote + "the token's exp claim has passed, by this clock; used expires_in"
+	case apart && left < announced:
+		return left, ClockNote + "the token's exp claim is earlier than expires_in; used the claim"
+	case apart:
+		return announced, ClockNote + "the token's exp claim is later than expires_in; used expires_in"
 	}
 	return announced, note
 }
@@ -190,22 +203,41 @@ func parseExpiresIn(raw json.RawMessage) (time.Duration, string) {
 	}
 }
 
-// expClaim reads the exp claim (RFC 7519 section 4.1.4) of a token that happens to be a JWT. Nothing is
-// verified: the result only helps to decide when to ask for the next token.
-func expClaim(token redacted.String) (time.Time, bool) {
+// claims are those of a token that happens to be a JWT (RFC 7519 section 4.1). issuedAt is zero when there is none.
+type claims struct{ expiresAt, issuedAt time.Time }
+
+// life is how long the token lives in all; 0 when that is not known.
+func (c claims) life() time.Duration {
+	if c.issuedAt.IsZero() {
+		return 0
+	}
+	return c.expiresAt.Sub(c.issuedAt)
+}
+
+// readClaims reads the claims exp and iat. Nothing is verified: the result only helps to decide when to ask for the next
+// token.
+func readClaims(token redacted.String) (claims, bool) {
 	parts := strings.Split(token.Reveal(), ".")
 	if len(parts) != 3 {
-		return time.Time{}, false
+		return claims{}, false
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return time.Time{}, false
+		return claims{}, false
 	}
-	var claims struct {
+	var wire struct {
 		Exp float64 `json:"exp"`
+		Iat any     `json:"iat"`
 	}
-	if json.Unmarshal(payload, &claims) != nil || claims.Exp <= 0 || claims.Exp > float64(1<<40) {
-		return time.Time{}, false
+	if json.Unmarshal(payload, &wire) != nil || !isTime(wire.Exp) {
+		return claims{}, false
 	}
-	return time.Unix(int64(claims.Exp), 0), true
+	c := claims{expiresAt: time.Unix(int64(wire.Exp), 0)}
+	if iat, ok := wire.Iat.(float64); ok && isTime(iat) {
+		c.issuedAt = time.Unix(int64(iat), 0)
+	}
+	return c, true
 }
+
+// isTime admits seconds since 1970 that make sense.
+func isTime(seconds float64) bool { return seconds > 0 && seconds <= float64(1<<40) }

@@ -29,6 +29,11 @@ func expiring(in time.Duration) string {
 	return jwt(fmt.Sprintf(`{"sub":"a","exp":%d}`, observed.Add(in).Unix()))
 }
 
+// living is a JWT that says when it was issued, and until when it lives.
+func living(from, to time.Duration) string {
+	return jwt(fmt.Sprintf(`{"iat":%d,"exp":%d}`, observed.Add(from).Unix(), observed.Add(to).Unix()))
+}
+
 func TestLifetime(t *testing.T) {
 	tests := map[string]struct {
 		expiresIn string // "" leaves the member out
@@ -76,9 +81,18 @@ func TestLifetime(t *testing.T) {
 		"missing, three dots":         {``, "a.!.c", 0, "expires_in is missing"},
 		"agrees with the JWT":         {`3600`, expiring(time.Hour), time.Hour, ""},
 		"JWT a little earlier":        {`3600`, expiring(time.Hour - time.Minute), time.Hour, ""},
-		"JWT much earlier":            {`3600`, expiring(10 * time.Minute), 10 * time.Minute, "the token's exp claim is earlier than expires_in; used the claim"},
-		"JWT later":                   {`600`, expiring(time.Hour), 10 * time.Minute, ""},
-		"JWT expired, by a bad clock": {`600`, expiring(-time.Hour), 10 * time.Minute, "the token's exp claim has passed, by this clock; used expires_in"},
+		"JWT much earlier":            {`3600`, expiring(10 * time.Minute), 10 * time.Minute, "the clocks disagree: the token's exp claim is earlier than expires_in; used the claim"},
+		"JWT later":                   {`600`, expiring(time.Hour), 10 * time.Minute, "the clocks disagree: the token's exp claim is later than expires_in; used expires_in"},
+		"JWT expired, by a bad clock": {`600`, expiring(-time.Hour), 10 * time.Minute, "the clocks disagree: the token's exp claim has passed, by this clock; used expires_in"},
+		"issuer behind":               {`3600`, living(-10*time.Minute, 50*time.Minute), 50 * time.Minute, "the clocks disagree: the token's exp claim is earlier than expires_in; used the claim"},
+		"issuer ahead":                {`3600`, living(10*time.Minute, 70*time.Minute), time.Hour, "the clocks disagree: the token's exp claim is later than expires_in; used expires_in"},
+		"issuer behind, short life":   {`300`, living(-10*time.Minute, -5*time.Minute), 5 * time.Minute, "the clocks disagree: the token's exp claim has passed, by this clock; used expires_in"},
+		"issuer a little ahead":       {`3600`, living(time.Minute, 61*time.Minute), time.Hour, ""},
+		"cached, clocks agree":        {`1200`, living(-40*time.Minute, 20*time.Minute), 20 * time.Minute, ""},
+		"cached, issuer behind":       {`1200`, living(-50*time.Minute, 10*time.Minute), 10 * time.Minute, "the clocks disagree: the token's exp claim is earlier than expires_in; used the claim"},
+		"missing, issuer ahead":       {``, living(10*time.Minute, 70*time.Minute), time.Hour, "expires_in is missing; used the token's exp claim"},
+		"missing, issuer behind":      {``, living(-10*time.Minute, 50*time.Minute), 50 * time.Minute, "expires_in is missing; used the token's exp claim"},
+		"iat is text":                 {``, jwt(fmt.Sprintf(`{"iat":"soon","exp":%d}`, observed.Add(50*time.Minute).Unix())), 50 * time.Minute, "expires_in is missing; used the token's exp claim"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -258,7 +272,7 @@ func TestEveryWellFormedTokenIsTaken(t *testing.T) {
 		if token.AccessToken.Reveal() != raw {
 			t.Fatalf("the token changed on the way")
 		}
-		if _, isJWT := expClaim(token.AccessToken); !isJWT && token.ExpiresIn != time.Duration(seconds)*time.Second {
+		if _, isJWT := readClaims(token.AccessToken); !isJWT && token.ExpiresIn != time.Duration(seconds)*time.Second {
 			t.Fatalf("lifetime %v of %d s", token.ExpiresIn, seconds)
 		}
 	})

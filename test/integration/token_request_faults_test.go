@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/devzone"
 )
 
 // tokenRequests is where tokens of the workload's ServiceAccount are requested.
@@ -23,9 +24,9 @@ const tokenRequests = "/serviceaccounts/wiki/token"
 
 // workload makes an install that registers workloads, a ServiceAccount, and a binding that calls as it; neither has a token yet.
 // The zone goes by the real time, as the cluster does that issues the ServiceAccount's tokens.
-func workload(t *testing.T) (*world, *v1alpha1.ConfluenceTokenBinding) {
+func workload(t *testing.T, change ...func(*devzone.Config)) (*world, *v1alpha1.ConfluenceTokenBinding) {
 	t.Helper()
-	w := newWorld(t, realTime)
+	w := newWorld(t, append([]func(*devzone.Config){realTime}, change...)...)
 	resource, binding := w.install(), w.binding("reports")
 	resource.Spec.WorkloadRegistration = &v1alpha1.WorkloadRegistration{Issuer: realIssuer(t), JWKSURI: clusterKeys(t)}
 	resource.Spec.Policies = []v1alpha1.AccessPolicy{w.mayActForAlice("wiki")}
