@@ -293,7 +293,7 @@ func (c *ControlPlane) ServiceAccount(ctx context.Context, namespace, name strin
 	return cfg, nil
 }
 
-// WriteKubeconfig writes a kubeconfig file and gives its path.
+// WriteKubeconfig writes a kubeconfig file and gives its path. The file changes all at once: others may be reading it.
 func (c *ControlPlane) WriteKubeconfig(name string, cfg *rest.Config) (string, error) {
 	config := clientcmdapi.NewConfig()
 	config.Clusters["local"] = &clientcmdapi.Cluster{Server: server(cfg.Host), CertificateAuthorityData: cfg.CAData}
@@ -304,7 +304,16 @@ func (c *ControlPlane) WriteKubeconfig(name string, cfg *rest.Config) (string, e
 	config.Contexts["local"] = &clientcmdapi.Context{Cluster: "local", AuthInfo: name}
 	config.CurrentContext = "local"
 	path := filepath.Join(c.Dir, name+".kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
+	temp, err := os.MkdirTemp(c.Dir, ".kubeconfig-*")
+	if err != nil {
+		return "", fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+	written := filepath.Join(temp, "config")
+	if err = clientcmd.WriteToFile(*config, written); err == nil {
+		err = os.Rename(written, path)
+	}
+	if err != nil {
 		return "", fmt.Errorf("writing %s: %w", path, err)
 	}
 	return path, nil
