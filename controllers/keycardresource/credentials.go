@@ -46,20 +46,9 @@ func (r *Reconciler) findEntry(s *scope) error {
 // even before the OAuth app's Secret exists: it is needed to make that app.
 func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
 	zone := &s.resource.Spec.Zone
-	account, err := credentials.ReadClient(ctx, r.Live, s.local(zone.ServiceAccountSecretRef.Name), "the credential of a Keycard service account")
-	if err != nil {
+	var err error
+	if s.zone, s.serviceAccount, err = trust.Management(ctx, r.Live, r.Zones, s.resource.Namespace, zone); err != nil {
 		return err
-	}
-	s.serviceAccount = account
-	pool, err := trust.Pool(ctx, r.Live, r.Zones, s.resource.Namespace, zone.CABundle)
-	if err != nil {
-		return err
-	}
-	s.zone, err = pool.Management(keycard.ManagementConfig{
-		BaseURL: zone.ManagementURL(), ClientID: account.ID, ClientSecret: account.Secret,
-	})
-	if err != nil {
-		return outcome.Remote(err)
 	}
 	if s.observing() {
 		s.zone = s.zone.ReadOnly()

@@ -91,7 +91,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 // remove removes the objects from the zone, or gives up; wait is how long until it is to be called again, 0 when the
 // object may go.
 func (r *Reconciler) remove(ctx context.Context, s *scope) (wait time.Duration, err error) {
-	hurried := r.terminating(ctx, s.resource.Namespace)
+	hurried := tenancy.Ending(ctx, r.namespaces(), s.resource.Namespace)
 	if wait, err := r.awaitUsers(ctx, s, hurried); err != nil || wait > 0 {
 		return wait, err
 	}
@@ -139,12 +139,6 @@ func (r *Reconciler) awaitUsers(ctx context.Context, s *scope, hurried bool) (ti
 	}
 	r.announce(s)
 	return min(left, leastWait), nil
-}
-
-// terminating tells whether the namespace is being deleted: then nothing may take long.
-func (r *Reconciler) terminating(ctx context.Context, namespace string) bool {
-	ns := tenancy.Namespace()
-	return r.namespaces().Get(ctx, client.ObjectKey{Name: namespace}, ns) == nil && !ns.DeletionTimestamp.IsZero()
 }
 
 // orphan says which objects stay in the zone.

@@ -5,9 +5,7 @@ package tokenbinding
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -94,19 +92,17 @@ func assertionProblem(account string, err error) error {
 const registrationAttempts = 6
 
 // awaitRegistration makes a refusal of a workload pass that is being registered, and says of another what workloads need.
+// Other errors of the zone become what they are for any application.
 func (s *scope) awaitRegistration(err error) error {
-	var p *outcome.Problem
+	p, ok := outcome.FromKeycard(err)
 	account := s.binding.Spec.Application.ServiceAccountName
-	if !errors.As(err, &p) || p.Reason != v1alpha1.ReasonClientRejected || account == "" {
-		return err
+	if !ok || p.Reason != v1alpha1.ReasonClientRejected || account == "" {
+		return outcome.Remote(err)
 	}
-	said := p.Message
-	if end := strings.LastIndex(said, "; "); end > 0 {
-		said = said[:end] // the remedy is for credentials that people look after
-	}
+	remote, _ := keycard.AsError(err)
 	if s.install.Spec.WorkloadRegistration == nil || s.attempt.failures >= registrationAttempts {
 		return outcome.NeedsPerson(p.Reason, "%s; check that the zone knows ServiceAccount %s (workloadRegistration of the KeycardResource), that it can read the cluster's keys, and that the clocks of both agree",
-			said, account)
+			remote, account)
 	}
-	return outcome.Passing(p.Reason, "the zone does not accept ServiceAccount %s yet; the KeycardResource registers it. The zone's answer: %s", account, said)
+	return outcome.Passing(p.Reason, "the zone does not accept ServiceAccount %s yet; the KeycardResource registers it. The zone's answer: %s", account, remote)
 }

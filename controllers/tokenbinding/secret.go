@@ -58,7 +58,9 @@ func (r *Reconciler) findSecret(ctx context.Context, s *scope, askServer bool) e
 	}
 	if apierrors.IsNotFound(err) {
 		r.secrets.Forget(s.key())
-		if r.ending(ctx, s.binding.Namespace) {
+		// Its Secrets go before its bindings do: an exchange for one of them would be for nothing. Where that can't be
+		// known, the write says it.
+		if tenancy.Ending(ctx, r.namespaces(), s.binding.Namespace) {
 			return outcome.Wait(v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", key.Name)
 		}
 		return r.yield(ctx, s)
@@ -72,13 +74,6 @@ func (r *Reconciler) findSecret(ctx context.Context, s *scope, askServer bool) e
 	}
 	s.hold(m)
 	return nil
-}
-
-// ending tells whether the namespace is being deleted. Its Secrets go before its bindings do: an exchange for one of them
-// would be for nothing. Where that can't be known, the write says it.
-func (r *Reconciler) ending(ctx context.Context, namespace string) bool {
-	ns := tenancy.Namespace()
-	return r.namespaces().Get(ctx, client.ObjectKey{Name: namespace}, ns) == nil && !ns.DeletionTimestamp.IsZero()
 }
 
 // yield leaves a Secret that is not there yet to an older binding that names it too. One that exists is its owner's.

@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/redacted"
@@ -115,18 +114,8 @@ func choosePerson(written string, users []keycard.User) (person, error) {
 
 // usersByEmail asks the management API, as the install's service account.
 func (r *Reconciler) usersByEmail(ctx context.Context, s *scope, email string) ([]keycard.User, error) {
-	zone := s.install.Spec.Zone
-	key := s.local(zone.ServiceAccountSecretRef.Name)
-	key.Namespace = s.install.Namespace
-	account, err := credentials.ReadClient(ctx, r.Live, key, "the credential of a Keycard service account")
-	if err != nil {
-		return nil, err
-	}
-	pool, err := trust.Pool(ctx, r.Live, r.Zones, s.install.Namespace, zone.CABundle)
-	if err != nil {
-		return nil, err
-	}
-	management, err := pool.Management(keycard.ManagementConfig{BaseURL: zone.ManagementURL(), ClientID: account.ID, ClientSecret: account.Secret})
+	zone := &s.install.Spec.Zone
+	management, _, err := trust.Management(ctx, r.Live, r.Zones, s.install.Namespace, zone)
 	if err != nil {
 		return nil, err
 	}

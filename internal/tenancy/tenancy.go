@@ -24,6 +24,12 @@ func Namespace() *metav1.PartialObjectMetadata {
 	return ns
 }
 
+// Ending tells whether a namespace is known to be in deletion. It is not when the namespace can't be read.
+func Ending(ctx context.Context, reader client.Reader, namespace string) bool {
+	ns := Namespace()
+	return reader.Get(ctx, client.ObjectKey{Name: namespace}, ns) == nil && !ns.DeletionTimestamp.IsZero()
+}
+
 // Admits tells whether a binding in namespace may use the resource. The error is the cluster's, when the labels of
 // the namespace are needed and can't be read.
 func Admits(ctx context.Context, reader client.Reader, resource *v1alpha1.KeycardResource, namespace string) (bool, error) {

@@ -1,7 +1,8 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package trust finds the certificate authorities of a private zone.
+// Package trust finds what an install trusts its zone by, and is trusted by: the certificate authorities of a private zone, and
+// the service account.
 package trust
 
 import (

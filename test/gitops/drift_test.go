@@ -77,6 +77,7 @@ func TestNoDrift(t *testing.T) {
 	cluster, err := testenv.Start(testenv.Options{CRDs: true})
 	must(t, err)
 	t.Cleanup(func() { must(t, cluster.Stop()) })
+	patchArgoCD(t, cluster)
 	for ns, applier := range appliers {
 		t.Run(ns, func(t *testing.T) {
 			t.Parallel()
@@ -92,6 +93,24 @@ func TestNoDrift(t *testing.T) {
 			w.expectNoDrift("ConfluenceTokenBinding", "reports")
 			t.Logf("%d tokens, %d exchanges, %d applies, %d versions of the binding", len(w.issued), w.exchanges.Load(), w.applies, w.versions)
 		})
+	}
+}
+
+// patchArgoCD runs the document's command on a ConfigMap that has something in it already.
+func patchArgoCD(t *testing.T, cluster *testenv.ControlPlane) {
+	t.Helper()
+	for _, command := range []string{
+		"create namespace argocd",
+		"-n argocd create configmap argocd-cm --from-literal=url=https://argocd.example.com",
+		"-n argocd patch configmap argocd-cm --patch-file " + argocd + "argocd-cm.yaml",
+	} {
+		_, err := cluster.Kubectl(t.Context(), strings.Fields(command)...)
+		must(t, err)
+	}
+	keys, err := cluster.Kubectl(t.Context(), "-n", "argocd", "get", "configmap", "argocd-cm", "-o", `go-template={{range $k, $v := .data}}{{$k}} {{end}}`)
+	must(t, err)
+	if got := len(strings.Fields(keys)); got != 4 {
+		t.Errorf("Argo CD's ConfigMap has the keys %s", keys)
 	}
 }
 
