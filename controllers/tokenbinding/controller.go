@@ -34,6 +34,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/statuspatch"
 )
 
@@ -54,8 +55,10 @@ const writeTimeout = 10 * time.Second
 
 // Reconciler keeps ConfluenceTokenBindings. All fields have to be set.
 type Reconciler struct {
-	// Client reads from the cache and writes.
+	// Client reads from the caches and writes.
 	Client client.Client
+	// Secrets tells of changes; their metadata is read by Client, values by Live.
+	Secrets *secretcache.Cache
 	// Live reads from the server: values of Secrets are never cached.
 	Live client.Reader
 	// Zones hands out clients of zones' authorization servers.
