@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,7 +101,7 @@ func registerMetrics(o Options, reader client.Reader, bindings *tokenbinding.Rec
 		o.Metrics = metrics.Registry
 	}
 	objects := &collector{reader: reader, clock: o.Clock, perObject: o.PerObjectMetrics}
-	for _, c := range append(counters(bindings), objects) {
+	for _, c := range slices.Concat(counters(bindings), bindings.Metrics.Collectors(bindings.Gates), []prometheus.Collector{objects}) {
 		if err := o.Metrics.Register(c); err != nil {
 			return err //nolint:wrapcheck // the caller says what was being done
 		}

@@ -113,6 +113,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Client: secrets.Before(mgr.GetClient()), Secrets: secrets, Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: o.Clock,
 		Gates:          gate.New(o.Concurrency-o.Concurrency/5, o.Clock), // the rest of the workers serve other zones
+		Metrics:        tokenbinding.NewMetrics(),
 		WatchEvery:     o.WatchEvery,
 		LiveNamespaces: o.LiveNamespaces,
 	}

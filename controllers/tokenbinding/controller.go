@@ -70,6 +70,8 @@ type Reconciler struct {
 	Clock     clock.PassiveClock
 	// Gates stand before the zones.
 	Gates *gate.Gates
+	// Metrics count what happens at the zones.
+	Metrics *Metrics
 	// ConsentURL is where browsers reach the consent page; nil when there is none.
 	ConsentURL *url.URL
 	// LiveNamespaces is for an operator that may not watch namespaces.
@@ -121,7 +123,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
 	if errors.Is(err, errQueued) {
-		return s.inLine(r.Gates.Waiting(s.issuer)), nil
+		return r.result(s, nil), nil
 	}
 	at, problem := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
 	r.restart(ctx, s)
@@ -131,7 +133,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.announce(s)
-	return ctrl.Result{RequeueAfter: r.nextWake(s, problem), Priority: new(priority(s.deadline(), s.now))}, nil
+	return r.result(s, problem), nil
+}
+
+func (r *Reconciler) result(s *scope, problem *outcome.Problem) ctrl.Result {
+	return ctrl.Result{RequeueAfter: r.nextWake(s, problem), Priority: new(priority(s.deadline(), s.now))}
 }
 
 // forget drops what is remembered of a binding that is gone.
@@ -141,6 +147,7 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.bindings.Forget(key)
 	r.secrets.Forget(key)
 	r.wakes.drop(key)
+	r.Gates.Withdraw(key.String())
 }
 
 // run takes the steps in order, and stops at the first that can't go on.
@@ -172,6 +179,9 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 	if err != nil && !errors.As(err, &p) {
 		log.FromContext(ctx).Error(err, "the cluster failed")
 		p = outcome.FromCluster(err)
+	}
+	if s.queued {
+		return at, p // it was no attempt
 	}
 	if s.pausing {
 		if s.attempt.problem != nil && p == s.attempt.problem {
@@ -240,8 +250,12 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
 // nextWake is how long until something changes by time alone: the refresh, the next attempt, the moment
 // the token stops being ready, its expiry.
 func (r *Reconciler) nextWake(s *scope, problem *outcome.Problem) time.Duration {
+	times := s.wakeTimes(problem)
+	if s.queued {
+		times = append(times, s.now.Add(s.backstop(r.Gates.Waiting(s.issuer))))
+	}
 	var next time.Time
-	for _, t := range s.wakeTimes(problem) {
+	for _, t := range times {
 		if t.After(s.now) && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
