@@ -163,6 +163,7 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 	}
 	for _, st := range steps {
 		if err := st.do(ctx, s); err != nil {
+			r.followLayout(ctx, s, st.at)
 			return st.at, err
 		}
 		if st.at == stepSecret && s.suspended() {
@@ -170,6 +171,16 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 		}
 	}
 	return "", nil
+}
+
+// followLayout lays the present token out as the spec wants it, even while the next one is not to be had.
+func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
+	if failed != stepToken || s.minted != nil {
+		return
+	}
+	if err := r.ensureSecret(ctx, s); err != nil {
+		log.FromContext(ctx).Error(err, "laying the token out again")
+	}
 }
 
 // remember keeps a failed attempt for the next reconcile, so that no unrelated event cuts the backoff

@@ -168,7 +168,6 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 	if s.minted != nil {
 		return r.writeSecret(ctx, s, *s.minted)
 	}
-	// The layout follows even while the next token is waited for.
 	if !s.usable() || s.held.layoutHash == s.wantLayout {
 		return nil
 	}
