@@ -74,7 +74,7 @@ type Reconciler struct {
 	Metrics *Metrics
 	// ConsentURL is where browsers reach the consent page; nil when there is none.
 	ConsentURL *url.URL
-	// LiveNamespaces is for an operator that may not watch namespaces.
+	// LiveNamespaces is for an operator that may not watch namespaces, because its permissions are Roles in some.
 	LiveNamespaces bool
 	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
 	WatchEvery time.Duration
