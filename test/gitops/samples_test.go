@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/internal/testenv/assets"
 )
 
 // yamlBlock is a manifest in a document.
@@ -35,6 +36,20 @@ func TestSamplesCanBeApplied(t *testing.T) {
 		applyStrictly(t, cluster, "-f", file)
 	}
 	applyStrictly(t, cluster, "-k", argocd+"waves")
+}
+
+// The document names the versions that the tests run.
+func TestDocumentNamesTheVersions(t *testing.T) {
+	document := read(t, root+"docs/gitops.md")
+	for path, name := range map[string]string{
+		"github.com/argoproj/argo-cd/v3": "Argo CD", "github.com/fluxcd/kustomize-controller": "kustomize-controller",
+	} {
+		version, err := assets.Version(root, "hack/gitops", path)
+		must(t, err)
+		if !strings.Contains(document, name+" "+version) {
+			t.Errorf("docs/gitops.md does not say %s %s", name, version)
+		}
+	}
 }
 
 // applyStrictly applies manifests. A field that the server does not know is an error, and it has nothing to warn of.
