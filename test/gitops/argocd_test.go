@@ -108,10 +108,23 @@ func (a *argoCD) waves(t *testing.T) {
 	w.expectImage("reports:v1")
 	folder["reports/binding.yaml"] = binding
 	w.commit("reports", folder)
-	w.eventually("the new version is rolled out", func(context.Context) (bool, error) {
-		return strings.HasSuffix(w.image(), "reports:v2"), nil
-	})
+	w.untilImage("reports:v2")
 	w.expectReady("ConfluenceTokenBinding", "reports")
+	w.rollOut()
+	w.untilApplication("reports", "Succeeded", "Synced", "Healthy")
+	w.suspended(folder)
+}
+
+// suspended shows that a sync waits for a binding that is suspended.
+func (w *argoWorld) suspended(folder map[string]string) {
+	w.t.Helper()
+	folder["reports/binding.yaml"] = strings.Replace(folder["reports/binding.yaml"], "\nspec:\n", "\nspec:\n  suspend: true\n", 1)
+	folder["reports/workload.yaml"] = strings.Replace(folder["reports/workload.yaml"], "reports:v2", "reports:v3", 1)
+	w.commit("reports", folder)
+	w.untilApplication("reports", "Running", "OutOfSync", "Suspended")
+	w.expectImage("reports:v2")
+	w.kubectl("-n", w.ns, "patch", "confluencetokenbinding", "reports", "--type=merge", `-p={"spec":{"suspend":false}}`)
+	w.untilImage("reports:v3")
 }
 
 // noWaves goes on with the samples without waves: one sync, which comes up by itself; rotations are no drift; pruning.
@@ -297,8 +310,10 @@ func (w *argoWorld) expectReady(kind, name string) {
 // rollOut says what the controllers of Deployments would say, of which there are none here.
 func (w *argoWorld) rollOut() {
 	w.t.Helper()
+	generation, err := w.cluster.Kubectl(w.t.Context(), "-n", w.ns, "get", "deployment", "reports", "-o", "jsonpath={.metadata.generation}")
+	must(w.t, err)
 	w.kubectl("-n", w.ns, "patch", "deployment", "reports", "--subresource=status", "--type=merge",
-		`-p={"status":{"observedGeneration":1,"replicas":1,"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1}}`)
+		`-p={"status":{"observedGeneration":`+generation+`,"replicas":1,"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1}}`)
 }
 
 func (w *argoWorld) image() string {
@@ -306,6 +321,11 @@ func (w *argoWorld) image() string {
 	out, err := w.cluster.Kubectl(w.t.Context(), "-n", w.ns, "get", "deployment", "reports", "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 	must(w.t, err)
 	return out
+}
+
+func (w *argoWorld) untilImage(suffix string) {
+	w.t.Helper()
+	w.eventually("the workload has "+suffix, func(context.Context) (bool, error) { return strings.HasSuffix(w.image(), suffix), nil })
 }
 
 func (w *argoWorld) expectImage(suffix string) {
