@@ -18,6 +18,9 @@ LINT := $(TOOLS)/lint
 HELM := .cache/tools/helm-$(call fingerprint,hack/tools/helm/go.sum)/helm
 export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci-lint
 
+# What tests run of Argo CD and Flux is kept in the same way; tests find the last one that was asked for at "current".
+GITOPS := .cache/gitops/$(shell { go env GOVERSION; cat hack/gitops/go.sum hack/gitops/argocd/main.go; } | sha256sum | cut -c1-12)
+
 KUBERNETES = $(shell go run ./hack/kubernetes -print-dir)
 FUZZTIME ?= 10s
 TESTFLAGS ?=
@@ -35,7 +38,7 @@ demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a 
 	exec .cache/demo/demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: kubernetes $(HELM) ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
+test: kubernetes gitops $(HELM) ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: e2e
@@ -121,6 +124,10 @@ kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (
 node: ## Build kubelet and containerd too (about 2 minutes more, once)
 	go run ./hack/kubernetes -node
 
+.PHONY: gitops
+gitops: $(GITOPS)/kustomize-controller $(GITOPS)/argocd $(GITOPS)/kustomize ## Build the controllers of Argo CD and Flux, for tests (about 4 minutes, once)
+	@ln -sfn $(notdir $(GITOPS)) .cache/gitops/current
+
 .PHONY: tools
 tools: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(KUSTOMIZE) $(LINT) $(HELM) ## Build the tools (about 6 minutes, once)
 
@@ -151,12 +158,21 @@ $(LINT):
 $(HELM):
 	$(call build-tool,hack/tools/helm,helm.sh/helm/v4/cmd/helm)
 
+$(GITOPS)/kustomize-controller:
+	$(call build-tool,hack/gitops,github.com/fluxcd/kustomize-controller)
+
+$(GITOPS)/argocd:
+	$(call build-tool,hack/gitops,./argocd)
+
+$(GITOPS)/kustomize:
+	$(call build-tool,hack/gitops,sigs.k8s.io/kustomize/kustomize/v5)
+
 .PHONY: clean
 clean: ## Remove bin and dist
 	rm -rf bin dist
 
 .PHONY: clean-cache
-clean-cache: ## Remove Kubernetes, the tools and the linter's cache: building them takes minutes
+clean-cache: ## Remove Kubernetes, Argo CD, Flux, the tools and the linter's cache: building them takes minutes
 	rm -rf .cache
 
 ##@ Help

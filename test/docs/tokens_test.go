@@ -38,7 +38,7 @@ func TestTokenExamples(t *testing.T) {
 		t.Run(e.Name, func(t *testing.T) {
 			for _, tool := range []string{e.Command[0], "curl"} {
 				if _, err := exec.LookPath(tool); err != nil {
-					t.Fatalf("this test runs every example; apt-get install curl nodejs python3: %v", err)
+					t.Fatalf("this test runs every example; apt-get install curl nodejs python3-requests: %v", err)
 				}
 			}
 			dir := t.TempDir()

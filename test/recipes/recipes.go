@@ -25,6 +25,7 @@ var Examples = []Example{
 	{"curl in bash", "curl", "pages.sh", []string{"bash", "pages.sh"}, true},
 	{"curl in sh", "curl", "pages.sh", []string{"sh", "pages.sh"}, true},
 	{"python", "python", "pages.py", []string{"python3", "pages.py"}, false},
+	{"python with requests", "requests", "session.py", []string{"python3", "session.py"}, false},
 	{"go", "go", "main.go", []string{"go", "run", "."}, false},
 	{"go with oauth2", "oauth", "main.go", []string{"go", "run", "."}, true},
 	{"node", "node", "pages.mjs", []string{"node", "pages.mjs"}, false},
