@@ -38,7 +38,6 @@ var known = []binary{
 	ofNode(containerd("ctr")),
 	ofNode(plugin("main/bridge")),
 	ofNode(plugin("ipam/host-local")),
-	ofNode(plugin("main/loopback")),
 	ofNode(binary{name: "kube-router", pin: assets.KubeRouter, module: kubeRouter, pkg: kubeRouter + "/cmd/kube-router"}),
 }
 

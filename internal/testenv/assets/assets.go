@@ -24,7 +24,7 @@ var Names = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubec
 // have it.
 var NodeNames = []string{
 	"kubelet", "kube-scheduler", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr",
-	"bridge", "host-local", "loopback", "kube-router",
+	"bridge", "host-local", "kube-router",
 }
 
 // Find gives the folder with the binaries: the one that KUBEBUILDER_ASSETS names, or else what
