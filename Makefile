@@ -116,7 +116,7 @@ kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (
 	go run ./hack/kubernetes
 
 .PHONY: node
-node: ## Build kubelet, containerd and a network of pods too (about 5 minutes more, once)
+node: ## Build kubelet, containerd and a network of pods too (about 4 minutes more, once)
 	go run ./hack/kubernetes -node
 
 .PHONY: tools
