@@ -39,19 +39,22 @@ var images = []image{
 // programsEnv names the folder of the programs.
 const programsEnv = "KEYCARD_E2E_PROGRAMS"
 
-// buildPrograms builds what is not built yet, and tells the tests where it is.
-func buildPrograms(dir string) error {
+// buildPrograms builds what is not built yet, tells the tests where it is, and gives the folder to be removed.
+func buildPrograms() (dir string, err error) {
 	if os.Getenv(programsEnv) != "" {
-		return nil
+		return "", nil
+	}
+	if dir, err = os.MkdirTemp("", "e2e-programs-"); err != nil {
+		return "", err
 	}
 	for _, i := range images {
 		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, i.program), i.pkg) // #nosec G204 -- ours
 		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("building %s: %w: %s", i.pkg, err, out)
+			return dir, fmt.Errorf("building %s: %w: %s", i.pkg, err, out)
 		}
 	}
-	return os.Setenv(programsEnv, dir)
+	return dir, os.Setenv(programsEnv, dir)
 }
 
 // imageArchives gives the paths of image archives. What runs in them trusts an authority besides the system's.

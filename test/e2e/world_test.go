@@ -62,13 +62,12 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "e2e-programs-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	return testenv.InOwnNetwork(func() error { return buildPrograms(dir) }, m.Run)
+	var programs string
+	defer func() { _ = os.RemoveAll(programs) }()
+	return testenv.InOwnNetwork(func() (err error) {
+		programs, err = buildPrograms()
+		return err
+	}, m.Run)
 }
 
 // world is a cluster with a node, a zone, and the operator.
