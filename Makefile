@@ -9,11 +9,13 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 
 # Tools are kept by a fingerprint of the modules that pin them and of Go, which a linter has to be as new as:
 # a new version is built, an old one stays.
-TOOLS := .cache/tools/$(shell { go env GOVERSION; cat hack/tools/go.sum hack/tools/lint/go.sum hack/tools/lint/main.go; } | sha256sum | cut -c1-12)
+fingerprint = $(shell { go env GOVERSION; cat $(1); } | sha256sum | cut -c1-12)
+TOOLS := .cache/tools/$(call fingerprint,hack/tools/go.sum hack/tools/lint/go.sum hack/tools/lint/main.go)
 CONTROLLER_GEN := $(TOOLS)/controller-gen
 CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
 KUSTOMIZE := $(TOOLS)/kustomize
 LINT := $(TOOLS)/lint
+HELM := .cache/tools/helm-$(call fingerprint,hack/tools/helm/go.sum)/helm
 export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci-lint
 
 KUBERNETES = $(shell go run ./hack/kubernetes -print-dir)
@@ -33,7 +35,7 @@ demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a 
 	exec .cache/demo/demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: kubernetes ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
+test: kubernetes $(HELM) ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: e2e
@@ -120,7 +122,11 @@ node: ## Build kubelet, containerd and a network of pods too (about 4 minutes mo
 	go run ./hack/kubernetes -node
 
 .PHONY: tools
-tools: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(KUSTOMIZE) $(LINT) ## Build the tools (about 4 minutes, once)
+tools: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(KUSTOMIZE) $(LINT) $(HELM) ## Build the tools (about 6 minutes, once)
+
+.PHONY: helm
+helm: $(HELM) ## Build helm, with which docs/deploy.md is tested, and print where it is
+	@echo $(HELM)
 
 # $(call build-tool,module folder,package)
 define build-tool
@@ -141,6 +147,9 @@ $(KUSTOMIZE):
 
 $(LINT):
 	$(call build-tool,hack/tools/lint,.)
+
+$(HELM):
+	$(call build-tool,hack/tools/helm,helm.sh/helm/v4/cmd/helm)
 
 .PHONY: clean
 clean: ## Remove bin and dist

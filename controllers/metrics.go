@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,8 +45,9 @@ const scrapeTimeout = 5 * time.Second
 // collector counts the objects in the cache when it is asked, so that no series outlives its object. Only the leader
 // has that cache.
 type collector struct {
-	reader client.Reader
-	clock  clock.PassiveClock
+	reader   client.Reader
+	bindings *tokenbinding.Reconciler
+	clock    clock.PassiveClock
 	// perObject is false where there are too many bindings for a series each.
 	perObject bool
 }
@@ -83,7 +85,7 @@ func (c *collector) collectBindings(ch chan<- prometheus.Metric, bindings []v1al
 		b := &bindings[i]
 		suspended := ptr.Deref(b.Spec.Suspend, false)
 		states[stateOf(suspended, b.Status.Conditions)]++
-		if tokenbinding.Overdue(b, c.clock.Now()) {
+		if c.bindings.Overdue(b, c.clock.Now()) {
 			overdue++
 		}
 		if at := b.Status.ExpiresAt; at != nil && c.perObject {
@@ -99,8 +101,8 @@ func registerMetrics(o Options, reader client.Reader, bindings *tokenbinding.Rec
 	if o.Metrics == nil {
 		o.Metrics = metrics.Registry
 	}
-	objects := &collector{reader: reader, clock: o.Clock, perObject: o.PerObjectMetrics}
-	for _, c := range append(counters(bindings), objects) {
+	objects := &collector{reader: reader, bindings: bindings, clock: o.Clock, perObject: o.PerObjectMetrics}
+	for _, c := range slices.Concat(counters(bindings), bindings.Metrics.Collectors(bindings.Gates), []prometheus.Collector{objects}) {
 		if err := o.Metrics.Register(c); err != nil {
 			return err //nolint:wrapcheck // the caller says what was being done
 		}

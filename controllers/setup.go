@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,13 +19,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/secretcache"
 )
 
 // recorderName names the operator in events.
@@ -41,6 +40,8 @@ type Options struct {
 	ClusterID string
 	// ClusterIDNamespace is read when ClusterID is empty; empty means kube-system.
 	ClusterIDNamespace string
+	// Namespaces are those whose Secrets are followed, as in CacheOptions; empty means all.
+	Namespaces []string
 	// LiveNamespaces is for an operator that may not watch namespaces, because it has permissions in some only: it
 	// reads them when it needs their labels.
 	LiveNamespaces bool
@@ -94,9 +95,13 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	secrets, err := followSecrets(mgr, o.Namespaces)
+	if err != nil {
+		return err
+	}
 	recorder := mgr.GetEventRecorder(recorderName)
 	resources := &keycardresource.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
+		Client: mgr.GetClient(), Secrets: secrets, Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		ClusterID: o.ClusterID, Recorder: recorder, Clock: o.Clock,
 		CheckEvery: cmp.Or(o.CheckEvery, defaultCheckEvery), ClusterIssuer: issuer.Discover,
 		ConsentRedirectURIs: redirectURIs, LiveNamespaces: o.LiveNamespaces,
@@ -105,9 +110,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)
 	}
 	bindings := &tokenbinding.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
+		Client: secrets.Before(mgr.GetClient()), Secrets: secrets, Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: o.Clock,
 		Gates:          gate.New(o.Concurrency-o.Concurrency/5, o.Clock), // the rest of the workers serve other zones
+		Metrics:        tokenbinding.NewMetrics(),
 		WatchEvery:     o.WatchEvery,
 		LiveNamespaces: o.LiveNamespaces,
 	}
@@ -123,6 +129,21 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	return nil
 }
 
+// followSecrets has the manager run a cache of Secrets, and be ready when it is.
+func followSecrets(mgr ctrl.Manager, namespaces []string) (*secretcache.Cache, error) {
+	secrets, err := secretcache.New(mgr.GetConfig(), mgr.GetHTTPClient(), namespaces, mgr.GetLogger().WithName("secrets"))
+	if err != nil {
+		return nil, fmt.Errorf("setting up the cache of Secrets: %w", err)
+	}
+	if err := mgr.Add(secrets); err != nil {
+		return nil, fmt.Errorf("adding the cache of Secrets: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("secrets", secrets.Ready); err != nil {
+		return nil, fmt.Errorf("adding the readiness check of Secrets: %w", err)
+	}
+	return secrets, nil
+}
+
 // defaultCheckEvery is how often an install is compared with its zone.
 const defaultCheckEvery = 10 * time.Minute
 
@@ -136,8 +157,8 @@ func clusterID(ctx context.Context, live client.Reader, namespace string) (strin
 	return string(ns.UID), nil
 }
 
-// CacheOptions are the manager's cache options. Reads of what nothing watches fail instead of starting a
-// watch of every Secret in the cluster.
+// CacheOptions are the manager's cache options; Secrets have a cache of their own. Reads of what nothing watches fail instead
+// of starting a watch of every such object in the cluster.
 func CacheOptions(namespaces []string) cache.Options {
 	o := cache.Options{
 		ReaderFailOnMissingInformer: true,
@@ -152,21 +173,16 @@ func CacheOptions(namespaces []string) cache.Options {
 	return o
 }
 
-// slim drops from cached metadata what is never read of other people's objects: only the Secrets that the
-// operator writes are asked who changed them, and those with a refresh token whether the operator did. It keeps a cluster
-// with many Secrets cheap to watch.
+// slim drops from cached metadata what is never read: of a namespace the labels are, which decide who may use an install, and
+// a ConfigMap or a ServiceAccount only matters when it changes.
 func slim(obj any) (any, error) {
 	m, ok := obj.(*metav1.PartialObjectMetadata)
-	if !ok || m.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {
+	if !ok {
 		return obj, nil
 	}
-	others := func(e metav1.ManagedFieldsEntry) bool { return e.Manager != v1alpha1.SessionFieldManager }
-	m.ManagedFields, m.Annotations, m.Finalizers = slices.Clip(slices.DeleteFunc(m.ManagedFields, others)), nil, nil
-	if m.Kind != "Namespace" { // whose labels decide who may use an install
+	m.ManagedFields, m.Annotations, m.Finalizers, m.OwnerReferences = nil, nil, nil, nil
+	if m.Kind != "Namespace" {
 		m.Labels = nil
-	}
-	if len(m.ManagedFields) == 0 {
-		m.ManagedFields = nil
 	}
 	return m, nil
 }

@@ -46,6 +46,7 @@ func run(ctx context.Context, o *options) error {
 		Concurrency:           o.concurrency,
 		ClusterID:             o.clusterID,
 		ClusterIDNamespace:    o.clusterIDNamespace,
+		Namespaces:            o.watchNamespaces,
 		LiveNamespaces:        len(o.watchNamespaces) > 0,
 		UserAgent:             "keycard-operator/" + version,
 		RequestTimeout:        o.requestTimeout,
@@ -92,7 +93,6 @@ func newManager(cfg *rest.Config, o *options) (ctrl.Manager, error) {
 	// The Lease has a client of its own: exhausted client-side limits must not cost the leadership.
 	leaseConfig := rest.CopyConfig(cfg)
 	leaseConfig.QPS, leaseConfig.Burst, leaseConfig.RateLimiter = 5, 10, nil
-	leaseConfig.QPS, leaseConfig.Burst = 5, 10
 	cfg = rest.CopyConfig(cfg)
 	cfg.Wrap(longpause.Transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{

@@ -27,6 +27,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/statuspatch"
 )
 
@@ -46,6 +47,8 @@ import (
 type Reconciler struct {
 	// Client reads from the cache and writes.
 	Client client.Client
+	// Secrets tells of changes of Secrets.
+	Secrets *secretcache.Cache
 	// Live reads from the server: values of Secrets are never cached.
 	Live client.Reader
 	// Zones hands out clients of the management API.

@@ -116,6 +116,14 @@ func (a *attempts) last(key types.NamespacedName, inputs string) (attempt, bool)
 	return at, true
 }
 
+// waitsForNewer tells whether the zone had no newer token and is asked again later.
+func (a *attempts) waitsForNewer(key types.NamespacedName, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at, ok := a.m[key]
+	return ok && at.problem == nil && now.Before(at.notBefore)
+}
+
 func (a *attempts) remember(key types.NamespacedName, at attempt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -34,6 +34,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/statuspatch"
 )
 
@@ -54,8 +55,10 @@ const writeTimeout = 10 * time.Second
 
 // Reconciler keeps ConfluenceTokenBindings. All fields have to be set.
 type Reconciler struct {
-	// Client reads from the cache and writes.
+	// Client reads from the caches and writes.
 	Client client.Client
+	// Secrets tells of changes; their metadata is read by Client, values by Live.
+	Secrets *secretcache.Cache
 	// Live reads from the server: values of Secrets are never cached.
 	Live client.Reader
 	// Zones hands out clients of zones' authorization servers.
@@ -67,9 +70,11 @@ type Reconciler struct {
 	Clock     clock.PassiveClock
 	// Gates stand before the zones.
 	Gates *gate.Gates
+	// Metrics count what happens at the zones.
+	Metrics *Metrics
 	// ConsentURL is where browsers reach the consent page; nil when there is none.
 	ConsentURL *url.URL
-	// LiveNamespaces is for an operator that may not watch namespaces.
+	// LiveNamespaces is for an operator that may not watch namespaces, because its permissions are Roles in some.
 	LiveNamespaces bool
 	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
 	WatchEvery time.Duration
@@ -118,7 +123,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
 	if errors.Is(err, errQueued) {
-		return s.inLine(r.Gates.Waiting(s.issuer)), nil
+		return r.result(s, nil), nil
 	}
 	at, problem := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
 	r.restart(ctx, s)
@@ -128,7 +133,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.announce(s)
-	return ctrl.Result{RequeueAfter: r.nextWake(s, problem), Priority: new(priority(s.deadline(), s.now))}, nil
+	return r.result(s, problem), nil
+}
+
+func (r *Reconciler) result(s *scope, problem *outcome.Problem) ctrl.Result {
+	return ctrl.Result{RequeueAfter: r.nextWake(s, problem), Priority: new(priority(s.deadline(), s.now))}
 }
 
 // forget drops what is remembered of a binding that is gone.
@@ -138,6 +147,7 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.bindings.Forget(key)
 	r.secrets.Forget(key)
 	r.wakes.drop(key)
+	r.Gates.Withdraw(key.String())
 }
 
 // run takes the steps in order, and stops at the first that can't go on.
@@ -153,6 +163,7 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 	}
 	for _, st := range steps {
 		if err := st.do(ctx, s); err != nil {
+			r.followLayout(ctx, s, st.at)
 			return st.at, err
 		}
 		if st.at == stepSecret && s.suspended() {
@@ -162,6 +173,16 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 	return "", nil
 }
 
+// followLayout lays the present token out as the spec wants it, even while the next one is not to be had.
+func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
+	if failed != stepToken || s.minted != nil {
+		return
+	}
+	if err := r.ensureSecret(ctx, s); err != nil {
+		log.FromContext(ctx).Error(err, "laying the token out again")
+	}
+}
+
 // remember keeps a failed attempt for the next reconcile, so that no unrelated event cuts the backoff
 // short, and gives what to show: the problem, and the step it belongs to.
 func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error) (step, *outcome.Problem) {
@@ -169,6 +190,9 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 	if err != nil && !errors.As(err, &p) {
 		log.FromContext(ctx).Error(err, "the cluster failed")
 		p = outcome.FromCluster(err)
+	}
+	if s.queued {
+		return at, p // it was no attempt
 	}
 	if s.pausing {
 		if s.attempt.problem != nil && p == s.attempt.problem {
@@ -237,8 +261,12 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
 // nextWake is how long until something changes by time alone: the refresh, the next attempt, the moment
 // the token stops being ready, its expiry.
 func (r *Reconciler) nextWake(s *scope, problem *outcome.Problem) time.Duration {
+	times := s.wakeTimes(problem)
+	if s.queued {
+		times = append(times, s.now.Add(s.backstop(r.Gates.Waiting(s.issuer))))
+	}
 	var next time.Time
-	for _, t := range s.wakeTimes(problem) {
+	for _, t := range times {
 		if t.After(s.now) && (next.IsZero() || t.Before(next)) {
 			next = t
 		}

@@ -5,6 +5,7 @@ package tokenbinding
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,9 +17,12 @@ type life struct {
 	*rand.Rand
 	t        *testing.T
 	seed     int
+	uid      string
 	lifetime time.Duration
-	now      time.Time
-	skew     time.Duration
+	// before is spec.refresh.before, and longest the longest outage that the schedule has to bear.
+	before, longest time.Duration
+	now             time.Time
+	skew            time.Duration
 	// held is the token as the Secret remembers it, by the cluster's clock; issued and expires are real times.
 	held            *held
 	issued, expires time.Time
@@ -29,7 +33,7 @@ type life struct {
 func (l *life) clock() time.Time { return l.now.Add(l.skew) }
 
 func (l *life) act() action {
-	act, _ := decide(facts{now: l.clock(), uid: "uid", held: l.held, intact: true})
+	act, _ := decide(facts{now: l.clock(), uid: l.uid, before: l.before, held: l.held, intact: true})
 	return act
 }
 
@@ -51,7 +55,7 @@ func (l *life) exchange(jumped bool) {
 // cycle lives from one token to the next: with reconciles for no reason, which a restart is too, a jump of the clock, and an
 // outage of the zone.
 func (l *life) cycle() {
-	at := schedule.RefreshAt(l.held.life, "uid", 0)
+	at := schedule.RefreshAt(l.held.life, l.uid, l.before)
 	for range l.IntN(4) {
 		if until := at.Sub(l.clock()); until > 0 {
 			l.now = l.now.Add(time.Duration(l.Int64N(int64(until))))
@@ -69,7 +73,7 @@ func (l *life) cycle() {
 	}
 	outage := time.Duration(0)
 	if l.IntN(3) == 0 {
-		outage = time.Duration(l.Int64N(int64(l.lifetime / 8)))
+		outage = time.Duration(l.Int64N(int64(l.longest)))
 	}
 	for end := l.now.Add(outage); ; {
 		if l.act() != exchange {
@@ -81,7 +85,7 @@ func (l *life) cycle() {
 		if l.failures++; l.IntN(10) == 0 {
 			l.failures = 1 // a restart forgets
 		}
-		l.now = l.now.Add(schedule.RetryAfter(l.failures, l.held.life.Remaining(l.clock()), "uid"))
+		l.now = l.now.Add(schedule.RetryAfter(l.failures, l.held.life.Remaining(l.clock()), l.uid))
 	}
 	if late := l.now.Sub(l.expires); !jumped && late >= 0 && l.lifetime >= time.Minute {
 		l.t.Fatalf("seed %d: tokens live %s; the next came %s too late, after an outage of %s", l.seed, l.lifetime, late, outage)
@@ -101,6 +105,10 @@ func TestTenThousandLives(t *testing.T) {
 		}
 		if seed%2 == 0 { // half of them live for minutes
 			l.lifetime = 30*time.Second + time.Duration(r.Int64N(int64(10*time.Minute)))
+		}
+		l.longest = l.lifetime / 8
+		if l.uid = strconv.Itoa(seed); seed%3 == 0 { // a third says how long before the expiry
+			l.before, l.longest = time.Duration(1+r.Int64N(int64(l.lifetime))), l.lifetime/16
 		}
 		l.exchange(false)
 		for range cycles {

@@ -5,20 +5,22 @@ package tokenbinding
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
 // The priorities of reconciles that the operator asks for itself. Events of the cluster have 0, or -100 at the start.
 const (
-	// urgent: the token lapses before a mounted file could follow.
+	// urgent: the token lapses before a mounted file could follow, or has lapsed.
 	urgent = 2000
 	// first: there is no token yet.
 	first = 1000
@@ -39,12 +41,21 @@ func priority(deadline, now time.Time) int {
 	return routine + (first-routine-1)*(int(schedule.MaxLifetime/time.Minute)-minutes)/int(schedule.MaxLifetime/time.Minute)
 }
 
-// deadline is when the token lapses; zero when there is none that works.
+// deadline is when the token lapses, or when it did; zero when there is none for this spec.
 func (s *scope) deadline() time.Time {
-	if !s.usable() {
+	if !s.fits() {
 		return time.Time{}
 	}
 	return s.held.life.ExpiresAt
+}
+
+// turn is when a binding has to have been at the zone: before its token lapses. One that has no token comes after those that
+// are about to lapse, and before all others.
+func (s *scope) turn() time.Time {
+	if at := s.deadline(); !at.IsZero() {
+		return at
+	}
+	return s.now.Add(schedule.MountPropagation)
 }
 
 // A binding that waits in line looks for itself, in case it was called while it could not go: after leastBackstop, and later
@@ -54,20 +65,45 @@ const (
 	backstopPerWaiter           = 10 * time.Millisecond
 )
 
-// inLine is the result of a binding that waits for its turn, with so many others: it is called.
-func (s *scope) inLine(others int) ctrl.Result {
-	wait := min(leastBackstop+time.Duration(others)*backstopPerWaiter, mostBackstop)
-	if s.usable() {
-		wait = min(wait, max(schedule.FloorAt(s.held.life).Sub(s.now), time.Second))
+// errQueued says that others are at the zone: the binding is called when it is its turn.
+var errQueued = errors.New("waits for its turn at the zone")
+
+// queue has a binding wait for its turn, and say nothing of it while that harms nobody. Otherwise it shows what the last
+// attempt failed for, if it did, or why it waits. A request for a new token is not honoured yet.
+func (s *scope) queue(why string, silent bool) error {
+	s.queued = true
+	s.binding.Status.LastRefreshRequest = s.found.LastRefreshRequest
+	switch {
+	case silent:
+		return errQueued
+	case s.attempt.problem != nil:
+		return s.attempt.problem
 	}
-	return ctrl.Result{RequeueAfter: wait, Priority: new(priority(s.deadline(), s.now))}
+	return outcome.Wait(v1alpha1.ReasonThrottled, "%s; it is tried again when it is its turn", why)
 }
 
-// answerCalls has bindings reconciled that the gates call.
+// hasTime tells whether the token works for a while: a refresh that is not through yet is nobody's concern.
+func (s *scope) hasTime() bool {
+	return s.usable() && s.now.Before(schedule.FloorAt(s.held.life))
+}
+
+// neverIssued tells whether the binding has had no token, and says so.
+func (s *scope) neverIssued() bool { return s.held == nil && s.found.ExpiresAt == nil }
+
+// backstop is how long a binding that waits for its turn, with so many others, is to wait for the call.
+func (s *scope) backstop(others int) time.Duration {
+	wait := min(leastBackstop+time.Duration(others)*backstopPerWaiter, mostBackstop)
+	if s.hasTime() {
+		wait = min(wait, schedule.FloorAt(s.held.life).Sub(s.now))
+	}
+	return wait
+}
+
+// answerCalls has bindings reconciled that the gates call: whose turn it is comes before everything else.
 func (r *Reconciler) answerCalls(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	r.Gates.OnCall(func(id string, deadline time.Time) {
+	r.Gates.OnCall(func(id string) {
 		namespace, name, _ := strings.Cut(id, "/")
-		enqueue(queue, types.NamespacedName{Namespace: namespace, Name: name}, priority(deadline, r.Clock.Now()))
+		enqueue(queue, types.NamespacedName{Namespace: namespace, Name: name}, urgent)
 	})
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // The longer the line, the later each looks for itself; one whose token lapses does not wait for that.
-func TestInLine(t *testing.T) {
+func TestBackstop(t *testing.T) {
 	for name, tt := range map[string]struct {
 		others int
 		left   time.Duration // of an hour's token; 0: there is none
@@ -25,7 +25,7 @@ func TestInLine(t *testing.T) {
 		"twenty thousand": {20_000, 0, 2 * time.Minute},
 		"lapses later":    {20_000, 30 * time.Minute, 2 * time.Minute},
 		"lapses soon":     {20_000, schedule.MountPropagation + 30*time.Second, 30 * time.Second},
-		"lapses now":      {20_000, time.Minute, time.Second},
+		"lapses now":      {20_000, time.Minute, 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon)
@@ -34,7 +34,36 @@ func TestInLine(t *testing.T) {
 				s.held = &held{life: schedule.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
 				s.intact = true
 			}
-			NewWithT(t).Expect(s.inLine(tt.others).RequeueAfter).To(Equal(tt.want))
+			NewWithT(t).Expect(s.backstop(tt.others)).To(Equal(tt.want))
 		})
 	}
+}
+
+// Tokens that lapse, or have, come first; then bindings that have none, by their arrival; then the others, soonest first.
+func TestOrder(t *testing.T) {
+	g := NewWithT(t)
+	holding := func(left time.Duration) *scope {
+		s := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon)
+		expires := noon.Add(left)
+		s.held = &held{life: schedule.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
+		s.intact = true
+		return s
+	}
+	none, later := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon), newScope(&v1alpha1.ConfluenceTokenBinding{}, noon.Add(time.Second))
+	other := holding(time.Minute) // its token is for another spec
+	other.held.specHash = "x"
+	tampered := holding(time.Minute)
+	tampered.intact = false
+
+	inTurn := []*scope{holding(-time.Minute), holding(time.Minute), none, later, holding(3 * time.Minute), holding(time.Hour)}
+	for i, s := range inTurn[1:] {
+		g.Expect(s.turn()).To(BeTemporally(">", inTurn[i].turn()), "%d after %d", i+1, i)
+	}
+	g.Expect(other.turn()).To(Equal(none.turn()))
+	g.Expect(tampered.turn()).To(Equal(none.turn()))
+
+	of := func(s *scope) int { return priority(s.deadline(), noon) }
+	g.Expect([]int{of(holding(-time.Minute)), of(holding(time.Minute)), of(none), of(other)}).To(Equal([]int{urgent, urgent, first, first}))
+	g.Expect(of(holding(3 * time.Minute))).To(And(BeNumerically("<", first), BeNumerically(">", of(holding(time.Hour)))))
+	g.Expect(of(holding(24 * time.Hour))).To(BeNumerically(">=", routine))
 }

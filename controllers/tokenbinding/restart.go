@@ -273,7 +273,8 @@ func passes(err error) bool {
 const shippedAccount = "keycard-system:keycard-operator"
 
 // permitCommand is the command that permits the operator to restart workloads in a namespace, under the name by which
-// the cluster knows it.
+// the cluster knows it. Where it works in single namespaces, nothing of the cluster's was installed: the role is each
+// namespace's own.
 func (r *Reconciler) permitCommand(ctx context.Context, namespace string) string {
 	who := "--serviceaccount=" + shippedAccount
 	me := &authenticationv1.SelfSubjectReview{}
@@ -284,7 +285,11 @@ func (r *Reconciler) permitCommand(ctx context.Context, namespace string) string
 	} else {
 		who = "--user=" + me.Status.UserInfo.Username
 	}
-	return fmt.Sprintf("kubectl create rolebinding keycard-operator-restart -n %s --clusterrole=keycard-operator-restart %s", namespace, who)
+	role := "--clusterrole"
+	if r.LiveNamespaces {
+		role = "--role"
+	}
+	return fmt.Sprintf("kubectl create rolebinding keycard-operator-restart -n %s %s=keycard-operator-restart %s", namespace, role, who)
 }
 
 // reportRestart says whether the workloads need a restart. Without a new finding it says what it said.

@@ -74,6 +74,8 @@ type scope struct {
 	// next one is due.
 	attempt attempt
 	pausing bool
+	// queued is true when the binding waits for its turn at the zone.
+	queued bool
 	// recalled is true once attempt is known: what fails before that says nothing about the attempt.
 	recalled bool
 	// inputs names the versions of all that an attempt depends on: when it changes, backoff starts anew.
@@ -118,8 +120,11 @@ func (s *scope) refreshAt() time.Time {
 
 // usable tells whether the Secret holds, as the operator wrote it, a token for this spec that has not
 // expired. While the KeycardResource can't be used, only what stands in the binding is compared.
-func (s *scope) usable() bool {
-	if s.held == nil || !s.intact || s.held.life.Expired(s.now) {
+func (s *scope) usable() bool { return s.fits() && !s.held.life.Expired(s.now) }
+
+// fits is usable but for the expiry.
+func (s *scope) fits() bool {
+	if s.held == nil || !s.intact {
 		return false
 	}
 	if s.wantExchange == "" {

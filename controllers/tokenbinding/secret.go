@@ -4,7 +4,6 @@
 package tokenbinding
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,20 +37,14 @@ func secretMeta(namespace, name string) *metav1.PartialObjectMetadata {
 
 // loadSecret reads the output Secret's metadata and refuses one that is somebody else's. The cache is asked first. What it
 // does not have is asked of the server where there was a Secret once: its next version may be on the way. Where there was
-// none, that would be a request for each look of a new binding; writeSecret asks before it creates, so that the worst is
-// one exchange for nothing, when another replica wrote the Secret a moment ago.
+// none, that would be a request for each look of a new binding; the answer to the first write shows whose it is.
 func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
-	return r.findSecret(ctx, s, s.before.Status.ExpiresAt != nil || r.secrets.Remembers(s.key()))
-}
-
-// findSecret asks the cache and, where that is wanted, the server for what the cache does not have.
-func (r *Reconciler) findSecret(ctx context.Context, s *scope, askServer bool) error {
 	m := secretMeta(s.binding.Namespace, s.binding.Spec.Secret.Name)
 	key := client.ObjectKeyFromObject(m)
 	err := r.Client.Get(ctx, key, m)
 	if err == nil {
 		m = r.secrets.Newest(s.key(), m)
-	} else if apierrors.IsNotFound(err) && askServer {
+	} else if apierrors.IsNotFound(err) && (s.before.Status.ExpiresAt != nil || r.secrets.Remembers(s.key())) {
 		if err = r.Live.Get(ctx, key, m); err == nil {
 			r.secrets.Wrote(s.key(), m) // whoever wrote it: until the cache shows it, it is asked for again
 		}
@@ -175,7 +168,6 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 	if s.minted != nil {
 		return r.writeSecret(ctx, s, *s.minted)
 	}
-	// The layout follows even while the next token is waited for.
 	if !s.usable() || s.held.layoutHash == s.wantLayout {
 		return nil
 	}
@@ -211,26 +203,47 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token minted) er
 	if err != nil {
 		return outcome.NeedsPerson(v1alpha1.ReasonTokenUnusable, "the zone issued a token that no client can send: %v", err)
 	}
-	body, err := json.Marshal(s.secretApply(token, data))
+	m, err := r.applySecret(ctx, s, s.secretApply(token, data))
 	if err != nil {
-		return fmt.Errorf("encoding Secret %s: %w", s.binding.Spec.Secret.Name, err)
+		return writeProblem(s.binding.Spec.Secret.Name, err)
 	}
-	options := []client.PatchOption{client.FieldOwner(v1alpha1.FieldManager)}
-	if s.secret != nil {
-		// It is ours by its controller reference, so fields that somebody else took are taken back.
-		options = append(options, client.ForceOwnership)
-	} else if err := r.findSecret(ctx, s, true); err != nil || s.secret != nil {
-		// An apply merges into a Secret that somebody made during the exchange; look again.
-		return cmp.Or(err, error(outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s was made a moment ago", s.binding.Spec.Secret.Name)))
-	}
-	m := secretMeta(s.binding.Namespace, s.binding.Spec.Secret.Name)
-	if err := r.Client.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, body), options...); err != nil {
-		return writeProblem(m.Name, err)
+	if s.secret == nil && withOthers(m) {
+		return r.withdraw(ctx, s, m)
 	}
 	r.secrets.Wrote(s.key(), m)
 	s.hold(m)
 	log.FromContext(ctx).Info("wrote the token", "secret", m.Name, "expiresAt", token.ExpiresAt)
 	return nil
+}
+
+// applySecret gives the metadata of what the server made of it. Of a Secret that is ours by its controller reference, fields
+// that somebody else took are taken back.
+func (r *Reconciler) applySecret(ctx context.Context, s *scope, secret *corev1ac.SecretApplyConfiguration) (*metav1.PartialObjectMetadata, error) {
+	body, err := json.Marshal(secret)
+	if err != nil {
+		return nil, fmt.Errorf("encoding Secret %s: %w", *secret.Name, err)
+	}
+	options := []client.PatchOption{client.FieldOwner(v1alpha1.FieldManager)}
+	if s.secret != nil {
+		options = append(options, client.ForceOwnership)
+	}
+	m := secretMeta(*secret.Namespace, *secret.Name)
+	return m, r.Client.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, body), options...) //nolint:wrapcheck // writeProblem tells what it means
+}
+
+// withOthers tells whether anybody but the operator owns a field of a Secret.
+func withOthers(m *metav1.PartialObjectMetadata) bool {
+	return slices.ContainsFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager != v1alpha1.FieldManager })
+}
+
+// withdraw takes back what was applied to a Secret that turned out to be somebody else's: made during the exchange, with
+// other keys than ours, so that nothing of it was overwritten. An apply can't ask for a Secret that does not exist.
+func (r *Reconciler) withdraw(ctx context.Context, s *scope, m *metav1.PartialObjectMetadata) error {
+	nothing := corev1ac.Secret(m.Name, m.Namespace).WithUID(m.UID)
+	if _, err := r.applySecret(ctx, s, nothing); err != nil {
+		return writeProblem(m.Name, err)
+	}
+	return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s was made by somebody else a moment ago; it is left alone: remove it, or bind to another name", m.Name)
 }
 
 // expire takes an expired token out of the Secret, if the user wants that. The labels and the ownership stay.
@@ -240,13 +253,9 @@ func (r *Reconciler) expire(ctx context.Context, s *scope) error {
 	}
 	empty := s.secretApply(minted{}, nil)
 	empty.Annotations = nil
-	body, err := json.Marshal(empty)
+	m, err := r.applySecret(ctx, s, empty)
 	if err != nil {
-		return fmt.Errorf("encoding Secret %s: %w", s.secret.Name, err)
-	}
-	m := secretMeta(s.binding.Namespace, s.secret.Name)
-	if err := r.Client.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership); err != nil {
-		return writeProblem(m.Name, err)
+		return writeProblem(s.secret.Name, err)
 	}
 	r.secrets.Wrote(s.key(), m)
 	s.hold(m)

@@ -98,6 +98,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	}
 	life := lifeOf(token)
 	if s.wouldNotAdvance(life) {
+		r.Metrics.unchanged.WithLabelValues(s.issuer).Inc()
 		r.pause(s, attempt{notBefore: r.Clock.Now().Add(schedule.UnchangedRetryAfter(s.remaining()))})
 		return nil
 	}
@@ -130,23 +131,19 @@ func (s *scope) wouldNotAdvance(life schedule.Life) bool {
 		!life.ExpiresAt.After(s.held.life.ExpiresAt.Add(sameExpiry))
 }
 
-// errQueued says that others are at the zone: the binding is called when it is its turn.
-var errQueued = errors.New("waits for its turn at the zone")
-
-// exchangeInTurn goes through the zone's gate. While the zone is paused, a token that is good for a while says nothing of it.
+// exchangeInTurn goes through the zone's gate. New bindings that only wait for others say nothing of it: there may be thousands.
 func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Token, error) {
-	switch r.Gates.Enter(s.issuer, s.key().String(), s.deadline()) {
+	switch r.Gates.Enter(s.issuer, s.key().String(), s.turn()) {
 	case gate.Full:
-		return keycard.Token{}, errQueued
+		return keycard.Token{}, s.queue("as many exchanges are under way at the zone as may be", s.hasTime() || s.neverIssued())
 	case gate.Paused:
-		if s.usable() && s.now.Before(schedule.FloorAt(s.held.life)) {
-			return keycard.Token{}, errQueued
-		}
-		return keycard.Token{}, outcome.Wait(v1alpha1.ReasonThrottled, "the zone asked for a pause; it is tried again when that is over")
+		return keycard.Token{}, s.queue("the zone asked for a pause", s.hasTime())
 	}
 	answer := gate.Answer{}
 	defer func() { r.Gates.Leave(s.issuer, answer) }()
+	start := r.Clock.Now()
 	token, err := r.exchange(ctx, s)
+	r.Metrics.exchanged(s.issuer, r.Clock.Now().Sub(start), err)
 	remote, ok := keycard.AsError(err)
 	answer.Answered = err == nil || ok && remote.Class != keycard.Transient
 	if ok && remote.Class == keycard.Throttled {

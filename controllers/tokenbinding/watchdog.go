@@ -31,10 +31,16 @@ const (
 	defaultWatchEvery = 30 * time.Second
 )
 
-// Overdue tells whether a token should have been refreshed more than a minute before now, whatever the reason.
-func Overdue(b *v1alpha1.ConfluenceTokenBinding, now time.Time) bool {
+// overdue tells whether a token should have been refreshed more than a minute before now, whatever the reason.
+func overdue(b *v1alpha1.ConfluenceTokenBinding, now time.Time) bool {
 	suspended := b.Spec.Suspend != nil && *b.Spec.Suspend
 	return b.Status.RefreshAt != nil && !suspended && now.Sub(b.Status.RefreshAt.Time) > overdueAfter
+}
+
+// Overdue tells whether a token should have been refreshed more than a minute before now, whatever the reason: but not when the
+// zone was asked and has no newer one yet.
+func (r *Reconciler) Overdue(b *v1alpha1.ConfluenceTokenBinding, now time.Time) bool {
+	return overdue(b, now) && !r.attempts.waitsForNewer(client.ObjectKeyFromObject(b), now)
 }
 
 // wakes remembers when each binding is to be woken by time, and zero for one that waits for a watch. The zero value is ready
@@ -75,7 +81,7 @@ func missed(b *v1alpha1.ConfluenceTokenBinding, wake time.Time, known bool, now 
 	case known:
 		return !wake.IsZero() && now.Sub(wake) > overdueAfter
 	}
-	return Overdue(b, now)
+	return overdue(b, now)
 }
 
 // noting is Reconcile, and remembers when it wants to be called again.

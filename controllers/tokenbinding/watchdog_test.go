@@ -51,7 +51,7 @@ func TestMissed(t *testing.T) {
 			if got := missed(b, tc.wake, tc.known, noon); got != tc.missed {
 				t.Errorf("missed: %v", got)
 			}
-			if got := Overdue(b, noon); got != tc.overdue {
+			if got := overdue(b, noon); got != tc.overdue {
 				t.Errorf("overdue: %v", got)
 			}
 		})

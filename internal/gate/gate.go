@@ -3,7 +3,7 @@
 
 // Package gate stands before each zone: it lets only so many requests be under way at once, so that a slow zone does not
 // hold all workers, and when a zone asks for a pause it stops everybody, and then lets one through to see whether the pause
-// is over. Whoever is not let in waits in line, and those whose token lapses first are called first.
+// is over. Whoever is not let in waits in line, and those whose time is up first are called first.
 package gate
 
 import (
@@ -19,6 +19,9 @@ const (
 	firstPause, lastPause = time.Second, time.Minute
 	// probeTimeout is how long one that was let through to try the zone may take, before another is.
 	probeTimeout = 30 * time.Second
+	// lastChance is what is left of a token when a pause does not hold it back any more: zones ask for pauses of up to an
+	// hour, and one request each probeTimeout is no load.
+	lastChance = 2 * time.Minute
 )
 
 // Gates has a gate for each zone. Make one with New.
@@ -28,17 +31,17 @@ type Gates struct {
 
 	mu   sync.Mutex
 	m    map[string]*gate
-	call func(id string, deadline time.Time)
+	call func(id string)
 }
 
 // New makes gates that let limit requests be under way at each zone.
 func New(limit int, c clock.WithTickerAndDelayedExecution) *Gates {
-	return &Gates{clock: c, limit: max(limit, 1), m: map[string]*gate{}, call: func(string, time.Time) {}}
+	return &Gates{clock: c, limit: max(limit, 1), m: map[string]*gate{}, call: func(string) {}}
 }
 
 // OnCall sets what is done when somebody who waits may come again. It is called without locks held, and may be late: who is
 // called may find the gate closed again, and is then in line once more.
-func (g *Gates) OnCall(call func(id string, deadline time.Time)) {
+func (g *Gates) OnCall(call func(id string)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.call = call
@@ -48,10 +51,12 @@ func (g *Gates) OnCall(call func(id string, deadline time.Time)) {
 type gate struct {
 	underWay int
 	line     line
-	// pausedUntil is the end of the pause, and probing when somebody was let through after it; zero when the zone is fine.
-	pausedUntil, probing time.Time
-	// pauses counts pauses in a row.
+	// pausedAt and pausedUntil are the bounds of the pause, and probing when somebody was let through to try; zero when the
+	// zone is fine.
+	pausedAt, pausedUntil, probing time.Time
+	// pauses counts pauses in a row, and paused sums up all.
 	pauses int
+	paused time.Duration
 }
 
 // Verdict says whether one may go to the zone.
@@ -67,15 +72,15 @@ const (
 	Paused
 )
 
-// Enter asks to go to a zone. id is who asks, and deadline when its token lapses (zero: it has none), which decides the order
-// in the line. Who may not go is in line, and is called.
+// Enter asks to go to a zone. id is who asks, and deadline when it has to have been there, which decides the order in the
+// line. Who may not go is in line, and is called. Who asks again keeps its place, or gets a better one.
 func (g *Gates) Enter(zone, id string, deadline time.Time) Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	z := g.of(zone)
 	now := g.clock.Now()
 	switch {
-	case z.closed(now):
+	case z.closed(now) && !z.mayTry(now, deadline):
 		z.line.add(id, deadline)
 		return Paused
 	case z.underWay >= g.limit:
@@ -107,7 +112,7 @@ func (g *Gates) Leave(zone string, a Answer) {
 	switch now := g.clock.Now(); {
 	case a.Throttled:
 		g.pause(zone, z, a.Pause)
-	case now.Before(z.pausedUntil): // it was under way before the zone asked for the pause
+	case now.Before(z.pausedUntil) && z.probing.IsZero(): // it was under way before the zone asked for the pause
 	case a.Answered:
 		z.pausedUntil, z.probing, z.pauses = time.Time{}, time.Time{}, 0
 	default:
@@ -116,7 +121,16 @@ func (g *Gates) Leave(zone string, a Answer) {
 	called, call := g.next(z), g.call
 	g.mu.Unlock()
 	for _, w := range called {
-		call(w.id, w.deadline)
+		call(w.id)
+	}
+}
+
+// Withdraw takes somebody who does not come any more out of every line.
+func (g *Gates) Withdraw(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, z := range g.m {
+		z.line.remove(id)
 	}
 }
 
@@ -125,6 +139,26 @@ func (g *Gates) Waiting(zone string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.of(zone).line.Len()
+}
+
+// State is what a gate counts.
+type State struct {
+	Zone string
+	// UnderWay are requests at the zone, and Waiting those in line.
+	UnderWay, Waiting int
+	// Paused is how long the zone asked to be left alone, in all.
+	Paused time.Duration
+}
+
+// Zones gives the state of every gate there is.
+func (g *Gates) Zones() []State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	states := make([]State, 0, len(g.m))
+	for zone, z := range g.m {
+		states = append(states, State{Zone: zone, UnderWay: z.underWay, Waiting: z.line.Len(), Paused: z.paused})
+	}
+	return states
 }
 
 func (g *Gates) of(zone string) *gate {
@@ -139,6 +173,12 @@ func (z *gate) closed(now time.Time) bool {
 	return now.Before(z.pausedUntil) || !z.probing.IsZero() && now.Before(z.probing.Add(probeTimeout))
 }
 
+// mayTry tells whether one whose token lapses may try the zone during a pause: nobody did for a while.
+func (z *gate) mayTry(now, deadline time.Time) bool {
+	left := deadline.Sub(now)
+	return left > 0 && left <= lastChance && !now.Before(z.pausedAt.Add(probeTimeout)) && !now.Before(z.probing.Add(probeTimeout))
+}
+
 // pause closes the gate, for no less than it is closed already, and calls the first in line when it is over.
 func (g *Gates) pause(zone string, z *gate, d time.Duration) {
 	now := g.clock.Now()
@@ -147,8 +187,9 @@ func (g *Gates) pause(zone string, z *gate, d time.Duration) {
 	}
 	z.pauses++
 	d = max(d, min(firstPause<<min(z.pauses-1, 6), lastPause))
-	z.probing = time.Time{}
+	z.pausedAt, z.probing = now, time.Time{}
 	if until := now.Add(d); until.After(z.pausedUntil) {
+		z.paused += min(d, until.Sub(z.pausedUntil))
 		z.pausedUntil = until
 		g.clock.AfterFunc(d, func() { go g.over(zone) }) // a clock may call with its own lock held
 	}
@@ -160,7 +201,7 @@ func (g *Gates) over(zone string) {
 	called, call := g.next(g.of(zone)), g.call
 	g.mu.Unlock()
 	for _, w := range called {
-		call(w.id, w.deadline)
+		call(w.id)
 	}
 }
 
@@ -194,8 +235,10 @@ type line struct {
 
 func (l *line) add(id string, deadline time.Time) {
 	if w := l.at[id]; w != nil {
-		w.deadline = deadline
-		heap.Fix(l, w.index)
+		if deadline.Before(w.deadline) {
+			w.deadline = deadline
+			heap.Fix(l, w.index)
+		}
 		return
 	}
 	w := &waiter{id: id, deadline: deadline}

@@ -29,17 +29,13 @@ type crowd struct {
 func newCrowd(limit int) *crowd {
 	clock := clocktesting.NewFakeClock(start)
 	c := &crowd{Gates: gate.New(limit, clock), clock: clock, called: make(chan string, 1000)}
-	c.OnCall(func(id string, _ time.Time) { c.called <- id })
+	c.OnCall(func(id string) { c.called <- id })
 	return c
 }
 
 func (c *crowd) enter(t *testing.T, id string, lapses time.Duration, want gate.Verdict) {
 	t.Helper()
-	deadline := time.Time{}
-	if lapses > 0 {
-		deadline = start.Add(lapses)
-	}
-	if got := c.Enter(zone, id, deadline); got != want {
+	if got := c.Enter(zone, id, start.Add(lapses)); got != want {
 		t.Fatalf("%s: the verdict is %d, want %d", id, got, want)
 	}
 }
@@ -74,15 +70,16 @@ func TestOnlySoManyAtOnce(t *testing.T) {
 	c.enter(t, "b", 0, gate.Go)
 	c.enter(t, "late", time.Hour, gate.Full)
 	c.enter(t, "soon", time.Minute, gate.Full)
-	c.enter(t, "never", 0, gate.Full)
-	c.enter(t, "late", time.Hour, gate.Full) // who asks twice stands there once
+	c.enter(t, "over", -time.Minute, gate.Full)
+	c.enter(t, "late", time.Hour, gate.Full)   // who asks twice stands there once
+	c.enter(t, "soon", 2*time.Hour, gate.Full) // and keeps its place
 	if got := c.Enter("https://other", "x", time.Time{}); got != gate.Go {
 		t.Fatal("another zone is held up")
 	}
 	if n := c.Waiting(zone); n != 3 {
 		t.Errorf("%d wait, want 3", n)
 	}
-	for _, want := range []string{"never", "soon", "late"} {
+	for _, want := range []string{"over", "soon", "late"} {
 		c.Leave(zone, fine)
 		c.next(t, want)
 		c.enter(t, want, 0, gate.Go)
@@ -102,6 +99,9 @@ func TestOnePauseForAll(t *testing.T) {
 	c.clock.Step(89 * time.Second)
 	c.enter(t, "third", 2*time.Hour, gate.Paused)
 	c.silent(t)
+	if got, want := c.Zones(), (gate.State{Zone: zone, Waiting: 3, Paused: 90 * time.Second}); len(got) != 1 || got[0] != want {
+		t.Errorf("the state is %v, want %v", got, want)
+	}
 
 	c.clock.Step(time.Second)
 	c.next(t, "soon")
@@ -145,6 +145,43 @@ func TestLostProbe(t *testing.T) {
 	c.enter(t, "b", 0, gate.Go)
 	c.Leave(zone, gate.Answer{})
 	c.enter(t, "c", 0, gate.Go)
+}
+
+// A long pause does not have a token lapse: with its last two minutes it tries, once in half a minute.
+func TestLastChance(t *testing.T) {
+	c := newCrowd(4)
+	c.enter(t, "a", 0, gate.Go)
+	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: time.Hour})
+	c.enter(t, "lapses", 2*time.Minute, gate.Paused) // the zone has just asked
+	c.clock.Step(30 * time.Second)
+	c.enter(t, "later", time.Hour, gate.Paused)
+	c.enter(t, "over", 0, gate.Paused) // it has nothing to lose
+	c.enter(t, "lapses", 2*time.Minute, gate.Go)
+	c.enter(t, "lapses too", 2*time.Minute, gate.Paused)
+	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: time.Hour})
+	c.enter(t, "lapses", 2*time.Minute, gate.Paused)
+	c.clock.Step(30 * time.Second)
+	c.enter(t, "lapses", 2*time.Minute, gate.Go)
+	c.enter(t, "lapses too", 2*time.Minute, gate.Paused)
+	c.Leave(zone, gate.Answer{}) // it did not get there
+	c.enter(t, "lapses too", 2*time.Minute, gate.Go)
+	c.Leave(zone, fine)
+	for _, want := range []string{"over", "later"} {
+		c.next(t, want)
+	}
+	c.enter(t, "later", time.Hour, gate.Go) // the pause is over
+}
+
+// Who does not come any more is not called.
+func TestWithdraw(t *testing.T) {
+	c := newCrowd(1)
+	c.enter(t, "a", 0, gate.Go)
+	c.enter(t, "gone", time.Minute, gate.Full)
+	c.enter(t, "b", time.Hour, gate.Full)
+	c.Withdraw("gone")
+	c.Withdraw("unknown")
+	c.Leave(zone, fine)
+	c.next(t, "b")
 }
 
 // Whatever happens in whatever order: never more than the limit, nobody during a pause, and who is in line is called.

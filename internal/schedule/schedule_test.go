@@ -99,7 +99,9 @@ func TestRefreshIsNeverLateAndNeverTooSoon(t *testing.T) {
 		seed := rapid.String().Draw(t, "seed")
 		life := schedule.NewLife(epoch.Add(time.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "offset"))), lifetime)
 
-		at := schedule.RefreshAt(life, seed, 0)
+		before := time.Duration(rapid.Int64Range(0, int64(lifetime)).Draw(t, "before"))
+
+		at := schedule.RefreshAt(life, seed, before)
 		if at.After(schedule.FloorAt(life)) {
 			t.Fatalf("refresh at %v is after the floor %v", at, schedule.FloorAt(life))
 		}
@@ -109,7 +111,7 @@ func TestRefreshIsNeverLateAndNeverTooSoon(t *testing.T) {
 		if !schedule.TooShortToMount(life) && life.ExpiresAt.Sub(at) < schedule.MountPropagation {
 			t.Fatalf("%v is left for the mounted file", life.ExpiresAt.Sub(at))
 		}
-		if again := schedule.RefreshAt(life, seed, 0); !again.Equal(at) {
+		if again := schedule.RefreshAt(life, seed, before); !again.Equal(at) {
 			t.Fatalf("moved from %v to %v", at, again)
 		}
 	})

@@ -34,7 +34,7 @@ func (b *bench) restart(ctx context.Context) (err error) {
 		return err
 	}
 	b.figures.add("restart: until it has looked at all bindings", "%.1f s, %.1f s of CPU", took.Seconds(), cpu.Seconds())
-	b.fullRSS, err = residentBytes(b.operator.PID())
+	b.fullRSS, err = residentBytes(b.operator.PID(), now)
 	return err
 }
 

@@ -45,14 +45,18 @@ func (b *bench) memory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	crowded, err := residentBytes(b.operator.PID())
+	crowded, err := residentBytes(b.operator.PID(), now)
+	if err != nil {
+		return err
+	}
+	peak, err := residentBytes(b.operator.PID(), most)
 	if err != nil {
 		return err
 	}
 	b.figures.add("memory (RSS) after a start", "%.0f MB without bindings, %.0f MB with %d: %.1f kB per binding",
 		megabytes(b.emptyRSS), megabytes(b.fullRSS), b.bindings, float64(b.fullRSS-b.emptyRSS)/1e3/float64(b.bindings))
-	b.figures.add(fmt.Sprintf("memory (RSS) with %d unrelated Secrets", b.unrelated), "%.0f MB, which is %+.1f MB",
-		megabytes(crowded), megabytes(crowded-b.fullRSS))
+	b.figures.add(fmt.Sprintf("memory (RSS) with %d unrelated Secrets", b.unrelated), "%.0f MB, which is %+.1f MB; %.0f MB at most since the start",
+		megabytes(crowded), megabytes(crowded-b.fullRSS), megabytes(peak))
 	return b.stopOperator()
 }
 

@@ -105,7 +105,7 @@ func (b *bench) install(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if b.emptyRSS, err = residentBytes(b.operator.PID()); err != nil {
+	if b.emptyRSS, err = residentBytes(b.operator.PID(), now); err != nil {
 		return err
 	}
 	return b.stopOperator()

@@ -36,17 +36,20 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
-// residentBytes is the memory of a process.
-func residentBytes(pid int) (int64, error) {
+// The memory of a process: what it holds now, and the most since its start.
+const now, most = "VmRSS", "VmHWM"
+
+// residentBytes reads one of them.
+func residentBytes(pid int, what string) (int64, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("reading the operator's memory: %w", err)
 	}
 	for line := range bytes.Lines(raw) {
 		var kilobytes int64
-		if n, _ := fmt.Sscanf(string(line), "VmRSS: %d kB", &kilobytes); n == 1 {
+		if n, _ := fmt.Sscanf(string(line), what+": %d kB", &kilobytes); n == 1 {
 			return kilobytes << 10, nil
 		}
 	}
-	return 0, fmt.Errorf("reading the operator's memory: no VmRSS")
+	return 0, fmt.Errorf("reading the operator's memory: no %s", what)
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -377,6 +378,9 @@ func TestTokenThatDoesNotAdvance(t *testing.T) {
 		if result.RequeueAfter <= 0 {
 			t.Fatal("never comes back")
 		}
+		if w.bindings.Overdue(binding, w.clock.Now()) {
+			t.Error("it counts as overdue, and the zone was asked")
+		}
 		w.clock.Step(result.RequeueAfter)
 	}
 	if n := w.requests.count(exchanges); n < 2 || n > 20 {
@@ -450,5 +454,37 @@ func TestZoneHabits(t *testing.T) {
 				t.Errorf("%d exchanges in three hours", n)
 			}
 		})
+	}
+}
+
+// The files follow the spec while the zone is down: the token that is there is laid out again, once.
+func TestLayoutFollowsWhileTheRefreshFails(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	undo := w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+	before := w.output(binding)
+	binding.Spec.Secret.Formats = []v1alpha1.Format{v1alpha1.FormatHeader}
+	must(t, w.k8s.Update(w.ctx, binding))
+	for range 3 {
+		w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+	}
+	after := w.output(binding)
+	if string(after.Data["token"]) != string(before.Data["token"]) || after.Data["header"] == nil {
+		t.Errorf("the keys are %v", slices.Sorted(maps.Keys(after.Data)))
+	}
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	version := after.ResourceVersion
+	w.reconcileBinding(binding)
+	if got := w.output(binding).ResourceVersion; got != version {
+		t.Error("it is written again")
+	}
+	undo()
+	w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+	w.reconcileBinding(binding)
+	if got := w.output(binding).Data["header"]; string(got) == string(after.Data["header"]) {
+		t.Error("the next token is not in the file")
 	}
 }

@@ -4,11 +4,13 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -65,7 +67,36 @@ func TestForeignSecretThatTheCacheDoesNotShow(t *testing.T) {
 	}
 }
 
-// Another replica that wrote the Secret and no status a moment ago costs one exchange, and its token is kept.
+// A Secret that was made a moment ago with other keys than a token's is as it was afterwards, whoever reads it.
+func TestForeignSecretOfOtherKeys(t *testing.T) {
+	w := newWorld(t)
+	resource, binding := w.install(), w.binding("reports")
+	foreign := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "reports-token", Labels: map[string]string{"whose": "theirs"}},
+		Data:       map[string][]byte{"password": []byte("theirs")},
+	}
+	for _, o := range []client.Object{foreign, resource, binding} {
+		must(t, w.k8s.Create(w.ctx, o))
+	}
+	w.reconcileResource(resource)
+	show := w.hide(foreign.Name)
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	got := w.output(binding)
+	got.ResourceVersion, got.ManagedFields = foreign.ResourceVersion, foreign.ManagedFields
+	if !equality.Semantic.DeepEqual(got, foreign) {
+		t.Errorf("the foreign Secret was changed: %v", got)
+	}
+	show()
+	w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	if n := w.requests.count(exchanges); n != 1 {
+		t.Errorf("%d exchanges, want one", n)
+	}
+}
+
+// Another replica that wrote the Secret and no status a moment ago costs one exchange. The newer token is the one that lasts.
 func TestOwnSecretThatTheCacheDoesNotShow(t *testing.T) {
 	w := newWorld(t)
 	resource, binding := w.install(), w.binding("reports")
@@ -84,18 +115,22 @@ func TestOwnSecretThatTheCacheDoesNotShow(t *testing.T) {
 	if _, err := w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(binding)}); !errors.Is(err, crashed) {
 		t.Fatalf("the status was written: %v", err)
 	}
-	version := w.output(binding).ResourceVersion
+	first := w.output(binding)
 	w.connect()
 	w.requests.take()
 	show := w.hide(binding.Spec.Secret.Name)
-	w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
-	show()
 	w.reconcileBinding(binding)
+	show()
 	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if n := w.requests.count(exchanges); n != 1 {
 		t.Errorf("%d exchanges, want one", n)
 	}
-	if got := w.output(binding).ResourceVersion; got != version {
-		t.Errorf("the Secret was written again: version %s, was %s", got, version)
+	second := w.output(binding)
+	if second.UID != first.UID || bytes.Equal(second.Data["token"], first.Data["token"]) {
+		t.Error("the Secret does not have the newer token")
+	}
+	w.reconcileBinding(binding)
+	if got := w.output(binding).ResourceVersion; got != second.ResourceVersion {
+		t.Errorf("the Secret was written again: version %s, was %s", got, second.ResourceVersion)
 	}
 }

@@ -51,6 +51,11 @@ func TestMetrics(t *testing.T) {
 	see("keycard_installs{Ready} 1", "keycard_bindings{Ready} 1", "keycard_bindings{Stalled} 1", "keycard_bindings{NotReady} 0",
 		"keycard_bindings_overdue{} 0", fmt.Sprintf("keycard_token_expiry_timestamp_seconds{reports,%s} %d", w.ns, binding.Status.ExpiresAt.Unix()))
 
+	zone := w.zone.Issuer
+	see(fmt.Sprintf("keycard_exchanges_total{Issued,%s} 1", zone), fmt.Sprintf("keycard_exchanges_total{ConsentRequired,%s} 1", zone),
+		fmt.Sprintf("keycard_exchanges_in_flight{%s} 0", zone), fmt.Sprintf("keycard_exchanges_waiting{%s} 0", zone),
+		fmt.Sprintf("keycard_zone_throttled_seconds_total{%s} 0", zone))
+
 	yes := true
 	must(t, w.k8s.Get(w.ctx, client.ObjectKeyFromObject(waits), waits))
 	waits.Spec.Suspend = &yes

@@ -62,7 +62,7 @@ func (w *world) startOperator(change ...func(*controllers.Options)) *operator {
 	must(w.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
 	options := controllers.Options{
-		Concurrency: 10, ClusterID: clusterID, UserAgent: "test", RequestTimeout: 10 * time.Second,
+		Concurrency: 10, Namespaces: []string{w.ns}, ClusterID: clusterID, UserAgent: "test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: w.zone.AtlassianURL,
 		Metrics: o.metrics, PerObjectMetrics: true,
 	}

@@ -141,8 +141,8 @@ var consent = values{"consent": values{"address": ":8082", "url": "https://conse
 // A further namespace has the same permissions, for the ServiceAccount of the release.
 func TestChartFurtherNamespace(t *testing.T) {
 	want := render(t, "a", values{"watchNamespaces": []any{"a"}})
-	for _, kind := range []string{"Role", "RoleBinding"} {
-		o := want[kind+" a/keycard-operator"].DeepCopy()
+	for _, name := range []string{"Role a/keycard-operator", "RoleBinding a/keycard-operator", "Role a/keycard-operator-restart"} {
+		o := want[name].DeepCopy()
 		o.SetNamespace("b")
 		want.add(o)
 	}
@@ -155,6 +155,41 @@ func TestChartFurtherNamespace(t *testing.T) {
 	equal(t, want, render(t, "a", values{"watchNamespaces": []any{"b", "a", "b"}}))
 }
 
+// Restarts are permitted in the namespaces that are named, by a binding of the role that is there for it, and in no others.
+func TestChartRestarts(t *testing.T) {
+	for name, test := range map[string]struct {
+		release string
+		values  values
+		role    string
+	}{
+		"in a cluster":         {namespace, nil, "ClusterRole /keycard-operator-restart"},
+		"in single namespaces": {"a", values{"watchNamespaces": []any{"reports", "legacy"}}, "Role reports/keycard-operator-restart"},
+		"in the release's own": {"reports", values{"watchNamespaces": []any{"legacy"}}, "Role reports/keycard-operator-restart"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := render(t, test.release, test.values)
+			role := want[test.role]
+			if role == nil {
+				t.Fatalf("there is no %s", test.role)
+			}
+			want.add(&unstructured.Unstructured{Object: values{
+				"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+				"metadata": values{"name": "keycard-operator-restart", "namespace": "reports", "labels": values{"app.kubernetes.io/name": "keycard-operator"}},
+				"roleRef":  values{"apiGroup": "rbac.authorization.k8s.io", "kind": role.GetKind(), "name": role.GetName()},
+				"subjects": []any{values{"kind": "ServiceAccount", "name": "keycard-operator", "namespace": test.release}},
+			}})
+			equal(t, want, render(t, test.release, with(test.values, "restartNamespaces", []any{"reports", "reports"})))
+		})
+	}
+}
+
+// with gives values with one more.
+func with(v values, name string, value any) values {
+	more := values{name: value}
+	maps.Copy(more, v)
+	return more
+}
+
 // What can't work is refused before it is installed, by the name of the value.
 func TestChartRefuses(t *testing.T) {
 	for name, v := range map[string]values{
@@ -164,6 +199,7 @@ func TestChartRefuses(t *testing.T) {
 		"/consent/url":      {"consent": values{"address": ":8082"}},
 		"/consent/address":  {"consent": values{"address": "8082", "url": "https://a.example"}},
 		"/watchNamespaces":  {"watchNamespaces": "team-a"},
+		"restartNamespaces": {"watchNamespaces": []any{"a"}, "restartNamespaces": []any{"b"}},
 		"networkPolicies":   {"networkPolicies": values{}},
 		"/image/pullPolicy": {"image": values{"pullPolicy": "Sometimes"}},
 	} {

@@ -104,6 +104,7 @@ func permissionsInNamespace(t *testing.T, clients kubernetes.Interface, team str
 		"reads no kinds elsewhere":      {in("", "list", "keycard.cloud", "confluencetokenbindings"), false},
 		"requests no tokens elsewhere":  {in(namespace, "create", "", "serviceaccounts", sub("token")), false},
 		"does not delete Secrets in it": {in(team, "delete", "", "secrets"), false},
+		"restarts nothing in it":        {in(team, "patch", "apps", "deployments"), false},
 	})
 }
 
@@ -112,7 +113,7 @@ type review struct {
 	want       bool
 }
 
-// The Role of config/namespaced has the rules of the ClusterRole, without those that need the cluster.
+// The Roles of config/namespaced have the rules of the ClusterRoles, without those that need the cluster.
 func TestNamespacedRole(t *testing.T) {
 	want, got := rules(t, "../../config/rbac/role.yaml"), rules(t, "../../config/namespaced/watched/role.yaml")
 	for _, needsCluster := range []string{"get /.well-known/openid-configuration", "list /namespaces", "watch /namespaces"} {
@@ -123,6 +124,10 @@ func TestNamespacedRole(t *testing.T) {
 	}
 	if !maps.Equal(want, got) {
 		t.Errorf("config/namespaced/watched/role.yaml has\n%v, want\n%v", got, want)
+	}
+	want, got = rules(t, "../../config/rbac/restart.yaml"), rules(t, "../../config/namespaced/watched/restart.yaml")
+	if !maps.Equal(want, got) {
+		t.Errorf("config/namespaced/watched/restart.yaml has\n%v, want\n%v", got, want)
 	}
 }
 

@@ -40,14 +40,7 @@ func TestOperatorsLife(t *testing.T) {
 	t.Run("what is granted without a request", d.impliedGrants)
 	d.kubectl("delete", "-k", "../../config/default", "--timeout=60s")
 	stop()
-	var left map[string]bool
-	if err := program.Until(t.Context(), patience, func(context.Context) (bool, error) {
-		left = d.everything()
-		maps.DeleteFunc(left, func(line string, _ bool) bool { return before[line] })
-		return len(left) == 0, nil
-	}); err != nil {
-		t.Errorf("left behind: %v", slices.Sorted(maps.Keys(left)))
-	}
+	d.nothingBut(before)
 }
 
 // fullInstall uses what an install can: applications, workloads, a policy, certificates, a selector, a finalizer.
@@ -143,19 +136,11 @@ func (d *deployment) removeTheKinds() {
 	d.applyEverything()
 }
 
-// removeTheObjects does what docs/deploy.md says comes before the operator's own removal.
+// removeTheObjects does what comes before the operator's own removal.
 func (d *deployment) removeTheObjects() {
 	d.t.Helper()
-	document, err := os.ReadFile("../../docs/deploy.md")
-	d.must(err)
-	for _, command := range []string{
-		"kubectl delete confluencetokenbindings --all --all-namespaces",
-		"kubectl delete keycardresources --all --all-namespaces",
-	} {
-		if !strings.Contains(string(document), command) {
-			d.t.Errorf("docs/deploy.md does not show: %s", command)
-		}
-		d.kubectl(append(strings.Fields(command)[1:], "--timeout=60s")...)
+	for _, kind := range []string{"confluencetokenbindings", "keycardresources"} {
+		d.kubectl("delete", kind, "--all", "--all-namespaces", "--timeout=60s")
 	}
 	d.untilGone("-token")
 }
@@ -180,6 +165,19 @@ func (d *deployment) everything() map[string]bool {
 		lines[strings.Join(strings.Fields(line), " ")] = true
 	}
 	return lines
+}
+
+// nothingBut waits until nothing is there that was not there before.
+func (d *deployment) nothingBut(before map[string]bool) {
+	d.t.Helper()
+	var left map[string]bool
+	if err := program.Until(d.t.Context(), patience, func(context.Context) (bool, error) {
+		left = d.everything()
+		maps.DeleteFunc(left, func(line string, _ bool) bool { return before[line] })
+		return len(left) == 0, nil
+	}); err != nil {
+		d.t.Fatalf("left behind: %v", slices.Sorted(maps.Keys(left)))
+	}
 }
 
 // implied are the permissions that no request needs by itself, and what needs them.

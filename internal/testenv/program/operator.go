@@ -54,7 +54,12 @@ type Operator struct {
 
 // StartOperator starts it for a zone on loopback; flags come on top. It is ready when it says so: see AwaitReady.
 func StartOperator(ctx context.Context, cluster *testenv.ControlPlane, path, log, atlassianURL string, flags ...string) (*Operator, error) {
-	cfg, err := cluster.ServiceAccount(ctx, "keycard-system", "keycard-operator", AccountLifetime)
+	return StartOperatorIn(ctx, cluster, "keycard-system", path, log, atlassianURL, flags...)
+}
+
+// StartOperatorIn starts one that was installed in another namespace than the usual one.
+func StartOperatorIn(ctx context.Context, cluster *testenv.ControlPlane, namespace, path, log, atlassianURL string, flags ...string) (*Operator, error) {
+	cfg, err := cluster.ServiceAccount(ctx, namespace, "keycard-operator", AccountLifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +76,7 @@ func StartOperator(ctx context.Context, cluster *testenv.ControlPlane, path, log
 		return nil, err
 	}
 	p, err := Start(path, log, append([]string{
-		"--kubeconfig", kubeconfig, "--leader-election-namespace", "keycard-system",
+		"--kubeconfig", kubeconfig, "--leader-election-namespace", namespace,
 		"--health-probe-bind-address", probes, "--metrics-bind-address", metrics,
 		"--shutdown-timeout", (StopTimeout / 2).String(), "--allow-insecure-loopback", "--atlassian-url", atlassianURL,
 	}, flags...)...)

@@ -1,0 +1,85 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keycardai/keycard-operator/internal/gate"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+)
+
+// Metrics count what happens at the zones. No series is about one binding.
+type Metrics struct {
+	exchanges *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	unchanged *prometheus.CounterVec
+}
+
+// NewMetrics makes metrics that nobody collects yet.
+func NewMetrics() *Metrics {
+	zone := []string{"zone"}
+	return &Metrics{
+		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keycard_exchanges_total",
+			Help: "How often a zone was asked for a token, by outcome: Issued, or the reason that the binding's condition has.",
+		}, []string{"zone", "outcome"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "keycard_exchange_duration_seconds", Help: "How long a zone took to answer, what belongs to an exchange included.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40},
+		}, zone),
+		unchanged: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keycard_exchanges_unchanged_total", Help: "How often a zone handed out a token that lives no longer than the present one.",
+		}, zone),
+	}
+}
+
+// Collectors gives all of them, and those of the gates.
+func (m *Metrics) Collectors(gates *gate.Gates) []prometheus.Collector {
+	return []prometheus.Collector{m.exchanges, m.duration, m.unchanged, gateCollector{gates}}
+}
+
+// issued and failed are the outcomes that are no reason of a condition: the latter of what went wrong within the cluster.
+const issued, failed = "Issued", "Failed"
+
+// exchanged counts one answer of a zone.
+func (m *Metrics) exchanged(zone string, took time.Duration, err error) {
+	result := issued
+	if err != nil {
+		result = failed
+		if p, ok := outcome.FromKeycard(err); ok {
+			result = p.Reason
+		}
+	}
+	m.exchanges.WithLabelValues(zone, result).Inc()
+	m.duration.WithLabelValues(zone).Observe(took.Seconds())
+}
+
+var (
+	inFlightDesc = prometheus.NewDesc("keycard_exchanges_in_flight", "How many exchanges are under way at a zone.", []string{"zone"}, nil)
+	waitingDesc  = prometheus.NewDesc("keycard_exchanges_waiting", "How many bindings wait for their turn at a zone.", []string{"zone"}, nil)
+	pausedDesc   = prometheus.NewDesc("keycard_zone_throttled_seconds_total",
+		"How many seconds of pause a zone has asked for, by 429 or 503.", []string{"zone"}, nil)
+)
+
+// gateCollector reads the gates when it is asked.
+type gateCollector struct{ gates *gate.Gates }
+
+// Describe implements prometheus.Collector.
+func (gateCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- inFlightDesc
+	ch <- waitingDesc
+	ch <- pausedDesc
+}
+
+// Collect implements prometheus.Collector.
+func (c gateCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, z := range c.gates.Zones() {
+		ch <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(z.UnderWay), z.Zone)
+		ch <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, float64(z.Waiting), z.Zone)
+		ch <- prometheus.MustNewConstMetric(pausedDesc, prometheus.CounterValue, z.Paused.Seconds(), z.Zone)
+	}
+}

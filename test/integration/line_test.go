@@ -1,0 +1,112 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/gate"
+	"github.com/keycardai/keycard-operator/internal/schedule"
+)
+
+// crowd has others hold all places at the zone, until the returned function is called.
+func (w *world) crowd() (leave func()) {
+	w.t.Helper()
+	inside := 0
+	for w.bindings.Gates.Enter(w.zone.Issuer, fmt.Sprint("other-", inside), w.clock.Now()) == gate.Go {
+		inside++
+	}
+	return func() {
+		for range inside {
+			w.bindings.Gates.Leave(w.zone.Issuer, gate.Answer{Answered: true})
+		}
+	}
+}
+
+// A binding that waits for its turn says nothing while its token is good for a while, and all that is so when it is not.
+func TestTokenLapsesInLine(t *testing.T) {
+	w := newWorld(t)
+	resource, binding := w.install(), w.binding("reports")
+	binding.Spec.Secret.OnExpiry = v1alpha1.RemoveExpired
+	must(t, w.k8s.Create(w.ctx, resource))
+	must(t, w.k8s.Create(w.ctx, binding))
+	w.reconcileResource(resource)
+	w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+	life := schedule.Life{IssuedAt: binding.Status.IssuedAt.Time, ExpiresAt: binding.Status.ExpiresAt.Time}
+	leave := w.crowd()
+	w.requests.take()
+	before := binding.ResourceVersion
+
+	wait := w.reconcileBinding(binding).RequeueAfter
+	if binding.ResourceVersion != before {
+		t.Errorf("it says something while its token is good: %v", binding.Status.Conditions)
+	}
+	if wait <= 0 || wait > 20*time.Second {
+		t.Errorf("it looks for itself in %s", wait)
+	}
+	w.clock.SetTime(schedule.FloorAt(life))
+	wait = w.reconcileBinding(binding).RequeueAfter
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTokenExpiring)
+	if wait < 10*time.Second {
+		t.Errorf("it looks again in %s", wait)
+	}
+	w.clock.SetTime(life.ExpiresAt)
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonThrottled)
+	if data := w.output(binding).Data; len(data) != 0 {
+		t.Error("the expired token is still there")
+	}
+	before = binding.ResourceVersion
+	w.reconcileBinding(binding)
+	if binding.ResourceVersion != before {
+		t.Error("it writes its status again")
+	}
+	if n := w.requests.count(exchanges); n != 0 {
+		t.Errorf("%d exchanges out of turn", n)
+	}
+	leave()
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// A new binding waits in silence; one that failed before shows what for, and its backoff is as it was; a request is kept until
+// it can be honoured.
+func TestWaitingInLineIsNoAttempt(t *testing.T) {
+	w := newWorld(t)
+	resource, binding := w.install(), w.binding("reports")
+	must(t, w.k8s.Create(w.ctx, resource))
+	must(t, w.k8s.Create(w.ctx, binding))
+	w.reconcileResource(resource)
+	leave := w.crowd()
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonProgressing)
+	leave()
+
+	undo := w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+	w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+	failing := w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonZoneUnreachable)
+	undo()
+	leave = w.crowd()
+	binding.Annotations = map[string]string{v1alpha1.RefreshRequestedAtAnnotation: "now"}
+	must(t, w.k8s.Update(w.ctx, binding))
+	w.reconcileBinding(binding)
+	if got := w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonZoneUnreachable); got != failing {
+		t.Errorf("it says %q, and said %q", got, failing)
+	}
+	if binding.Status.LastRefreshRequest != "" {
+		t.Error("the request is taken for honoured")
+	}
+	leave()
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if binding.Status.LastRefreshRequest != "now" {
+		t.Error("the request is not echoed")
+	}
+}
