@@ -42,7 +42,7 @@ test: kubernetes gitops $(HELM) ## Run all tests, with the race detector, on a r
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: e2e
-e2e: node build-installer ## Run pods on a real kubelet and containerd, as root: dist/install.yaml and a consumer through restarts of everything
+e2e: node build-installer ## Run pods on a real node with a network, as root: dist/install.yaml and a consumer through restarts of everything
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -tags e2e -count=1 -timeout 20m -v $(TESTFLAGS) ./test/e2e
 
 ##@ Code
@@ -121,7 +121,7 @@ kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (
 	go run ./hack/kubernetes
 
 .PHONY: node
-node: ## Build kubelet and containerd too (about 2 minutes more, once)
+node: ## Build kubelet, containerd and a network of pods too (about 4 minutes more, once)
 	go run ./hack/kubernetes -node
 
 .PHONY: gitops

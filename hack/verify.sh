@@ -29,7 +29,7 @@ unchanged chart charts
 unchanged docs docs/api.md
 unchanged fmt api cmd controllers internal test hack
 
-for module in . hack/tools hack/tools/helm hack/tools/lint hack/kubernetes/controlplane hack/kubernetes/etcd hack/kubernetes/containerd hack/gitops; do
+for module in . hack/tools{,/helm,/lint} hack/kubernetes/{controlplane,etcd,containerd,kuberouter} hack/gitops; do
   (cd "$module" && go mod tidy -diff >/dev/null) || complain "go.mod or go.sum in $module is not tidy: run 'go mod tidy' there"
 done
 

@@ -31,10 +31,17 @@ var known = []binary{
 	kubernetes("kube-controller-manager"),
 	kubernetes("kubectl"),
 	ofNode(kubernetes("kubelet")),
+	ofNode(kubernetes("kube-scheduler")),
+	ofNode(kubernetes("kube-proxy")),
 	ofNode(containerd("containerd")),
 	ofNode(containerd("containerd-shim-runc-v2")),
 	ofNode(containerd("ctr")),
+	ofNode(plugin("main/bridge")),
+	ofNode(plugin("ipam/host-local")),
+	ofNode(binary{name: "kube-router", pin: assets.KubeRouter, module: kubeRouter, pkg: kubeRouter + "/cmd/kube-router"}),
 }
+
+const kubeRouter = "github.com/cloudnativelabs/kube-router/v2"
 
 func kubernetes(name string) binary {
 	return binary{name: name, pin: assets.ControlPlane, module: "k8s.io/kubernetes", pkg: "k8s.io/kubernetes/cmd/" + name}
@@ -43,6 +50,12 @@ func kubernetes(name string) binary {
 func containerd(name string) binary {
 	const module = "github.com/containerd/containerd/v2"
 	return binary{name: name, pin: assets.Containerd, module: module, pkg: module + "/cmd/" + name}
+}
+
+// plugin is one that containerd runs for a pod's network, in the version that containerd itself is built with.
+func plugin(path string) binary {
+	const module = "github.com/containernetworking/plugins"
+	return binary{name: filepath.Base(path), pin: assets.Containerd, module: module, pkg: module + "/plugins/" + path}
 }
 
 func ofNode(b binary) binary {

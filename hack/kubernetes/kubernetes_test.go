@@ -245,7 +245,7 @@ func TestNamedFolderIsUsed(t *testing.T) {
 		t.Errorf("got %q, %v", out.String(), err)
 	}
 	err := run(t.Context(), []string{"-node"}, io.Discard, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "kubelet, containerd, containerd-shim-runc-v2, ctr is not in") {
+	if err == nil || !strings.Contains(err.Error(), strings.Join(assets.NodeNames, ", ")+" is not in") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -70,7 +70,7 @@ func startAndWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, server := range []string{c.Config.Host, c.env.ControlPlane.Etcd.URL.String(), c.manager.ready} {
+	for _, server := range []string{c.Config.Host, c.env.ControlPlane.Etcd.URL.String(), c.managers[0].ready} {
 		u, err := url.Parse(server)
 		if err != nil {
 			t.Fatal(err)

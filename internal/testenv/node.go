@@ -19,6 +19,7 @@ import (
 	"text/template"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -36,21 +37,28 @@ var (
 	containerdConfig string
 	//go:embed kubelet.yaml
 	kubeletConfig string
+	//go:embed cni.json
+	cniConfig string
 )
 
-// Node is a kubelet with containerd. They run in a process and a mount namespace of their own, so that the
+// Node is a kubelet with containerd, kube-proxy for Services, and kube-router for network policies. They run in a process and a mount namespace of their own, so that the
 // kernel ends whatever they started and takes their mounts away when the namespace's first process ends.
 type Node struct {
 	// Dir holds the node's files.
 	Dir string
 
-	c                         *ControlPlane
-	init, containerd, kubelet *process
+	c             *ControlPlane
+	init, kubelet *process
+	// others are those that are never restarted.
+	others []*process
 	// CgroupName is the cgroup below which pods are.
 	CgroupName string
 	// The addresses.
 	MetricsPort, KubeletPort, HealthPort int
-	Runc                                 string
+
+	PodNetwork string
+	// Runc is a program, and Assets the folder with the others.
+	Runc, Assets string
 }
 
 // CheckContainers says why this machine can't run a node, or nothing.
@@ -58,7 +66,7 @@ func CheckContainers() error {
 	if os.Geteuid() != 0 {
 		return errors.New("running containers needs root")
 	}
-	for _, name := range []string{"runc", "unshare", "nsenter", "mount", "setpriv"} {
+	for _, name := range append([]string{"runc", "unshare", "nsenter", "mount", "setpriv"}, networkPrograms...) {
 		if _, err := exec.LookPath(name); err != nil {
 			return fmt.Errorf("running containers needs %s: %w", name, err)
 		}
@@ -70,21 +78,27 @@ func CheckContainers() error {
 	return assets.CheckNode(dir)
 }
 
-// StartNode adds a node to a control plane that was started with Pods. There is no network of pods: they
-// use the host's, name the node, and reach kube-apiserver at its own address. Images are loaded, not pulled.
+// StartNode adds a node to a control plane that was started with Pods, and waits until it is ready. Pods have a network,
+// Services and network policies, but no names: there is no DNS. Images are loaded, not pulled. With an
+// error there is what has been started of it, for its logs.
 func (c *ControlPlane) StartNode(ctx context.Context, images ...string) (*Node, error) {
-	n := &Node{c: c, Dir: filepath.Join(c.Dir, "node"), CgroupName: fmt.Sprintf("%s%d", CgroupPrefix, os.Getpid())}
+	n := &Node{
+		c: c, Dir: filepath.Join(c.Dir, "node"), CgroupName: fmt.Sprintf("%s%d", CgroupPrefix, os.Getpid()),
+		PodNetwork: podNetwork, Assets: c.assets,
+	}
 	c.node = n
 	if err := errors.Join(RemoveCgroups(), makeCgroups(n.CgroupName), c.onOneThread(n.start)); err != nil {
-		return nil, err
+		return n, err
 	}
 	for _, image := range images {
 		if err := n.load(ctx, image); err != nil {
-			return nil, err
+			return n, err
 		}
 	}
-	if err := c.onOneThread(n.startKubelet); err != nil {
-		return nil, err
+	for _, step := range []func() error{n.startKubelet, n.startProxy, func() error { return n.awaitReady(ctx) }, n.startRouter} {
+		if err := c.onOneThread(step); err != nil {
+			return n, err
+		}
 	}
 	return n, nil
 }
@@ -99,10 +113,14 @@ func (n *Node) start() (err error) {
 			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(n.Dir, "pod-logs"), 0o700); err != nil {
-		return fmt.Errorf("making a folder for the node: %w", err)
+	for _, dir := range []string{"pod-logs", "cni"} {
+		if err := os.MkdirAll(filepath.Join(n.Dir, dir), 0o700); err != nil {
+			return fmt.Errorf("making a folder for the node: %w", err)
+		}
 	}
-	for name, text := range map[string]string{"containerd.toml": containerdConfig, "kubelet.yaml": kubeletConfig} {
+	for name, text := range map[string]string{
+		"containerd.toml": containerdConfig, "kubelet.yaml": kubeletConfig, "cni/pods.conflist": cniConfig,
+	} {
 		if err := n.write(name, text); err != nil {
 			return err
 		}
@@ -110,12 +128,18 @@ func (n *Node) start() (err error) {
 	if err := n.startInit(); err != nil {
 		return err
 	}
-	n.containerd, err = n.enter("containerd", fmt.Sprintf("http://127.0.0.1:%d/v1/metrics", n.MetricsPort),
+	return n.run("containerd", fmt.Sprintf("http://127.0.0.1:%d/v1/metrics", n.MetricsPort),
 		"--config", filepath.Join(n.Dir, "containerd.toml"))
+}
+
+// run starts a program inside of the namespace that stays to the end.
+func (n *Node) run(name, ready string, args ...string) error {
+	p, err := n.enter(name, ready, args...)
 	if err != nil {
 		return err
 	}
-	return n.containerd.start()
+	n.others = append(n.others, p)
+	return p.start()
 }
 
 func (n *Node) write(name, text string) error {
@@ -132,7 +156,7 @@ func (n *Node) write(name, text string) error {
 // first is the first process of the namespace: it waits, and takes leave of orphans. The folders are those
 // that containerd and kubelet won't have elsewhere.
 const first = `set -e
-for dir in /run/containerd /var/log/containers; do
+for dir in /run/containerd /var/lib/cni /var/log/containers; do
   mkdir -p $dir
   mount -t tmpfs node $dir
 done
@@ -179,21 +203,64 @@ func (n *Node) load(ctx context.Context, archive string) error {
 
 // startKubelet starts it with the identity of a node, and no other permissions.
 func (n *Node) startKubelet() error {
-	user, err := n.c.env.AddUser(envtest.User{Name: "system:node:" + NodeName, Groups: []string{"system:nodes"}}, nil)
-	if err != nil {
-		return fmt.Errorf("adding a user for kubelet: %w", err)
-	}
-	kubeconfig, err := n.c.WriteKubeconfig("kubelet", user.Config())
+	kubeconfig, err := n.kubeconfig("kubelet", envtest.User{Name: "system:node:" + NodeName, Groups: []string{"system:nodes"}})
 	if err != nil {
 		return err
 	}
 	n.kubelet, err = n.enter("kubelet", fmt.Sprintf("http://127.0.0.1:%d/healthz", n.HealthPort),
 		"--config", filepath.Join(n.Dir, "kubelet.yaml"), "--kubeconfig", kubeconfig, "--hostname-override", NodeName,
-		"--root-dir", filepath.Join(n.Dir, "kubelet"), "--cert-dir", filepath.Join(n.Dir, "pki"))
+		"--node-ip", string(NodeAddress), "--root-dir", filepath.Join(n.Dir, "kubelet"), "--cert-dir", filepath.Join(n.Dir, "pki"))
 	if err != nil {
 		return err
 	}
 	return n.kubelet.start()
+}
+
+func (n *Node) kubeconfig(name string, user envtest.User) (string, error) {
+	added, err := n.c.env.AddUser(user, nil)
+	if err != nil {
+		return "", fmt.Errorf("adding a user for %s: %w", name, err)
+	}
+	return n.c.WriteKubeconfig(name, added.Config())
+}
+
+// startProxy starts kube-proxy, without which the address of the Service kubernetes leads nowhere. Its permissions are
+// those that kube-apiserver has for it.
+func (n *Node) startProxy() error {
+	kubeconfig, err := n.kubeconfig("kube-proxy", envtest.User{Name: "system:kube-proxy"})
+	if err != nil {
+		return err
+	}
+	return n.run("kube-proxy", "http://127.0.0.1:10256/healthz",
+		"--kubeconfig", kubeconfig, "--hostname-override", NodeName, "--proxy-mode", "nftables",
+		// The kernel has these once for all namespaces, and refuses to change them in this one.
+		"--conntrack-max-per-core", "0", "--conntrack-min", "0",
+		"--conntrack-tcp-timeout-established", "0", "--conntrack-tcp-timeout-close-wait", "0")
+}
+
+// startRouter starts the one of kube-router's parts that enforces network policies.
+func (n *Node) startRouter() error {
+	kubeconfig, err := n.kubeconfig("kube-router", envtest.User{Name: "kube-router", Groups: []string{"system:masters"}})
+	if err != nil {
+		return err
+	}
+	return n.run("kube-router", "http://127.0.0.1:20244/healthz",
+		"--run-firewall=true", "--run-router=false", "--run-service-proxy=false", "--run-loadbalancer=false", "--enable-ipv6=false",
+		"--kubeconfig", kubeconfig, "--hostname-override", NodeName, "--service-cluster-ip-range", serviceNetwork)
+}
+
+// awaitReady waits until pods may be scheduled.
+func (n *Node) awaitReady(ctx context.Context) error {
+	var out string
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, startTimeout, true, func(ctx context.Context) (bool, error) {
+		var err error
+		out, err = n.c.Kubectl(ctx, "get", "node", NodeName, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status} {.spec.taints}`)
+		return err == nil && out == string(corev1.ConditionTrue)+" ", nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the node: %w: %s", err, out)
+	}
+	return nil
 }
 
 // RestartKubelet ends kubelet and starts it again; containers go on.
@@ -223,6 +290,23 @@ func (n *Node) PodLogs(namespace, pod, container string) (string, error) {
 	return all.String(), nil
 }
 
+// PodProcess is the id of a process of a pod: any, or that of a container with a program's name.
+func (n *Node) PodProcess(podUID, program string) (int, error) {
+	paths, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		return 0, fmt.Errorf("finding the processes of a pod: %w", err)
+	}
+	for _, path := range paths {
+		groups, _ := os.ReadFile(path)                                    // #nosec G304 -- found by the pattern; it may have ended
+		name, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "comm")) // #nosec G304 -- as above
+		if strings.Contains(string(groups), "/"+n.CgroupName+"/") && strings.Contains(string(groups), "/pod"+podUID+"/") &&
+			(program == "" || strings.TrimSpace(string(name)) == program) {
+			return strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		}
+	}
+	return 0, fmt.Errorf("no process of the pod %s is called %q", podUID, program)
+}
+
 // stop ends everything of the node at once: with the namespace's first process.
 func (n *Node) stop() error {
 	if n.init == nil || n.init.cmd == nil {
@@ -232,7 +316,7 @@ func (n *Node) stop() error {
 		n.init.signal(9)
 	}
 	err := n.init.stop()
-	for _, p := range []*process{n.kubelet, n.containerd} {
+	for _, p := range append(n.others, n.kubelet) {
 		if p != nil && p.done != nil {
 			<-p.done
 		}

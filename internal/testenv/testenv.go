@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package testenv starts a real Kubernetes control plane for tests and for the demo: etcd and
-// kube-apiserver, and where wanted kube-controller-manager and a node, built by `make kubernetes` and `make node`.
+// kube-apiserver, and where wanted kube-controller-manager and a node with a network of pods, built by `make kubernetes`
+// and `make node`.
 package testenv
 
 import (
@@ -36,8 +37,9 @@ type Options struct {
 	ControllerManager bool
 	// CRDs installs the operator's CRDs from config/crd/bases.
 	CRDs bool
-	// Pods makes the control plane one that runs Deployments on a node, see StartNode: with the controllers
-	// for it, the admission of ServiceAccounts, and the authorizer of nodes.
+	// Pods makes the control plane one that runs Deployments on a node, see StartNode: with kube-scheduler, the
+	// controllers for it, the admission of ServiceAccounts, and the authorizer of nodes. It listens at NodeAddress,
+	// which is there within InOwnNetwork.
 	Pods bool
 	// Log is where the processes write, a folder; empty means nowhere.
 	Log string
@@ -52,11 +54,12 @@ type ControlPlane struct {
 	// Dir holds all files of the control plane, and kubeconfig files; it goes with the control plane.
 	Dir string
 
-	assets  string
-	env     *envtest.Environment
-	manager *process
-	logs    []*os.File
-	node    *Node
+	assets string
+	env    *envtest.Environment
+	// managers are kube-controller-manager and kube-scheduler.
+	managers []*process
+	logs     []*os.File
+	node     *Node
 	// thread runs what starts programs.
 	thread chan func()
 }
@@ -89,9 +92,9 @@ func (c *ControlPlane) start(o Options) error {
 		return err
 	}
 	if o.Pods {
-		// The timeout is how long kube-apiserver waits for its clients when it is stopped, see Restart.
-		c.env.ControlPlane.GetAPIServer().Configure().Set("authorization-mode", "Node", "RBAC").
-			Set("enable-admission-plugins", "NodeRestriction").Set("request-timeout", "10s").Disable("disable-admission-plugins")
+		if err := c.servePods(); err != nil {
+			return err
+		}
 	}
 	if o.CRDs {
 		root, err := assets.Root()
@@ -116,10 +119,7 @@ func (c *ControlPlane) start(o Options) error {
 		return fmt.Errorf("starting etcd and kube-apiserver: %w", err)
 	}
 	c.Config = cfg
-	if o.ControllerManager || o.Pods {
-		return c.startControllerManager(o)
-	}
-	return nil
+	return c.startManagers(o)
 }
 
 // prepareServers keeps all files of etcd and kube-apiserver in Dir.
@@ -166,13 +166,35 @@ func (c *ControlPlane) logFile(dir, name string) (*os.File, error) {
 	return f, nil
 }
 
-// startControllerManager starts it with its own identity, and waits until it answers.
-func (c *ControlPlane) startControllerManager(o Options) error {
-	user, err := c.env.AddUser(envtest.User{Name: "system:kube-controller-manager", Groups: []string{"system:masters"}}, nil)
-	if err != nil {
-		return fmt.Errorf("adding a user for kube-controller-manager: %w", err)
+// startManagers starts kube-controller-manager and kube-scheduler where they are wanted.
+func (c *ControlPlane) startManagers(o Options) error {
+	if !o.ControllerManager && !o.Pods {
+		return nil
 	}
-	kubeconfig, err := c.WriteKubeconfig("kube-controller-manager", user.Config())
+	args := []string{
+		"--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller",
+		"--concurrent-gc-syncs=5", "--kube-api-qps=100", "--kube-api-burst=200",
+	}
+	if o.Pods {
+		more, err := c.controllersOfPods()
+		if err != nil {
+			return err
+		}
+		args = append(args, more...)
+	}
+	if err := c.startManager(o, "kube-controller-manager", args...); err != nil || !o.Pods {
+		return err
+	}
+	return c.startManager(o, "kube-scheduler")
+}
+
+// startManager starts kube-controller-manager or kube-scheduler with its own identity, and waits until it answers.
+func (c *ControlPlane) startManager(o Options, name string, args ...string) error {
+	user, err := c.env.AddUser(envtest.User{Name: "system:" + name, Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		return fmt.Errorf("adding a user for %s: %w", name, err)
+	}
+	kubeconfig, err := c.WriteKubeconfig(name, user.Config())
 	if err != nil {
 		return err
 	}
@@ -180,34 +202,25 @@ func (c *ControlPlane) startControllerManager(o Options) error {
 	if err != nil {
 		return err
 	}
-	path, err := c.program("kube-controller-manager")
+	path, err := c.program(name)
 	if err != nil {
 		return err
 	}
 	p := &process{
-		name: "kube-controller-manager",
+		name: name,
 		path: path,
-		args: []string{
+		args: append([]string{
 			"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-			"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--cert-dir=" + c.Dir,
-			"--leader-elect=false", "--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller",
-			"--concurrent-gc-syncs=5", "--kube-api-qps=100", "--kube-api-burst=200",
-		},
+			"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--cert-dir=" + c.Dir, "--leader-elect=false",
+		}, args...),
 		ready: fmt.Sprintf("https://127.0.0.1:%d/healthz", port),
 	}
-	if o.Pods {
-		more, err := c.controllersOfPods()
-		if err != nil {
-			return err
-		}
-		p.args = append(p.args, more...)
-	}
 	if o.Log != "" {
-		if p.log, err = c.logFile(o.Log, "kube-controller-manager.log"); err != nil {
+		if p.log, err = c.logFile(o.Log, name+".log"); err != nil {
 			return err
 		}
 	}
-	c.manager = p
+	c.managers = append(c.managers, p)
 	return p.start()
 }
 
@@ -219,7 +232,7 @@ func (c *ControlPlane) controllersOfPods() ([]string, error) {
 	}
 	return []string{
 		"--root-ca-file=" + ca,
-		"--controllers=deployment-controller,replicaset-controller,root-ca-certificate-publisher-controller",
+		"--controllers=deployment-controller,replicaset-controller,root-ca-certificate-publisher-controller,node-lifecycle-controller",
 	}, nil
 }
 
@@ -243,10 +256,10 @@ func (c *ControlPlane) Stop() error {
 		errs = append(errs, c.node.stop())
 		c.node = nil
 	}
-	if c.manager != nil {
-		errs = append(errs, c.manager.stop())
-		c.manager = nil
+	for _, p := range c.managers {
+		errs = append(errs, p.stop())
 	}
+	c.managers = nil
 	if c.env != nil {
 		errs = append(errs, c.env.Stop())
 		c.env = nil

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keycardai/keycard-operator/internal/devzone/localtls"
 	"github.com/keycardai/keycard-operator/test/recipes"
 )
 
@@ -22,13 +23,16 @@ func (w *world) examples(t *testing.T) {
 	must(t, err)
 	snippets, err := recipes.Snippets(string(raw))
 	must(t, err)
+	authority := filepath.Join(w.tlsDir(), localtls.CAFile)
 	folder := w.node.Volume(w.podUID(t, "reports"), "confluence-token")
 	for _, e := range recipes.Examples {
 		t.Run(e.Name, func(t *testing.T) {
 			dir := t.TempDir()
 			must(t, e.Write(root, dir, snippets[e.Snippet]))
 			cmd := exec.CommandContext(t.Context(), e.Command[0], e.Command[1:]...) // #nosec G204 -- of the list
-			cmd.Dir, cmd.Env = dir, append(os.Environ(), "TOKEN_DIR="+folder, "NO_PROXY=*", "no_proxy=*", "GOFLAGS=", "GOWORK=off")
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "TOKEN_DIR="+folder, "NO_PROXY=*", "no_proxy=*", "GOFLAGS=", "GOWORK=off",
+				// What the stand-in's certificate is from, as curl, Python, Go and Node each want it.
+				"CURL_CA_BUNDLE="+authority, "SSL_CERT_FILE="+authority, "NODE_EXTRA_CA_CERTS="+authority)
 			out, err := cmd.CombinedOutput()
 			if err != nil || !strings.Contains(string(out), "Engineering home") {
 				t.Errorf("it printed %q: %v", out, err)

@@ -8,6 +8,7 @@ package e2e
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -35,26 +36,42 @@ var images = []image{
 	{"example.com/consumer:e2e", "consumer", "./test/e2e/consumer"},
 }
 
-// buildImages gives the paths of image archives.
-func buildImages(t *testing.T) []string {
+// programsEnv names the folder of the programs.
+const programsEnv = "KEYCARD_E2E_PROGRAMS"
+
+// buildPrograms builds what is not built yet, tells the tests where it is, and gives the folder to be removed.
+func buildPrograms() (dir string, err error) {
+	if os.Getenv(programsEnv) != "" {
+		return "", nil
+	}
+	if dir, err = os.MkdirTemp("", "e2e-programs-"); err != nil {
+		return "", err
+	}
+	for _, i := range images {
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, i.program), i.pkg) // #nosec G204 -- ours
+		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return dir, fmt.Errorf("building %s: %w: %s", i.pkg, err, out)
+		}
+	}
+	return dir, os.Setenv(programsEnv, dir)
+}
+
+// imageArchives gives the paths of image archives. What runs in them trusts an authority besides the system's.
+func imageArchives(t *testing.T, authority []byte) []string {
 	t.Helper()
 	dir := t.TempDir()
 	var archives []string
 	for _, i := range images {
-		archives = append(archives, i.build(t, dir))
+		archives = append(archives, i.archive(t, dir, authority))
 	}
 	return archives
 }
 
-func (i image) build(t *testing.T, dir string) string {
+func (i image) archive(t *testing.T, dir string, authority []byte) string {
 	t.Helper()
-	binary := filepath.Join(dir, i.program)
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, i.pkg) // #nosec G204 -- ours
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", i.pkg, err, out)
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return i.layer(binary) })
+	binary := filepath.Join(os.Getenv(programsEnv), i.program)
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return i.layer(binary, authority) })
 	must(t, err)
 	img, err := mutate.AppendLayers(empty.Image, layer)
 	must(t, err)
@@ -67,13 +84,13 @@ func (i image) build(t *testing.T, dir string) string {
 	must(t, err)
 	tag, err := name.NewTag(i.name)
 	must(t, err)
-	archive := binary + ".tar"
+	archive := filepath.Join(dir, i.program+".tar")
 	must(t, tarball.WriteToFile(archive, tag, img))
 	return archive
 }
 
 // layer is what the Dockerfile copies.
-func (i image) layer(binary string) (io.ReadCloser, error) {
+func (i image) layer(binary string, authority []byte) (io.ReadCloser, error) {
 	program, err := os.ReadFile(binary) // #nosec G304 -- built a moment ago
 	if err != nil {
 		return nil, err
@@ -91,7 +108,7 @@ func (i image) layer(binary string) (io.ReadCloser, error) {
 	}{
 		{i.program, 0o755, program},
 		{"etc/passwd", 0o644, []byte("nonroot:x:65532:65532::/:/none\n")},
-		{"etc/ssl/certs/ca-certificates.crt", 0o644, authorities},
+		{"etc/ssl/certs/ca-certificates.crt", 0o644, append(authorities, authority...)},
 	} {
 		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data))}); err != nil {
 			return nil, err

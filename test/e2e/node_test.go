@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 )
@@ -35,12 +36,14 @@ func TestPod(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"anything may come first", w.convergesInAnyOrder},
+		{"two replicas run as shipped", w.twoReplicas},
 		{"the mounted files are the pod's alone", w.mountedFiles},
 		{"a pod that did not wait gets its files", w.optionalSecret},
-		{"the operator's pod is killed", func(t *testing.T) { w.rotateOnceAfter(t, w.killOperator) }},
+		{"the leader's pod is killed", func(t *testing.T) { w.rotateOnceAfter(t, w.killLeader) }},
 		{"kubelet is restarted", func(t *testing.T) { w.rotateOnceAfter(t, func(t *testing.T) { must(t, w.node.RestartKubelet()) }) }},
 		{"etcd and kube-apiserver are restarted", func(t *testing.T) { w.rotateOnceAfter(t, func(t *testing.T) { must(t, w.cluster.Restart()) }) }},
 		{"the rest of the rotations", func(t *testing.T) { w.untilRotations(t, rotations) }},
+		{"the shipped NetworkPolicy", w.networkPolicy},
 		{"the examples of docs/tokens.md", w.examples},
 		{"the figures", w.figures},
 	} {
@@ -97,15 +100,6 @@ func (w *world) optionalSecret(t *testing.T) {
 	out, err := w.cluster.Kubectl(t.Context(), "-n", "reports", "get", "pod", "early", "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
 	if err != nil || out != "0" {
 		t.Errorf("it was restarted %s times: %v", out, err)
-	}
-}
-
-// killOperator takes the operator's pod away without a farewell: the Lease is still held by it.
-func (w *world) killOperator(t *testing.T) {
-	out, err := w.cluster.Kubectl(t.Context(), "-n", "keycard-system", "delete", "pods", "-l", "app.kubernetes.io/name=keycard-operator",
-		"--grace-period=0", "--force", "--wait=false")
-	if err != nil || !strings.Contains(out, "deleted") {
-		t.Fatalf("deleting the operator's pod: %v: %s", err, out)
 	}
 }
 
@@ -214,7 +208,49 @@ func (w *world) reason(ctx context.Context, namespace, object string) (string, e
 // podUID is the name of a pod's folder on the node.
 func (w *world) podUID(t *testing.T, name string) string {
 	t.Helper()
-	pod, err := w.clients.CoreV1().Pods("reports").Get(t.Context(), name, metav1.GetOptions{})
+	return string(w.pod(t, "reports", name).UID)
+}
+
+func (w *world) pod(t *testing.T, namespace, name string) *corev1.Pod {
+	t.Helper()
+	pod, err := w.clients.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
 	must(t, err)
-	return string(pod.UID)
+	return pod
+}
+
+// operators are the pods of the operator that are to stay.
+func (w *world) operators(t *testing.T) []corev1.Pod {
+	t.Helper()
+	pods, err := w.clients.CoreV1().Pods("keycard-system").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=keycard-operator"})
+	must(t, err)
+	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+}
+
+// process is a process of a pod.
+func (w *world) process(t *testing.T, uid types.UID, program string) int {
+	t.Helper()
+	pid, err := w.node.PodProcess(string(uid), program)
+	must(t, err)
+	return pid
+}
+
+// leader is the pod that holds the Lease.
+func (w *world) leader(t *testing.T) string {
+	t.Helper()
+	name, err := w.holder(t.Context())
+	must(t, err)
+	return name
+}
+
+func (w *world) holder(ctx context.Context) (string, error) {
+	out, err := w.cluster.Kubectl(ctx, "-n", "keycard-system", "get", "leases", "-o", "jsonpath={.items[*].spec.holderIdentity}")
+	name, _, _ := strings.Cut(out, "_")
+	return name, err
+}
+
+// kubectl has to succeed.
+func (w *world) kubectl(t *testing.T, args ...string) {
+	t.Helper()
+	_, err := w.cluster.Kubectl(t.Context(), args...)
+	must(t, err)
 }

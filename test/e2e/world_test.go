@@ -9,14 +9,12 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"embed"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -37,6 +35,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/devzone/localtls"
 	"github.com/keycardai/keycard-operator/internal/testenv"
 )
 
@@ -53,15 +52,31 @@ const (
 //go:embed manifests
 var manifests embed.FS
 
+// TestMain builds what goes into images, for which the go command may need a network, and runs the tests in one of their
+// own. Where they can't be run, each says so.
+func TestMain(m *testing.M) {
+	if testenv.CheckContainers() != nil {
+		os.Exit(m.Run())
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	var programs string
+	defer func() { _ = os.RemoveAll(programs) }()
+	return testenv.InOwnNetwork(func() (err error) {
+		programs, err = buildPrograms()
+		return err
+	}, m.Run)
+}
+
 // world is a cluster with a node, a zone, and the operator.
 type world struct {
 	cluster *testenv.ControlPlane
 	clients kubernetes.Interface
 	node    *testenv.Node
 	zone    *devzone.Running
-	// keys is where the cluster publishes what signs the tokens of ServiceAccounts.
-	keys string
-	// dir has the manifests.
+	// dir has the manifests, and the zone's authority.
 	dir string
 
 	mu sync.Mutex
@@ -86,16 +101,33 @@ func newWorld(t *testing.T) *world {
 	requireContainers(t)
 	ctrl.SetLogger(logr.Discard())
 	w := &world{dir: t.TempDir(), writes: map[string]time.Time{}}
-	archives := buildImages(t)
-	zone, err := devzone.Start(context.WithoutCancel(t.Context()), devzone.Config{UpstreamTokenLifetime: tokenLifetime})
+	authority, err := localtls.Open(w.tlsDir(), nil, time.Now())
 	must(t, err)
-	t.Cleanup(func() { must(t, zone.Close()) })
-	w.zone = zone
-	w.startCluster(t, archives)
-	w.publishKeys(t)
+	w.startCluster(t, imageArchives(t, authority.PEM()))
+	w.startZone(t)
 	w.watchSecret(t)
 	w.installOperator(t)
 	return w
+}
+
+func (w *world) tlsDir() string { return filepath.Join(w.dir, "tls") }
+
+// startZone starts a zone and the stand-in for Atlassian where pods reach them, at the port that is theirs in real life:
+// the shipped NetworkPolicy lets the operator reach that one.
+func (w *world) startZone(t *testing.T) {
+	t.Helper()
+	const https = 443
+	cluster, err := x509.SystemCertPool()
+	must(t, err)
+	cluster.AppendCertsFromPEM(w.cluster.Config.CAData)
+	zone, err := devzone.Start(context.WithoutCancel(t.Context()), devzone.Config{
+		UpstreamTokenLifetime: tokenLifetime, UpstreamCAs: cluster,
+		ZoneAddress: testenv.ZoneAddress.Port(https), APIAddress: testenv.APIAddress.Port(https), AtlassianAddress: testenv.AtlassianAddress.Port(https),
+		TLSDir: w.tlsDir(), TLSNames: []string{string(testenv.ZoneAddress), string(testenv.APIAddress), string(testenv.AtlassianAddress)},
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, zone.Close()) })
+	w.zone = zone
 }
 
 // startCluster starts the control plane and the node. A signal stops them too.
@@ -140,8 +172,7 @@ func (w *world) installOperator(t *testing.T) {
 		{"wait", "--for=condition=Established", "--timeout=60s", "crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud"},
 		{"-n", "keycard-system", "rollout", "status", "deployment/keycard-operator", "--timeout=" + patience.String()},
 	} {
-		_, err := w.cluster.Kubectl(t.Context(), args...)
-		must(t, err)
+		w.kubectl(t, args...)
 	}
 }
 
@@ -150,32 +181,20 @@ func (w *world) render(t *testing.T, name string) []byte {
 	t.Helper()
 	text, err := fs.ReadFile(manifests, "manifests/"+name+".yaml.tmpl")
 	must(t, err)
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(w.cluster.Config.Host, "https://"))
-	must(t, err)
 	kubeSystem, err := w.clients.CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
 	must(t, err)
 	var out bytes.Buffer
 	must(t, template.Must(template.New(name).Parse(string(text))).Execute(&out, map[string]any{
-		"Node": testenv.NodeName, "Zone": w.zone, "APIHost": host, "APIPort": port,
-		"ClusterID": kubeSystem.UID, "Keys": w.keys,
+		"Zone": w.zone, "ZoneCA": w.zoneCA(), "APIServer": strings.TrimSuffix(w.cluster.Config.Host, "/"), "ClusterID": kubeSystem.UID,
 	}))
 	return out.Bytes()
 }
 
-// publishKeys publishes the keys of the cluster's ServiceAccount tokens where the zone can read them.
-func (w *world) publishKeys(t *testing.T) {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		keys, err := w.clients.Discovery().RESTClient().Get().AbsPath("/openid/v1/jwks").DoRaw(r.Context())
-		if err != nil {
-			http.Error(rw, err.Error(), http.StatusBadGateway)
-			return
-		}
-		rw.Header().Set("Content-Type", "application/json")
-		_, _ = rw.Write(keys)
-	}))
-	t.Cleanup(server.Close)
-	w.keys = server.URL
+func (w *world) zoneCA() string {
+	if w.zone == nil {
+		return ""
+	}
+	return string(w.zone.CA)
 }
 
 // apply applies manifests in their order.
@@ -184,8 +203,7 @@ func (w *world) apply(t *testing.T, names ...string) {
 	for _, name := range names {
 		path := filepath.Join(w.dir, name+"-filled.yaml")
 		must(t, os.WriteFile(path, w.render(t, name), 0o600))
-		_, err := w.cluster.Kubectl(t.Context(), "apply", "-f", path)
-		must(t, err)
+		w.kubectl(t, "apply", "-f", path)
 	}
 }
 
@@ -256,7 +274,7 @@ func (w *world) explain(t *testing.T) {
 	if w.node == nil {
 		return
 	}
-	for _, path := range []string{"containerd.log", "kubelet.log"} {
+	for _, path := range []string{"containerd.log", "kubelet.log", "kube-proxy.log", "kube-router.log"} {
 		raw, _ := os.ReadFile(filepath.Join(w.node.Dir, path)) // #nosec G304 -- the node's own folder
 		lines := strings.Split(string(raw), "\n")
 		t.Logf("the end of %s:\n%s", path, strings.Join(lines[max(0, len(lines)-40):], "\n"))

@@ -20,9 +20,12 @@ const Env = "KUBEBUILDER_ASSETS"
 // Names are the binaries of a control plane, and kubectl.
 var Names = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
 
-// NodeNames are the binaries that a node runs besides. runc is not among them: it needs cgo, and distributions
+// NodeNames are the binaries that a cluster with a node has besides. runc is not among them: it needs cgo, and distributions
 // have it.
-var NodeNames = []string{"kubelet", "containerd", "containerd-shim-runc-v2", "ctr"}
+var NodeNames = []string{
+	"kubelet", "kube-scheduler", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr",
+	"bridge", "host-local", "kube-router",
+}
 
 // Find gives the folder with the binaries: the one that KUBEBUILDER_ASSETS names, or else what
 // `make kubernetes` built. The error names every missing binary and the remedy.
@@ -101,6 +104,7 @@ const (
 	ControlPlane = "hack/kubernetes/controlplane"
 	Etcd         = "hack/kubernetes/etcd"
 	Containerd   = "hack/kubernetes/containerd"
+	KubeRouter   = "hack/kubernetes/kuberouter"
 )
 
 // Dir gives the folder for built binaries, keyed by the version of Kubernetes.

@@ -1,0 +1,171 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/keycardai/keycard-operator/internal/testenv"
+)
+
+// dialTimeout is how long a connection may take. What a policy forbids is refused at once.
+const dialTimeout = 2 * time.Second
+
+// way is a connection from a pod to an address.
+type way struct {
+	what string
+	from int
+	to   string
+	// allowed is what the shipped policy says.
+	allowed bool
+}
+
+// networkPolicy tries ways into and out of the operator's pods: those that the shipped policy allows, and those that
+// it forbids. The latter are open while the policy is away, so that it is the policy that closes them.
+func (w *world) networkPolicy(t *testing.T) {
+	ways := w.ways(t)
+	w.expectWays(t, "under the shipped policy", ways, func(y way) bool { return y.allowed })
+	w.kubectl(t, "-n", "keycard-system", "delete", "networkpolicy", "keycard-operator")
+	w.expectWays(t, "without a policy", ways, func(way) bool { return true })
+	w.kubectl(t, "apply", "--server-side", "-k", w.dir)
+	w.expectWays(t, "under the policy again", ways, func(y way) bool { return y.allowed })
+}
+
+// ways are those to try. Something listens at the end of each.
+func (w *world) ways(t *testing.T) []way {
+	t.Helper()
+	operator, other := w.process(t, w.operators(t)[0].UID, "operator"), w.process(t, w.pod(t, "reports", "early").UID, "pause")
+	operatorIP, otherIP := w.operators(t)[0].Status.PodIP, w.pod(t, "reports", "early").Status.PodIP
+	w.listen(t, operator, net.JoinHostPort(operatorIP, "8443"))
+	w.listen(t, other, net.JoinHostPort(otherIP, "443"))
+	w.listen(t, other, net.JoinHostPort(otherIP, "8081"))
+	for _, port := range []int{53, 8443} {
+		w.listen(t, 0, testenv.NodeAddress.Port(port))
+	}
+	return []way{
+		{"a pod to the operator's probes", other, net.JoinHostPort(operatorIP, "8081"), true},
+		{"a pod to another port of the operator", other, net.JoinHostPort(operatorIP, "8443"), false},
+		{"the operator to the Service kubernetes", operator, "10.0.0.1:443", true},
+		{"the operator to the API server", operator, testenv.NodeAddress.Port(6443), true},
+		{"the operator to the zone", operator, testenv.ZoneAddress.Port(443), true},
+		{"the operator to DNS", operator, testenv.NodeAddress.Port(53), true},
+		{"the operator to another port of the node", operator, testenv.NodeAddress.Port(8443), false},
+		{"the operator to port 443 of a pod", operator, net.JoinHostPort(otherIP, "443"), true},
+		{"the operator to another port of a pod", operator, net.JoinHostPort(otherIP, "8081"), false},
+		{"a pod to any port of the node", other, testenv.NodeAddress.Port(8443), true},
+	}
+}
+
+// expectWays waits until each way is open or is refused as it should be: the policy is enforced soon after it changes.
+func (w *world) expectWays(t *testing.T, when string, ways []way, open func(way) bool) {
+	t.Helper()
+	start := time.Now()
+	w.eventually(t, "the ways are right "+when, func(context.Context) (bool, error) {
+		var wrong []error
+		for _, y := range ways {
+			err := testenv.InNetworkOf(y.from, func() error { return dial(y.to) })
+			if want := open(y); want && err != nil || !want && !errors.Is(err, syscall.ECONNREFUSED) {
+				wrong = append(wrong, fmt.Errorf("%s (%s) is to be open: %t; it is %v", y.what, y.to, want, err))
+			}
+		}
+		return len(wrong) == 0, errors.Join(wrong...)
+	})
+	t.Logf("%d ways were right %s after %s", len(ways), when, round(time.Since(start)))
+}
+
+func dial(address string) error {
+	conn, err := net.DialTimeout("tcp", address, dialTimeout)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// listen listens in the network of a process, or in the test's own, until the test is over.
+func (w *world) listen(t *testing.T, pid int, address string) {
+	t.Helper()
+	var l net.Listener
+	open := func() (err error) {
+		l, err = net.Listen("tcp", address)
+		return err
+	}
+	if pid == 0 {
+		must(t, open())
+	} else {
+		must(t, testenv.InNetworkOf(pid, open))
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+}
+
+// twoReplicas checks that what runs is what was shipped: two pods with a network, of which one leads.
+func (w *world) twoReplicas(t *testing.T) {
+	pods := w.operators(t)
+	if len(pods) != 2 {
+		t.Fatalf("there are %d pods of the operator", len(pods))
+	}
+	for _, p := range pods {
+		if p.Spec.HostNetwork || !strings.HasPrefix(p.Status.PodIP, "10.1.0.") {
+			t.Errorf("%s has the address %s", p.Name, p.Status.PodIP)
+		}
+		for _, s := range p.Status.ContainerStatuses {
+			if !s.Ready || s.RestartCount != 0 {
+				t.Errorf("%s was restarted %d times, ready: %v", p.Name, s.RestartCount, s.Ready)
+			}
+		}
+	}
+	leader := w.leader(t)
+	t.Logf("%s leads", leader)
+	if leader != pods[0].Name && leader != pods[1].Name {
+		t.Errorf("it is none of %s, %s", pods[0].Name, pods[1].Name)
+	}
+}
+
+// killLeader ends the pod that leads without a farewell: the Lease is still held by it. The other one takes over.
+func (w *world) killLeader(t *testing.T) {
+	leader := w.leader(t)
+	var waits string
+	for _, p := range w.operators(t) {
+		if p.Name != leader {
+			waits = p.Name
+			continue
+		}
+		must(t, syscall.Kill(w.process(t, p.UID, "operator"), syscall.SIGKILL))
+	}
+	killed := time.Now()
+	w.kubectl(t, "-n", "keycard-system", "delete", "pod", leader, "--grace-period=0", "--force", "--wait=false")
+	var next string
+	w.eventually(t, "another pod leads", func(ctx context.Context) (bool, error) {
+		var err error
+		next, err = w.holder(ctx)
+		return next != "" && next != leader, err
+	})
+	who := "a new one"
+	if next == waits {
+		who = "the one that waited"
+	}
+	t.Logf("the Lease changed hands, to %s, %s after the kill", who, round(time.Since(killed)))
+	w.eventually(t, "there are two again", func(ctx context.Context) (bool, error) {
+		out, err := w.cluster.Kubectl(ctx, "-n", "keycard-system", "get", "deployment", "keycard-operator", "-o", "jsonpath={.status.readyReplicas}")
+		return out == "2", err
+	})
+	t.Logf("two replicas were ready %s after the kill", round(time.Since(killed)))
+}
