@@ -100,6 +100,8 @@ const (
 	VerdictAnnotation = "keycard.cloud/verdict"
 	// SubjectVersionAnnotation is the version of the Secret with the subject's token that was exchanged.
 	SubjectVersionAnnotation = "keycard.cloud/subject-version"
+	// RefreshRequestAnnotation is the request for a new token that was honoured last, as status.lastRefreshRequest has it.
+	RefreshRequestAnnotation = "keycard.cloud/refresh-request"
 	// CloudIDAnnotation is Atlassian's id of that site.
 	CloudIDAnnotation = "keycard.cloud/cloud-id"
 )

@@ -219,6 +219,7 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem)
 // pause makes the next attempt wait.
 func (r *Reconciler) pause(s *scope, next attempt) {
 	next.inputs = s.inputs
+	next.asked = s.attempt.asked
 	if asked := s.binding.Status.LastRefreshRequest; asked != s.found.LastRefreshRequest {
 		next.asked = asked
 	}

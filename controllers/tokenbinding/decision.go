@@ -55,6 +55,9 @@ type held struct {
 	verdict verdict
 	// lifetimeNote is what was odd about the lifetime that the zone announced.
 	lifetimeNote string
+	// request is the request for a new token that was honoured last; empty when there was none, or for the token of an operator
+	// that did not note it here.
+	request string
 }
 
 // check is one reason to act. Checks run in order and the first that applies decides.

@@ -138,6 +138,7 @@ func (s *scope) hold(m *metav1.PartialObjectMetadata) {
 	if s.rollout.token.IsZero() { // nothing is remembered of it: the workloads have this one
 		s.rollout.token = s.held.life.IssuedAt
 	}
+	s.recollectRequest()
 	formats := s.formats
 	if s.held.layoutHash != s.wantLayout {
 		formats = nil

@@ -121,6 +121,7 @@ func heldIn(m *metav1.PartialObjectMetadata) *held {
 		lifetimeNote:   a[v1alpha1.LifetimeNoteAnnotation],
 		user:           a[v1alpha1.UserAnnotation],
 		verdict:        verdict(a[v1alpha1.VerdictAnnotation]),
+		request:        a[v1alpha1.RefreshRequestAnnotation],
 	}
 }
 
@@ -285,6 +286,7 @@ func (s *scope) secretApply(token minted, data map[string][]byte) *corev1ac.Secr
 	for key, note := range map[string]string{
 		v1alpha1.LifetimeNoteAnnotation: token.lifetimeNote, v1alpha1.UserAnnotation: token.user,
 		v1alpha1.VerdictAnnotation: string(token.verdict), v1alpha1.SubjectVersionAnnotation: s.subjectVersion,
+		v1alpha1.RefreshRequestAnnotation: s.binding.Status.LastRefreshRequest,
 	} {
 		if note != "" {
 			annotations[key] = note
