@@ -72,12 +72,13 @@ func (s *scope) decide() (action, string) {
 	return decide(facts{
 		now: s.now, uid: s.uid(), before: s.refreshBefore(), held: s.held, intact: s.intact,
 		wantExchange: s.wantExchange, wantLayout: s.wantLayout, subjectVersion: s.subjectVersion,
-		requested: s.request() != "" || s.attempt.holdsRequested(s.now), refused: s.refused(),
+		requested: s.requested(), refused: s.refused(),
 	})
 }
 
 // mint exchanges for a token and finds its site.
 func (r *Reconciler) mint(ctx context.Context, s *scope) error {
+	requested := s.requested()
 	if asked := s.request(); asked != "" {
 		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
 	}
@@ -97,7 +98,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 		}
 	}
 	life := lifeOf(token)
-	if s.wouldNotAdvance(life) {
+	if s.wouldNotAdvance(life, requested) {
 		r.pause(s, attempt{notBefore: r.Clock.Now().Add(schedule.UnchangedRetryAfter(s.remaining()))})
 		return nil
 	}
@@ -124,10 +125,17 @@ func lifeOf(t keycard.Token) schedule.Life { return schedule.NewLife(t.ObservedA
 const sameExpiry = 2 * time.Second
 
 // wouldNotAdvance tells whether the zone handed out a token that lives no longer than the present one:
-// it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody.
-func (s *scope) wouldNotAdvance(life schedule.Life) bool {
-	return s.usable() && s.subjectVersion == s.held.subjectVersion &&
-		!life.ExpiresAt.After(s.held.life.ExpiresAt.Add(sameExpiry))
+// it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody. In the place of a token
+// that Confluence refuses any is welcome, and who asks for another takes what there is, unless it is the same one.
+func (s *scope) wouldNotAdvance(life schedule.Life, requested bool) bool {
+	if !s.usable() || s.refused() || s.subjectVersion != s.held.subjectVersion {
+		return false
+	}
+	gain := life.ExpiresAt.Sub(s.held.life.ExpiresAt)
+	if requested {
+		gain = gain.Abs()
+	}
+	return gain <= sameExpiry
 }
 
 // errQueued says that others are at the zone: the binding is called when it is its turn.

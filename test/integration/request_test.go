@@ -159,3 +159,35 @@ func TestRefreshRequestOutlivesFailedWrites(t *testing.T) {
 		t.Errorf("%d exchanges, and the Secret has the token from before: %v", n, string(w.output(binding).Data["token"]) == before)
 	}
 }
+
+// Who asks gets another token, though it lives shorter; one that the zone only hands out again, as its expiry shows, changes
+// nothing. Without being asked, one that lives shorter is not taken.
+func TestRefreshRequestTakesAShorterToken(t *testing.T) {
+	left := func(b *v1alpha1.ConfluenceTokenBinding, w *world) int {
+		return int(b.Status.ExpiresAt.Sub(w.clock.Now()).Seconds())
+	}
+	for name, tc := range map[string]struct {
+		asked, taken bool
+		shorter      int
+	}{
+		"asked":              {true, true, 600},
+		"asked, the same":    {true, false, 1},
+		"not asked, but due": {false, false, 600},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			_, binding := w.ready()
+			w.clock.SetTime(binding.Status.RefreshAt.Time)
+			if tc.asked {
+				w.clock.SetTime(binding.Status.IssuedAt.Add(time.Minute))
+				w.ask(binding, "now")
+			}
+			w.hands("another", left(binding, w)-tc.shorter)
+			w.reconcileBinding(binding)
+			if taken := string(w.output(binding).Data["token"]) == "another"; taken != tc.taken {
+				t.Errorf("the token was taken: %v", taken)
+			}
+			w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		})
+	}
+}
