@@ -53,6 +53,10 @@ import (
 // told to stop: a token that was issued and not stored is lost.
 const writeTimeout = 10 * time.Second
 
+// finishTimeout bounds the look-ups between an exchange and its write, which are finished for the same reason. Together they
+// fit in what the operator has after SIGTERM by default.
+const finishTimeout = 10 * time.Second
+
 // Reconciler keeps ConfluenceTokenBindings. All fields have to be set.
 type Reconciler struct {
 	// Client reads from the caches and writes.

@@ -91,6 +91,9 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 		r.attempts.issued(s.key(), s.now)
 		s.exchanged = &token
 	}
+	// From here on a token would be lost by a stop.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
 	token := *s.exchanged
 	if s.binding.Spec.ReducedScopes != v1alpha1.AcceptReducedScopes {
 		if err := checkScopes(token.Scopes, s.scopes); err != nil {
