@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,6 +89,8 @@ type Reconciler struct {
 	attempts attempts
 	sessions sessions
 	people   people
+	// subjects are versions of subjects' Secrets, by binding, that hold the same token as the one that was exchanged.
+	subjects sync.Map
 	// restarts remembers restarts that failed, and restarted counts those that did not.
 	restarts  attempts
 	restarted atomic.Int64
@@ -145,6 +148,7 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.bindings.Forget(key)
 	r.secrets.Forget(key)
 	r.wakes.drop(key)
+	r.subjects.Delete(key)
 }
 
 // run takes the steps in order, and stops at the first that can't go on.

@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,21 @@ func (w *world) labelPortal(value string) {
 	w.t.Helper()
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "portal-session"}}
 	must(w.t, w.k8s.Patch(w.ctx, s, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"edited":"`+value+`"}}}`))))
+}
+
+// looksAt counts reads of a Secret's values since the last call.
+func (w *world) looksAt(secret string) (since func() int) {
+	n := 0
+	w.writes.standIn("GET /api/v1/namespaces/"+w.ns+"/secrets/"+secret, func(r *http.Request) (*http.Response, error) {
+		if !strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadata") {
+			n++
+		}
+		return nil, nil //nolint:nilnil // it is passed on
+	})
+	return func() int {
+		defer func() { n = 0 }()
+		return n
+	}
 }
 
 // exchangesOf counts the exchanges that some looks at a binding cost.
@@ -109,6 +125,67 @@ func TestSubjectAccessToken(t *testing.T) {
 	w.noCanaries()
 	if strings.Contains(w.logs.String(), fresh) {
 		t.Error("the subject's token is in the log")
+	}
+}
+
+// An edit of the Secret that leaves the token as it is costs one look at it, and no exchange: now, after a restart and after a
+// rotation.
+func TestSubjectSecretIsEdited(t *testing.T) {
+	w := newWorld(t, signsIn, func(c *devzone.Config) { c.ZoneTokenLifetime = 24 * time.Hour })
+	b := w.portal()
+	looks := w.looksAt("portal-session")
+	for _, edit := range []string{"once", "twice"} {
+		w.labelPortal(edit)
+		if n := w.exchangesOf(b, 3); n != 0 {
+			t.Errorf("%d exchanges for a label", n)
+		}
+		if n := looks(); n != 1 {
+			t.Errorf("%d looks at the subject's token for one edit", n)
+		}
+		w.connect()
+		if n := w.exchangesOf(b, 2); n != 0 {
+			t.Errorf("%d exchanges after a restart", n)
+		}
+		if n := looks(); n != 1 {
+			t.Errorf("%d looks after a restart", n)
+		}
+		w.due(b)
+		if n := w.exchangesOf(b, 2); n != 1 {
+			t.Errorf("%d exchanges when it was due", n)
+		}
+		looks()
+		w.connect()
+		w.reconcileBinding(b)
+		if n := looks(); n != 0 {
+			t.Errorf("%d looks when nothing was edited", n)
+		}
+	}
+	w.portalSecret("access_token", w.signIn().AccessToken)
+	if n := w.exchangesOf(b, 2); n != 1 {
+		t.Errorf("%d exchanges for another token", n)
+	}
+}
+
+// A Secret that an operator wrote which did not know the fingerprint costs nothing while its subject is unchanged, and gets
+// one with the next token.
+func TestSubjectFingerprintIsNew(t *testing.T) {
+	w := newWorld(t, signsIn)
+	b := w.portal()
+	must(t, w.k8s.Patch(w.ctx, w.output(b), client.RawPatch(types.MergePatchType,
+		[]byte(`{"metadata":{"annotations":{"`+v1alpha1.SubjectHashAnnotation+`":null}}}`))))
+	w.connect()
+	looks := w.looksAt("portal-session")
+	if n := w.exchangesOf(b, 2); n != 0 {
+		t.Errorf("%d exchanges at the upgrade", n)
+	}
+	if n := looks(); n != 0 {
+		t.Errorf("%d looks at the upgrade", n)
+	}
+	w.due(b)
+	w.reconcileBinding(b)
+	w.labelPortal("edited")
+	if n := w.exchangesOf(b, 2); n != 0 {
+		t.Errorf("%d exchanges for a label", n)
 	}
 }
 
