@@ -149,6 +149,7 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.secrets.Forget(key)
 	r.wakes.drop(key)
 	r.subjects.Delete(key)
+	r.sessions.drop(key)
 }
 
 // run takes the steps in order, and stops at the first that can't go on.

@@ -182,6 +182,9 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 		return keycard.Token{}, err
 	}
 	subject := s.binding.Spec.Subject
+	if subject.RefreshTokenSecretRef == nil {
+		r.sessions.drop(s.key()) // of another subject that it had before
+	}
 	request := keycard.ExchangeRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes}
 	switch {
 	case subject.User != "":
