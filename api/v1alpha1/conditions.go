@@ -171,6 +171,8 @@ const (
 	ReasonProbeUnavailable = "ProbeUnavailable"
 	// ReasonSessionEnded: the zone refuses the refresh token of the person's session.
 	ReasonSessionEnded = "SessionEnded"
+	// ReasonSubjectTokenRejected: the zone refuses the access token of the person that the spec refers to.
+	ReasonSubjectTokenRejected = "SubjectTokenRejected"
 	// ReasonServiceAccountNotFound: the ServiceAccount that the spec names does not exist. Creating it is enough.
 	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
 	// ReasonTokenRequestRefused: the cluster does not let the operator request a token for the ServiceAccount.

@@ -100,6 +100,11 @@ const (
 	VerdictAnnotation = "keycard.cloud/verdict"
 	// SubjectVersionAnnotation is the version of the Secret with the subject's token that was exchanged.
 	SubjectVersionAnnotation = "keycard.cloud/subject-version"
+	// SubjectHashAnnotation fingerprints the subject's access token that was exchanged. While it fits what the Secret holds, another
+	// version of that Secret is no reason for an exchange.
+	SubjectHashAnnotation = "keycard.cloud/subject-hash"
+	// RefreshRequestAnnotation is the request for a new token that was honoured last, as status.lastRefreshRequest has it.
+	RefreshRequestAnnotation = "keycard.cloud/refresh-request"
 	// CloudIDAnnotation is Atlassian's id of that site.
 	CloudIDAnnotation = "keycard.cloud/cloud-id"
 )

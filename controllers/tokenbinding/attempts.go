@@ -10,7 +10,6 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
@@ -28,7 +27,7 @@ type attempt struct {
 	at      step
 	// exchanged is a token that was issued and whose site is not known yet; minted is one that could not be
 	// written. The next attempt goes on with them, and does not exchange again.
-	exchanged *keycard.Token
+	exchanged *issued
 	minted    *minted
 	// asked is the request for a new token that the attempt honours; its status may not be written yet.
 	asked string
@@ -36,7 +35,7 @@ type attempt struct {
 
 // holdsRequested tells whether a token that somebody asked for waits to be written, or for its site.
 func (a attempt) holdsRequested(now time.Time) bool {
-	return a.asked != "" && (a.minted != nil && a.minted.ExpiresAt.After(now) || a.exchanged != nil && !lifeOf(*a.exchanged).Expired(now))
+	return a.asked != "" && (a.minted != nil && a.minted.ExpiresAt.After(now) || a.exchanged != nil && !lifeOf(a.exchanged.Token).Expired(now))
 }
 
 // pausedBy is what to show during the pause: the problem, or nothing when the zone had nothing newer.

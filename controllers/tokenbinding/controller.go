@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,10 @@ import (
 // told to stop: a token that was issued and not stored is lost.
 const writeTimeout = 10 * time.Second
 
+// finishTimeout bounds the look-ups between an exchange and its write, which are finished for the same reason. Together they
+// fit in what the operator has after SIGTERM by default.
+const finishTimeout = 10 * time.Second
+
 // Reconciler keeps ConfluenceTokenBindings. All fields have to be set.
 type Reconciler struct {
 	// Client reads from the caches and writes.
@@ -86,6 +91,8 @@ type Reconciler struct {
 	attempts attempts
 	sessions sessions
 	people   people
+	// subjects are versions of subjects' Secrets, by binding, that hold the same token as the one that was exchanged.
+	subjects sync.Map
 	// restarts remembers restarts that failed, and restarted counts those that did not.
 	restarts  attempts
 	restarted atomic.Int64
@@ -148,6 +155,8 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.secrets.Forget(key)
 	r.wakes.drop(key)
 	r.Gates.Withdraw(key.String())
+	r.subjects.Delete(key)
+	r.sessions.drop(key)
 }
 
 // run takes the steps in order, and stops at the first that can't go on.
@@ -240,6 +249,7 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem)
 // pause makes the next attempt wait.
 func (r *Reconciler) pause(s *scope, next attempt) {
 	next.inputs = s.inputs
+	next.asked = s.attempt.asked
 	if asked := s.binding.Status.LastRefreshRequest; asked != s.found.LastRefreshRequest {
 		next.asked = asked
 	}

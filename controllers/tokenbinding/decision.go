@@ -32,8 +32,8 @@ type facts struct {
 	held *held
 	// wantExchange and wantLayout are the hashes of what the spec wants.
 	wantExchange, wantLayout string
-	// subjectVersion is the version of the Secret with the subject's token now; empty when there is none.
-	subjectVersion string
+	// renewed is true when the subject's token is another than the one that was exchanged.
+	renewed bool
 	// intact is false when somebody else changed the Secret's data.
 	intact bool
 	// requested is true when somebody asks for a new token now.
@@ -50,11 +50,16 @@ type held struct {
 	siteURL, cloudID                   string
 	// subjectVersion is the version of the Secret whose token was exchanged; empty for other subjects.
 	subjectVersion string
+	// subjectHash fingerprints that token; empty for other subjects, and for the token of an operator that did not note it.
+	subjectHash string
 	// user is the zone's identifier of the user, where it was looked up; verdict what came of trying the token.
 	user    string
 	verdict verdict
 	// lifetimeNote is what was odd about the lifetime that the zone announced.
 	lifetimeNote string
+	// request is the request for a new token that was honoured last; empty when there was none, or for the token of an operator
+	// that did not note it here.
+	request string
 }
 
 // check is one reason to act. Checks run in order and the first that applies decides.
@@ -69,9 +74,7 @@ type check struct {
 var checks = []check{
 	{"there is no token yet", exchange, func(f facts) bool { return f.held == nil }},
 	{"the spec asks for another token", exchange, func(f facts) bool { return f.held.exchangeHash != f.wantExchange }},
-	{"the subject's token was renewed", exchange, func(f facts) bool {
-		return f.subjectVersion != "" && f.held.subjectVersion != f.subjectVersion
-	}},
+	{"the subject's token was renewed", exchange, func(f facts) bool { return f.renewed }},
 	{"a refresh was requested", exchange, func(f facts) bool { return f.requested }},
 	{"the Secret's data was changed by somebody else", exchange, func(f facts) bool { return !f.intact }},
 	{"the token is due for refresh", exchange, func(f facts) bool {

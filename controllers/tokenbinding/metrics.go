@@ -42,14 +42,14 @@ func (m *Metrics) Collectors(gates *gate.Gates) []prometheus.Collector {
 	return []prometheus.Collector{m.exchanges, m.duration, m.unchanged, gateCollector{gates}}
 }
 
-// issued and failed are the outcomes that are no reason of a condition: the latter of what went wrong within the cluster.
-const issued, failed = "Issued", "Failed"
+// outcomeIssued and outcomeFailed are the outcomes that are no reason of a condition: the latter of what went wrong within the cluster.
+const outcomeIssued, outcomeFailed = "Issued", "Failed"
 
 // exchanged counts one answer of a zone.
 func (m *Metrics) exchanged(zone string, took time.Duration, err error) {
-	result := issued
+	result := outcomeIssued
 	if err != nil {
-		result = failed
+		result = outcomeFailed
 		if p, ok := outcome.FromKeycard(err); ok {
 			result = p.Reason
 		}

@@ -17,6 +17,26 @@ const maxRequest = 64
 
 // request is the value of a request for a new token that was not honoured yet; empty when there is none.
 func (s *scope) request() string {
+	if asked := s.asked(); asked != s.binding.Status.LastRefreshRequest {
+		return asked
+	}
+	return ""
+}
+
+// requested tells whether somebody asks for a new token, or one that was asked for is under way.
+func (s *scope) requested() bool { return s.request() != "" || s.attempt.holdsRequested(s.now) }
+
+// recollectRequest makes status say what the Secret remembers of the last request that led to a token: the write of a status
+// can fail, and a status can be lost.
+func (s *scope) recollectRequest() {
+	honoured, st := s.held.request, &s.binding.Status
+	if honoured != "" && (st.LastRefreshRequest == "" || honoured == s.asked()) {
+		st.LastRefreshRequest = honoured
+	}
+}
+
+// asked is the value of the annotation, as status shows it.
+func (s *scope) asked() string {
 	asked := s.binding.Annotations[v1alpha1.RefreshRequestedAtAnnotation]
 	if len(asked) > maxRequest {
 		cut := maxRequest
@@ -24,9 +44,6 @@ func (s *scope) request() string {
 			cut--
 		}
 		asked = asked[:cut]
-	}
-	if asked == s.binding.Status.LastRefreshRequest {
-		return ""
 	}
 	return asked
 }

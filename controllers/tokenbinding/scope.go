@@ -29,12 +29,19 @@ const (
 )
 
 // minted is a token that is to be written, and what is remembered with it: what was odd about the lifetime that the zone
-// announced, who its user is in the zone, and what came of trying it.
+// announced, who its user is in the zone, the fingerprint of the subject's token, and what came of trying it.
 type minted struct {
 	tokenfile.Token
 	lifetimeNote string
 	user         string
+	subjectHash  string
 	verdict      verdict
+}
+
+// issued is a token of the zone, and what is known of whom it was asked for.
+type issued struct {
+	keycard.Token
+	user, subjectHash string
 }
 
 // scope is what one reconcile knows of one binding.
@@ -66,9 +73,13 @@ type scope struct {
 	wantExchange, wantSpec, wantLayout string
 	// subjectVersion is the version of the Secret with the subject's token; empty when there is none.
 	subjectVersion string
+	// subjectHash fingerprints the subject's token that was exchanged in this reconcile, and sameSubject tells that another version
+	// of its Secret holds the one that was exchanged before.
+	subjectHash string
+	sameSubject bool
 	// exchanged is what the zone issued in this reconcile or an earlier one; minted is the token that is to
 	// be written.
-	exchanged *keycard.Token
+	exchanged *issued
 	minted    *minted
 	// attempt is what is remembered of the last failure with the same inputs; pausing is true until the
 	// next one is due.
@@ -143,6 +154,7 @@ func (s *scope) hold(m *metav1.PartialObjectMetadata) {
 	if s.rollout.token.IsZero() { // nothing is remembered of it: the workloads have this one
 		s.rollout.token = s.held.life.IssuedAt
 	}
+	s.recollectRequest()
 	formats := s.formats
 	if s.held.layoutHash != s.wantLayout {
 		formats = nil

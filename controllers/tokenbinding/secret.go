@@ -121,6 +121,8 @@ func heldIn(m *metav1.PartialObjectMetadata) *held {
 		lifetimeNote:   a[v1alpha1.LifetimeNoteAnnotation],
 		user:           a[v1alpha1.UserAnnotation],
 		verdict:        verdict(a[v1alpha1.VerdictAnnotation]),
+		subjectHash:    a[v1alpha1.SubjectHashAnnotation],
+		request:        a[v1alpha1.RefreshRequestAnnotation],
 	}
 }
 
@@ -191,7 +193,7 @@ func (r *Reconciler) relayout(ctx context.Context, s *scope) error {
 	if live.ResourceVersion != s.secret.ResourceVersion {
 		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else", live.Name)
 	}
-	return r.writeSecret(ctx, s, minted{Token: token, lifetimeNote: s.held.lifetimeNote, user: s.held.user, verdict: s.held.verdict})
+	return r.writeSecret(ctx, s, minted{Token: token, lifetimeNote: s.held.lifetimeNote, user: s.held.user, subjectHash: s.held.subjectHash, verdict: s.held.verdict})
 }
 
 // writeSecret applies the whole Secret in one request, so that all files change together. The request
@@ -284,6 +286,7 @@ func (s *scope) secretApply(token minted, data map[string][]byte) *corev1ac.Secr
 	for key, note := range map[string]string{
 		v1alpha1.LifetimeNoteAnnotation: token.lifetimeNote, v1alpha1.UserAnnotation: token.user,
 		v1alpha1.VerdictAnnotation: string(token.verdict), v1alpha1.SubjectVersionAnnotation: s.subjectVersion,
+		v1alpha1.SubjectHashAnnotation: token.subjectHash, v1alpha1.RefreshRequestAnnotation: s.binding.Status.LastRefreshRequest,
 	} {
 		if note != "" {
 			annotations[key] = note

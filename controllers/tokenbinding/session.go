@@ -54,19 +54,56 @@ type session struct {
 type sessions struct {
 	mu sync.Mutex
 	m  map[string]*session
+	// users has for each binding the session that it uses.
+	users map[types.NamespacedName]string
 }
 
-func (s *sessions) of(secret types.NamespacedName, key string) *session {
+// of gives the session that a binding uses now, and lets go of the one that it used before.
+func (s *sessions) of(binding, secret types.NamespacedName, key string) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m == nil {
-		s.m = map[string]*session{}
+		s.m, s.users = map[string]*session{}, map[types.NamespacedName]string{}
 	}
 	id := secret.String() + "/" + key
+	if s.users[binding] != id {
+		s.release(binding)
+		s.users[binding] = id
+	}
 	if s.m[id] == nil {
 		s.m[id] = &session{}
 	}
 	return s.m[id]
+}
+
+// drop lets go of the session of a binding that is gone, or has another subject now.
+func (s *sessions) drop(binding types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release(binding)
+}
+
+// release forgets the tokens of a session that no binding uses any more. A refresh token that is not saved yet is kept, because
+// it is nowhere else: a binding that comes back goes on with it.
+func (s *sessions) release(binding types.NamespacedName) {
+	id, used := s.users[binding]
+	if !used {
+		return
+	}
+	delete(s.users, binding)
+	for _, other := range s.users {
+		if other == id {
+			return
+		}
+	}
+	held := s.m[id]
+	held.mu.Lock() // nobody has it: those who use it are among the users
+	defer held.mu.Unlock()
+	if held.unsaved.IsZero() {
+		delete(s.m, id)
+		return
+	}
+	held.access = keycard.Token{}
 }
 
 // accessMargin is the life that the session's access token has to have left to be used again.
@@ -76,7 +113,7 @@ const accessMargin = time.Minute
 func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.ZoneClient, auth keycard.ClientAuth) (redacted.String, error) {
 	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
 	key := s.local(ref.Name)
-	held := r.sessions.of(key, ref.Key)
+	held := r.sessions.of(s.key(), key, ref.Key)
 	held.mu.Lock()
 	defer held.mu.Unlock()
 
@@ -117,7 +154,7 @@ func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.Z
 // forgetAccess drops the session's access token, because the zone does not take it.
 func (r *Reconciler) forgetAccess(s *scope) {
 	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
-	held := r.sessions.of(s.local(ref.Name), ref.Key)
+	held := r.sessions.of(s.key(), s.local(ref.Name), ref.Key)
 	held.mu.Lock()
 	defer held.mu.Unlock()
 	held.access = keycard.Token{}

@@ -18,7 +18,6 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
-	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
@@ -32,6 +31,9 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 		return err
 	}
 	r.recall(s)
+	if err := r.compareSubject(ctx, s); err != nil {
+		return err
+	}
 	act, why := s.decide()
 	if act != exchange {
 		return nil
@@ -71,33 +73,37 @@ func (r *Reconciler) recall(s *scope) {
 func (s *scope) decide() (action, string) {
 	return decide(facts{
 		now: s.now, uid: s.uid(), before: s.refreshBefore(), held: s.held, intact: s.intact,
-		wantExchange: s.wantExchange, wantLayout: s.wantLayout, subjectVersion: s.subjectVersion,
-		requested: s.request() != "" || s.attempt.holdsRequested(s.now), refused: s.refused(),
+		wantExchange: s.wantExchange, wantLayout: s.wantLayout, renewed: s.subjectRenewed(),
+		requested: s.requested(), refused: s.refused(),
 	})
 }
 
 // mint exchanges for a token and finds its site.
 func (r *Reconciler) mint(ctx context.Context, s *scope) error {
+	requested := s.requested()
 	if asked := s.request(); asked != "" {
 		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
 	}
-	if s.exchanged = s.attempt.exchanged; s.exchanged == nil || lifeOf(*s.exchanged).Expired(s.now) {
+	if s.exchanged = s.attempt.exchanged; s.exchanged == nil || lifeOf(s.exchanged.Token).Expired(s.now) {
 		s.exchanged = nil
 		token, err := r.exchangeInTurn(ctx, s)
 		if err != nil {
-			return s.person.explain(s.awaitRegistration(err))
+			return s.person.explain(s.awaitRegistration(s.subjectRefused(err)))
 		}
 		r.attempts.issued(s.key(), s.now)
-		s.exchanged = &token
+		s.exchanged = &issued{Token: token, user: s.person.found, subjectHash: s.subjectHash}
 	}
-	token := *s.exchanged
+	// From here on a token would be lost by a stop.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	token := s.exchanged.Token
 	if s.binding.Spec.ReducedScopes != v1alpha1.AcceptReducedScopes {
 		if err := checkScopes(token.Scopes, s.scopes); err != nil {
 			return err
 		}
 	}
 	life := lifeOf(token)
-	if s.wouldNotAdvance(life) {
+	if s.wouldNotAdvance(life, requested) {
 		r.Metrics.unchanged.WithLabelValues(s.issuer).Inc()
 		r.pause(s, attempt{notBefore: r.Clock.Now().Add(schedule.UnchangedRetryAfter(s.remaining()))})
 		return nil
@@ -106,11 +112,14 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
-	s.minted = &minted{user: s.person.found, verdict: r.probe(ctx, s, token, site), Token: tokenfile.Token{
-		AccessToken: token.AccessToken, IssuedAt: life.IssuedAt, ExpiresAt: life.ExpiresAt,
-		Scopes: token.Scopes, Resource: s.resource,
-		SiteURL: site.URL, CloudID: site.CloudID, BaseURL: r.Atlassian.ConfluenceURL(site.CloudID),
-	}}
+	s.minted = &minted{
+		user: s.exchanged.user, subjectHash: s.exchanged.subjectHash, verdict: r.probe(ctx, s, token, site),
+		Token: tokenfile.Token{
+			AccessToken: token.AccessToken, IssuedAt: life.IssuedAt, ExpiresAt: life.ExpiresAt,
+			Scopes: token.Scopes, Resource: s.resource,
+			SiteURL: site.URL, CloudID: site.CloudID, BaseURL: r.Atlassian.ConfluenceURL(site.CloudID),
+		},
+	}
 	if token.LifetimeNote != "" {
 		s.minted.lifetimeNote = fmt.Sprintf("%s; the token is taken to live %s", token.LifetimeNote, life.Lifetime())
 	}
@@ -125,10 +134,17 @@ func lifeOf(t keycard.Token) schedule.Life { return schedule.NewLife(t.ObservedA
 const sameExpiry = 2 * time.Second
 
 // wouldNotAdvance tells whether the zone handed out a token that lives no longer than the present one:
-// it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody.
-func (s *scope) wouldNotAdvance(life schedule.Life) bool {
-	return s.usable() && s.subjectVersion == s.held.subjectVersion &&
-		!life.ExpiresAt.After(s.held.life.ExpiresAt.Add(sameExpiry))
+// it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody. In the place of a token
+// that Confluence refuses any is welcome, and who asks for another takes what there is, unless it is the same one.
+func (s *scope) wouldNotAdvance(life schedule.Life, requested bool) bool {
+	if !s.usable() || s.refused() || s.subjectRenewed() {
+		return false
+	}
+	gain := life.ExpiresAt.Sub(s.held.life.ExpiresAt)
+	if requested {
+		gain = gain.Abs()
+	}
+	return gain <= sameExpiry
 }
 
 // exchangeInTurn goes through the zone's gate. New bindings that only wait for others say nothing of it: there may be thousands.
@@ -163,14 +179,17 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 		return keycard.Token{}, err
 	}
 	subject := s.binding.Spec.Subject
+	if subject.RefreshTokenSecretRef == nil {
+		r.sessions.drop(s.key()) // of another subject that it had before
+	}
 	request := keycard.ExchangeRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes}
 	switch {
 	case subject.User != "":
 		request.SubjectTokenType = keycard.TokenTypeSubstituteUser
 		request.SubjectToken, err = r.impersonation(ctx, s)
 	case subject.AccessTokenSecretRef != nil:
-		ref := subject.AccessTokenSecretRef
-		request.SubjectToken, err = credentials.ReadKey(ctx, r.Live, s.local(ref.Name), ref.Key, "the subject's access token")
+		request.SubjectToken, err = r.subjectToken(ctx, s)
+		s.subjectHash = s.hashOfSubject(request.SubjectToken)
 	case subject.Application != nil:
 		return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
 	default:

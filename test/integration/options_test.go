@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
 // An expired token stays where it is, or goes, as the binding says; the Secret stays in both cases.
@@ -103,4 +104,39 @@ func TestReducedScopes(t *testing.T) {
 	if got := b.Status.Scopes; len(got) != 1 || got[0] != "read:me" {
 		t.Errorf("status lists %v", got)
 	}
+}
+
+// A refresh that brings fewer scopes changes nothing while the token from before is good: Ready says so, and TokenIssued what is
+// to be done. It falls when a mounted file could not follow any more.
+func TestReducedScopesAtARefresh(t *testing.T) {
+	w := newWorld(t)
+	_, b := w.ready()
+	before := string(w.output(b).Data["token"])
+	w.clock.SetTime(b.Status.RefreshAt.Time)
+	undo := w.inject(exchanges, replyJSON(http.StatusOK, `{"access_token":"reduced","expires_in":3600,"scope":"read:me"}`))
+	w.reconcileBinding(b)
+	message := w.expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+	if !strings.Contains(message, v1alpha1.ReasonScopeReduced) || !strings.Contains(message, "read:confluence-content.all") {
+		t.Errorf("the remedy is %q", message)
+	}
+	w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.absent(b, v1alpha1.ConditionStalled)
+	if string(w.output(b).Data["token"]) != before {
+		t.Error("the good token is gone")
+	}
+
+	w.clock.SetTime(schedule.FloorAt(schedule.Life{IssuedAt: b.Status.IssuedAt.Time, ExpiresAt: b.Status.ExpiresAt.Time}))
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTokenExpiring)
+	w.expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonScopeReduced)
+	w.clock.SetTime(b.Status.ExpiresAt.Time)
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonScopeReduced)
+	if string(w.output(b).Data["token"]) != before {
+		t.Error("the token with fewer scopes is in the Secret")
+	}
+	undo()
+	w.clock.Step(slowest)
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -92,4 +93,101 @@ func TestRefreshRequestIsWatched(t *testing.T) {
 		err := w.k8s.Get(ctx, client.ObjectKeyFromObject(binding), binding)
 		return binding.Status.LastRefreshRequest == "watched", err
 	})
+}
+
+// The Secret remembers a request that was honoured, so that a status that could not be written, or was lost, costs no second
+// token.
+func TestRefreshRequestOutlivesTheStatus(t *testing.T) {
+	for name, lose := range map[string]func(*world, *v1alpha1.ConfluenceTokenBinding){
+		"the write fails": func(w *world, b *v1alpha1.ConfluenceTokenBinding) {
+			undo := w.writes.standIn("/status", clusterAnswer(http.StatusServiceUnavailable, "{}"))
+			_, err := w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+			undo()
+			if err == nil {
+				w.t.Fatal("the status was written")
+			}
+		},
+		"a restore": func(w *world, b *v1alpha1.ConfluenceTokenBinding) {
+			w.reconcileBinding(b)
+			b.Status = v1alpha1.ConfluenceTokenBindingStatus{}
+			must(w.t, w.k8s.Status().Update(w.ctx, b))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			_, binding := w.ready()
+			w.clock.Step(time.Minute)
+			w.requests.take()
+			w.ask(binding, "once")
+			lose(w, binding)
+			for range 2 {
+				w.reconcileBinding(binding)
+				w.connect()
+			}
+			if n := w.requests.count(exchanges); n != 1 || binding.Status.LastRefreshRequest != "once" {
+				t.Errorf("%d exchanges, status echoes %q", n, binding.Status.LastRefreshRequest)
+			}
+			// The next tokens remember it too.
+			w.clock.SetTime(binding.Status.RefreshAt.Time)
+			w.reconcileBinding(binding)
+			binding.Status.LastRefreshRequest = ""
+			must(t, w.k8s.Status().Update(w.ctx, binding))
+			w.requests.take()
+			w.reconcileBinding(binding)
+			if n := w.requests.count(exchanges); n != 0 {
+				t.Errorf("%d exchanges after the rotation", n)
+			}
+		})
+	}
+}
+
+// A token that was asked for is kept however often its Secret can't be written.
+func TestRefreshRequestOutlivesFailedWrites(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	before := string(w.output(binding).Data["token"])
+	w.clock.Step(time.Minute)
+	w.requests.take()
+	undo := w.writes.standIn("PATCH /api/v1/namespaces/"+w.ns+"/secrets/", clusterAnswer(http.StatusServiceUnavailable, "{}"))
+	w.ask(binding, "once")
+	for range 4 {
+		w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+	}
+	undo()
+	w.reconcileBinding(binding)
+	if n := w.requests.count(exchanges); n != 1 || string(w.output(binding).Data["token"]) == before {
+		t.Errorf("%d exchanges, and the Secret has the token from before: %v", n, string(w.output(binding).Data["token"]) == before)
+	}
+}
+
+// Who asks gets another token, though it lives shorter; one that the zone only hands out again, as its expiry shows, changes
+// nothing. Without being asked, one that lives shorter is not taken.
+func TestRefreshRequestTakesAShorterToken(t *testing.T) {
+	left := func(b *v1alpha1.ConfluenceTokenBinding, w *world) int {
+		return int(b.Status.ExpiresAt.Sub(w.clock.Now()).Seconds())
+	}
+	for name, tc := range map[string]struct {
+		asked, taken bool
+		shorter      int
+	}{
+		"asked":              {true, true, 600},
+		"asked, the same":    {true, false, 1},
+		"not asked, but due": {false, false, 600},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			_, binding := w.ready()
+			w.clock.SetTime(binding.Status.RefreshAt.Time)
+			if tc.asked {
+				w.clock.SetTime(binding.Status.IssuedAt.Add(time.Minute))
+				w.ask(binding, "now")
+			}
+			w.hands("another", left(binding, w)-tc.shorter)
+			w.reconcileBinding(binding)
+			if taken := string(w.output(binding).Data["token"]) == "another"; taken != tc.taken {
+				t.Errorf("the token was taken: %v", taken)
+			}
+			w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		})
+	}
 }

@@ -199,13 +199,45 @@ func TestSession(t *testing.T) {
 }
 
 // A process that is killed at any of its requests, before it is served or before the answer arrives, leaves a session that
-// its successor goes on with. Only between the zone's answer and the write of the Secret nothing can be saved, and then the
-// condition says what to do.
+// its successor goes on with: at the first token of a binding and at a refresh. Only between the zone's answer and the write of
+// the Secret nothing can be saved, and then the condition says what to do.
 func TestSessionSurvivesKills(t *testing.T) {
-	w := newWorld(t, signsIn)
-	b := w.session()
+	for name, next := range map[string]func(*world, *v1alpha1.ConfluenceTokenBinding, int) *v1alpha1.ConfluenceTokenBinding{
+		"a refresh": func(w *world, b *v1alpha1.ConfluenceTokenBinding, _ int) *v1alpha1.ConfluenceTokenBinding {
+			w.due(b)
+			return b
+		},
+		"the first token": func(w *world, b *v1alpha1.ConfluenceTokenBinding, n int) *v1alpha1.ConfluenceTokenBinding {
+			first := w.binding(fmt.Sprintf("first-%d", n))
+			first.Spec.Subject = b.Spec.Subject
+			must(w.t, w.k8s.Create(w.ctx, first))
+			return first
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, signsIn)
+			b := w.session()
+			lives := 0
+			lostAt := w.killEverywhere(func() *v1alpha1.ConfluenceTokenBinding {
+				lives++
+				return next(w, b, lives)
+			})
+			const patch = "cluster PATCH /api/v1/namespaces/NS/secrets/alice-session?fieldManager=keycard-operator-session"
+			want := map[string]int{"zone POST /oauth/2/token served=true": 1, patch + " served=false": 1}
+			if !maps.Equal(lostAt, want) {
+				t.Errorf("the session was lost by kills at %v", lostAt)
+			}
+			t.Logf("%d lives", lives)
+		})
+	}
+}
+
+// killEverywhere kills one process after the other, each a request later than the one before, while it is at the binding that
+// next gives; and tells by which kills the session was lost.
+func (w *world) killEverywhere(next func() *v1alpha1.ConfluenceTokenBinding) (lostAt map[string]int) {
+	w.t.Helper()
 	var mu sync.Mutex
-	lostAt := map[string]int{}
+	lostAt = map[string]int{}
 	steps := 0
 	for at := 1; at == steps+1; at++ {
 		for _, served := range []bool{false, true} {
@@ -217,7 +249,7 @@ func TestSessionSurvivesKills(t *testing.T) {
 				return len(seen) > at || len(seen) == at && !served, len(seen) == at
 			}
 			w.connect()
-			w.due(b)
+			b := next()
 			w.requests.dying, w.writes.dying = die, die
 			_, _ = w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
 			w.requests.dying, w.writes.dying = nil, nil
@@ -231,18 +263,66 @@ func TestSessionSurvivesKills(t *testing.T) {
 				lostAt[fmt.Sprintf("%s served=%v", strings.ReplaceAll(seen[at-1], w.ns, "NS"), served)]++
 				s := w.sessionSecret()
 				s.Data["refresh_token"] = []byte(w.signIn().RefreshToken)
-				must(t, w.k8s.Update(w.ctx, s))
+				must(w.t, w.k8s.Update(w.ctx, s))
 				w.reconcileBinding(b)
 			}
 			w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		}
 	}
-	const patch = "cluster PATCH /api/v1/namespaces/NS/secrets/alice-session?fieldManager=keycard-operator-session"
-	want := map[string]int{"zone POST /oauth/2/token served=true": 1, patch + " served=false": 1}
-	if !maps.Equal(lostAt, want) {
-		t.Errorf("the session was lost by kills at %v", lostAt)
+	return lostAt
+}
+
+// Two bindings share a session: they use it in turns, so that neither spends the refresh token of the other, and the session
+// outlives the one that goes.
+func TestSessionOfTwoBindings(t *testing.T) {
+	w := newWorld(t, signsIn)
+	b := w.session()
+	other := w.binding("other")
+	other.Spec.Subject = b.Spec.Subject
+	must(t, w.k8s.Create(w.ctx, other))
+	w.reconcileBinding(other)
+	for range 3 {
+		w.due(b)
+		if b.Status.RefreshAt.Before(other.Status.RefreshAt) {
+			w.due(other)
+		}
+		w.requests.take()
+		var both sync.WaitGroup
+		for _, binding := range []*v1alpha1.ConfluenceTokenBinding{b, other} {
+			both.Go(func() {
+				_, _ = w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(binding)})
+			})
+		}
+		both.Wait()
+		for _, binding := range []*v1alpha1.ConfluenceTokenBinding{b, other} {
+			w.reconcileBinding(binding)
+			w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+			w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		}
+		// Two exchanges, and one refresh whose access token serves both.
+		if n := w.requests.count("zone POST /oauth/2/token"); n < 2 || n > 3 {
+			t.Errorf("the zone was asked %d times", n)
+		}
 	}
-	t.Logf("killed at %d requests, before and after each", steps)
+	must(t, w.k8s.Delete(w.ctx, other))
+	w.reconcileBinding(other)
+	w.due(b)
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+
+	// The operator's write for one is no reason for the other to do anything.
+	again := w.binding("again")
+	again.Spec.Subject = b.Spec.Subject
+	must(t, w.k8s.Create(w.ctx, again))
+	w.reconcileBinding(again)
+	w.requests.take()
+	for range 2 {
+		w.reconcileBinding(b)
+		w.reconcileBinding(again)
+	}
+	if seen := w.requests.take(); len(seen) != 0 {
+		t.Errorf("the bindings' own writes made the operator ask %v", seen)
+	}
 }
 
 // A refresh token that could not be replaced is not spent.

@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -169,4 +170,42 @@ func TestProbeMeetsTheAppAccessPolicy(t *testing.T) {
 	w.reconcileBinding(binding)
 	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAccessForbidden)
 	w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+}
+
+// hands makes the zone hand out a token that Atlassian takes.
+func (w *world) hands(token string, seconds int) {
+	w.t.Helper()
+	w.inject(exchanges, replyJSON(200, fmt.Sprintf(`{"access_token":%q,"scope":"read:confluence-content.all","expires_in":%d}`, token, seconds)))
+	w.inject("atlassian GET /oauth/token/accessible-resources", replyJSON(200, `[{"id":"1","url":"`+site+`","scopes":["read:confluence-content.all"]}]`))
+	w.inject("atlassian GET /ex/confluence/", replyJSON(200, `{"results":[]}`))
+}
+
+// A token that Confluence refuses is replaced by any other, though it lives shorter: at its time, and at once when somebody asks.
+func TestRefusedTokenIsReplacedByAShorterOne(t *testing.T) {
+	for name, asked := range map[string]bool{"after ten minutes": false, "when asked": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			install, binding := w.install(), w.probing()
+			must(t, w.k8s.Create(w.ctx, install))
+			must(t, w.k8s.Create(w.ctx, binding))
+			w.reconcileResource(install)
+			undo := w.inject("atlassian GET /ex/confluence/", replyJSON(401, `{"code":401,"message":"Unauthorized"}`))
+			w.reconcileBinding(binding)
+			w.expect(binding, v1alpha1.ConditionVerified, metav1.ConditionFalse, v1alpha1.ReasonTokenRefused)
+			undo()
+			w.hands("shorter", 600)
+			if asked {
+				w.clock.Step(time.Minute)
+				w.ask(binding, "she consented again")
+			} else {
+				w.clock.SetTime(binding.Status.RefreshAt.Time)
+			}
+			w.reconcileBinding(binding)
+			if got := string(w.output(binding).Data["token"]); got != "shorter" {
+				t.Error("the refused token is still there")
+			}
+			w.expect(binding, v1alpha1.ConditionVerified, metav1.ConditionTrue, v1alpha1.ReasonVerified)
+			w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		})
+	}
 }

@@ -1,0 +1,72 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenbinding
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/credentials"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/redacted"
+)
+
+// subjectToken reads the access token that is exchanged.
+func (r *Reconciler) subjectToken(ctx context.Context, s *scope) (redacted.String, error) {
+	ref := s.binding.Spec.Subject.AccessTokenSecretRef
+	return credentials.ReadKey(ctx, r.Live, s.local(ref.Name), ref.Key, "the subject's access token")
+}
+
+// hashOfSubject fingerprints the subject's token. A token is long and random, so nobody guesses it from that; with the key,
+// the fingerprint does not even tell which bindings have the same one.
+func (s *scope) hashOfSubject(token redacted.String) string {
+	mac := hmac.New(sha256.New, []byte(s.uid()))
+	_, _ = mac.Write([]byte(token.Reveal()))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// compareSubject finds out whether another version of the subject's Secret holds the same token, as after an edit of its
+// metadata. The value is looked at once for each version.
+func (r *Reconciler) compareSubject(ctx context.Context, s *scope) error {
+	if s.binding.Spec.Subject.AccessTokenSecretRef == nil || !s.subjectRenewed() || s.held.subjectHash == "" {
+		return nil
+	}
+	found := s.subjectVersion + " " + s.held.subjectHash
+	if known, _ := r.subjects.Load(s.key()); known == found {
+		s.sameSubject = true
+		return nil
+	}
+	if s.pausing {
+		return nil // it was another one, or the look failed
+	}
+	token, err := r.subjectToken(ctx, s)
+	if err != nil {
+		return err
+	}
+	if s.sameSubject = s.hashOfSubject(token) == s.held.subjectHash; s.sameSubject {
+		r.subjects.Store(s.key(), found)
+	}
+	return nil
+}
+
+// subjectRenewed tells whether the subject's token may be another than the one that was exchanged. One that is gone is not.
+func (s *scope) subjectRenewed() bool {
+	return s.held != nil && s.subjectVersion != "" && s.subjectVersion != s.held.subjectVersion && !s.sameSubject
+}
+
+// subjectRefused says that the access token of spec.subject.accessTokenSecretRef is no good, which only a fresh one mends. The
+// zone has other codes for what else of the request can be wrong; other errors stay as they are.
+func (s *scope) subjectRefused(err error) error {
+	ref := s.binding.Spec.Subject.AccessTokenSecretRef
+	remote, ok := keycard.AsError(err)
+	if ref == nil || !ok || remote.Code != "invalid_grant" && remote.Code != "invalid_request" {
+		return err
+	}
+	return outcome.NeedsPerson(v1alpha1.ReasonSubjectTokenRejected,
+		"%v; put a fresh access token into key %s of Secret %s: one of this zone, issued for the application of the binding", remote, ref.Key, s.local(ref.Name))
+}
