@@ -85,7 +85,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 		s.exchanged = nil
 		token, err := r.exchangeInTurn(ctx, s)
 		if err != nil {
-			return s.person.explain(s.awaitRegistration(err))
+			return s.person.explain(s.awaitRegistration(s.nameWhoConsents(err)))
 		}
 		r.attempts.issued(s.key(), s.now)
 		s.exchanged = &token
