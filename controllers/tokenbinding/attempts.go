@@ -20,6 +20,8 @@ import (
 type attempt struct {
 	// inputs are the versions of all that the attempt depended on.
 	inputs string
+	// progress is how far the install had come.
+	progress progress
 	// failures counts attempts in a row; notBefore is when the next is due, zero when a watch reports.
 	failures  int
 	notBefore time.Time

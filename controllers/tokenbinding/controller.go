@@ -218,7 +218,7 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem)
 
 // pause makes the next attempt wait.
 func (r *Reconciler) pause(s *scope, next attempt) {
-	next.inputs = s.inputs
+	next.inputs, next.progress = s.inputs, s.progress
 	if asked := s.binding.Status.LastRefreshRequest; asked != s.found.LastRefreshRequest {
 		next.asked = asked
 	}
