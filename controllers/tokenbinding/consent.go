@@ -19,6 +19,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/consent"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/tenancy"
 )
 
 // invite says how to consent while that is what is missing: by the link to the consent page in status, or, without one,
@@ -97,13 +98,38 @@ func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (conse
 	return consent.NewRequest(&b, s.install, s.resource, metadata.AuthorizationEndpoint)
 }
 
-// Consented tries a binding again at once, because a person has just been at the zone for it.
-func (r *Reconciler) Consented(namespace, name string) {
-	key := types.NamespacedName{Namespace: namespace, Name: name}
-	r.attempts.forget(key)
-	r.woken <- event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]{Object: &v1alpha1.ConfluenceTokenBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-	}}
+// Consented tries a binding again at once, because a person has just been at the zone for it, and with it all others of hers
+// that wait for the same consent.
+func (r *Reconciler) Consented(ctx context.Context, namespace, name string) {
+	now := r.Clock.Now()
+	for _, key := range r.consentedWith(ctx, types.NamespacedName{Namespace: namespace, Name: name}) {
+		if !r.attempts.wake(key, now) {
+			continue
+		}
+		select {
+		case r.woken <- event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]{Object: &v1alpha1.ConfluenceTokenBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+		}}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// consentedWith is a binding and those that wait for the consent of the same person to the same install: a grant is the
+// person's, and good for all applications.
+func (r *Reconciler) consentedWith(ctx context.Context, key types.NamespacedName) []types.NamespacedName {
+	keys := []types.NamespacedName{key}
+	var b v1alpha1.ConfluenceTokenBinding
+	if err := r.Client.Get(ctx, key, &b); err != nil {
+		return keys
+	}
+	for _, w := range r.waitingForConsent(ctx) {
+		if w.user == b.Spec.Subject.User && w.install == tenancy.ResourceOf(&b) && w.key != key {
+			keys = append(keys, w.key)
+		}
+	}
+	return keys
 }
 
 // TellConsented lets the replica that works know that a person has just been at the zone for a binding: by taking the

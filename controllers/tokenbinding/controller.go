@@ -74,7 +74,8 @@ type Reconciler struct {
 	ConsentURL *url.URL
 	// LiveNamespaces is for an operator that may not watch namespaces.
 	LiveNamespaces bool
-	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
+	// WatchEvery is how often it is looked for bindings that were not woken in time, and asked whether it is time to look for
+	// consent; 0 means every 30 seconds and every 5.
 	WatchEvery time.Duration
 
 	// woken are bindings that are to be tried again at once.
@@ -88,7 +89,9 @@ type Reconciler struct {
 	restarts  attempts
 	restarted atomic.Int64
 	// wakes remembers when bindings are to be woken, and rescued counts those that were not.
-	wakes   wakes
+	wakes wakes
+	// grants is what is known of the grants in the zones whose bindings wait for consent.
+	grants  grants
 	rescued atomic.Int64
 }
 

@@ -102,6 +102,9 @@ func TestOnePauseForAll(t *testing.T) {
 	c.clock.Step(89 * time.Second)
 	c.enter(t, "third", 2*time.Hour, gate.Paused)
 	c.silent(t)
+	if !c.Paused(zone) || c.Paused("https://other") {
+		t.Error("the pause is not told, or is another zone's")
+	}
 
 	c.clock.Step(time.Second)
 	c.next(t, "soon")

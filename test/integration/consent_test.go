@@ -4,16 +4,27 @@
 package integration
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
 // withoutConsent has the zone refuse exchanges for want of consent, until the returned function is called.
@@ -27,6 +38,37 @@ func (w *world) refused(code, description string) (undo func()) {
 		rw.WriteHeader(http.StatusBadRequest)
 		_, _ = fmt.Fprintf(rw, `{"error":%q,"error_description":%q}`, code, description)
 	})
+}
+
+// consentElsewhere has the person consent in another place than the operator's: an application of hers is given a token, with
+// which the zone makes the grant.
+func (w *world) consentElsewhere(who string) {
+	w.t.Helper()
+	pool := keycard.NewPool(keycard.Options{AllowInsecureLoopback: true, Now: w.clock.Now})
+	zone, err := pool.Zone(w.zone.Issuer)
+	must(w.t, err)
+	subject, err := keycard.ImpersonationToken(who)
+	must(w.t, err)
+	_, err = zone.Exchange(w.ctx, keycard.ExchangeRequest{
+		ClientAuth: keycard.ClientSecretBasic{ClientID: "reports", ClientSecret: redacted.New(reportsSecret)},
+		Resource:   "https://api.atlassian.com/ex/confluence", Scopes: []string{"read:confluence-content.all"},
+		SubjectToken: subject, SubjectTokenType: keycard.TokenTypeSubstituteUser,
+	})
+	must(w.t, err)
+}
+
+// lookFor lets time go by, looks for consent as the operator does, and reconciles whom that concerns.
+func (w *world) lookFor(d time.Duration) (woken []types.NamespacedName) {
+	w.t.Helper()
+	for range int(d / (5 * time.Second)) {
+		w.clock.Step(5 * time.Second)
+		for _, key := range w.bindings.LookForConsent(w.ctx) {
+			woken = append(woken, key)
+			_, err := w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: key})
+			must(w.t, err)
+		}
+	}
+	return woken
 }
 
 // denied has the zone's policies forbid exchanges, until the returned function is called.
@@ -182,5 +224,231 @@ func TestInstallThatFlickers(t *testing.T) {
 	}
 	if n := w.requests.count(exchanges); n != 0 {
 		t.Errorf("%d exchanges", n)
+	}
+}
+
+const (
+	listGrants = "api GET /zones/zn-demo/delegated-grants"
+	oneUser    = "api GET /zones/zn-demo/users/"
+)
+
+// Consent that is given elsewhere is noticed within half a minute, by all bindings of the person and by nobody else. Until
+// then no exchange is made for it, and when nobody waits any more, nothing is asked.
+func TestConsentElsewhere(t *testing.T) {
+	byID := func(c *devzone.Config) {
+		identifiedByID(c)
+		c.Seed.Applications[0].MayImpersonate = []string{userID, "bob@example.com"}
+	}
+	for identifier, change := range map[string]func(*devzone.Config){user: func(*devzone.Config) {}, userID: byID} {
+		t.Run("the zone knows her as "+identifier, func(t *testing.T) {
+			w := newWorld(t, change)
+			install := w.install()
+			must(t, w.k8s.Create(w.ctx, install))
+			w.reconcileResource(install)
+			w.requests.take()
+			if woken := w.lookFor(time.Minute); len(woken) > 0 || w.requests.count("") > 0 {
+				t.Errorf("nobody waits; %v woken, asked %v", woken, w.requests.take())
+			}
+			hers := w.waiting("first", "second")
+			his := w.binding("his")
+			his.Spec.Subject.User = "bob@example.com"
+			must(t, w.k8s.Create(w.ctx, his))
+			w.reconcileBinding(his)
+			w.expect(his, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonConsentRequired)
+			w.requests.take()
+
+			if woken := w.lookFor(5 * time.Minute); len(woken) > 0 || w.requests.count(exchanges) > 0 {
+				t.Errorf("nobody consented; %v woken, %d exchanges", woken, w.requests.count(exchanges))
+			}
+			if n := w.requests.count(listGrants); n != 20 {
+				t.Errorf("the grants were listed %d times in 5 minutes", n)
+			}
+			w.consentElsewhere(identifier)
+			w.requests.take()
+			if woken := w.lookFor(25 * time.Second); len(woken) != len(hers) {
+				t.Errorf("woken are %v", woken)
+			}
+			for _, b := range hers {
+				must(t, w.k8s.Get(w.ctx, client.ObjectKeyFromObject(b), b))
+				w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			}
+			if n, m := w.requests.count(exchanges), w.requests.count(oneUser); n != len(hers) || m != 1 {
+				t.Errorf("%d exchanges, %d users looked up", n, m)
+			}
+			must(t, w.k8s.Delete(w.ctx, his))
+			w.reconcileBinding(his)
+			w.requests.take()
+			if woken := w.lookFor(time.Minute); len(woken) > 0 || w.requests.count("") > 0 {
+				t.Errorf("nobody waits any more; %v woken, asked %v", woken, w.requests.take())
+			}
+		})
+	}
+}
+
+// A grant that is not what the binding misses wakes it once.
+func TestConsentThatDoesNotHelp(t *testing.T) {
+	w := newWorld(t)
+	install := w.install()
+	must(t, w.k8s.Create(w.ctx, install))
+	w.reconcileResource(install)
+	b := w.waiting("reports")[0]
+	w.lookFor(time.Minute)
+	w.consentElsewhere(user)
+	defer w.withoutConsent()()
+	w.requests.take()
+	if woken := w.lookFor(9 * time.Minute); len(woken) != 1 || w.requests.count(exchanges) != 1 {
+		t.Errorf("woken %v, %d exchanges", woken, w.requests.count(exchanges))
+	}
+	must(t, w.k8s.Get(w.ctx, client.ObjectKeyFromObject(b), b))
+	w.expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonConsentRequired)
+}
+
+// A management API that fails is asked less and less often, no sooner than it wants, and consent is noticed when it is back.
+func TestConsentWhileGrantsCannotBeListed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		header string
+		status int
+		most   int
+	}{
+		"it fails":        {"", http.StatusBadGateway, 7},
+		"it wants peace":  {"1200", http.StatusTooManyRequests, 1},
+		"it is forbidden": {"", http.StatusForbidden, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			install := w.install()
+			must(t, w.k8s.Create(w.ctx, install))
+			w.reconcileResource(install)
+			b := w.waiting("reports")[0]
+			undo := w.requests.answer(listGrants, func(rw http.ResponseWriter, _ *http.Request) {
+				if tt.header != "" {
+					rw.Header().Set("Retry-After", tt.header)
+				}
+				rw.WriteHeader(tt.status)
+			})
+			w.requests.take()
+			w.lookFor(20 * time.Minute)
+			if n := w.requests.count(listGrants); n < 1 || n > tt.most {
+				t.Errorf("asked %d times in 20 minutes", n)
+			}
+			undo()
+			w.consentElsewhere(user)
+			w.lookFor(11 * time.Minute)
+			must(t, w.k8s.Get(w.ctx, client.ObjectKeyFromObject(b), b))
+			w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			if n := strings.Count(w.logs.String(), "can't be listed"); n != 1 {
+				t.Errorf("it was logged %d times", n)
+			}
+		})
+	}
+}
+
+// While the zone asks for a pause, its grants are not listed either.
+func TestNoLookWhileTheZonePauses(t *testing.T) {
+	w := newWorld(t)
+	install, throttled := w.install(), w.binding("throttled")
+	must(t, w.k8s.Create(w.ctx, install))
+	w.reconcileResource(install)
+	w.waiting("reports")
+	undo := w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Retry-After", "120")
+		rw.WriteHeader(http.StatusTooManyRequests)
+	})
+	must(t, w.k8s.Create(w.ctx, throttled))
+	w.reconcileBinding(throttled)
+	undo()
+	w.requests.take()
+	w.lookFor(110 * time.Second)
+	if n := w.requests.count(listGrants); n != 0 {
+		t.Errorf("listed %d times", n)
+	}
+	w.lookFor(20 * time.Second)
+	if n := w.requests.count(listGrants); n == 0 {
+		t.Error("not listed when the pause was over")
+	}
+}
+
+// The whole operator: consent elsewhere needs nobody to touch a binding.
+func TestConsentElsewhereWithWatches(t *testing.T) {
+	w := newWorld(t)
+	undo := w.withoutConsent()
+	install, b := w.install(), w.binding("reports")
+	must(t, w.k8s.Create(w.ctx, install))
+	must(t, w.k8s.Create(w.ctx, b))
+	w.startOperator(func(o *controllers.Options) { o.Clock, o.WatchEvery = w.clock, 50*time.Millisecond })
+	w.eventually("the first look", func(context.Context) (bool, error) { return w.requests.count(listGrants) > 0, nil })
+	undo()
+	w.consentElsewhere(user)
+	w.clock.Step(15 * time.Second)
+	w.untilReady(b)
+}
+
+// When a person comes back to the consent page, all bindings of hers that wait are tried at once, and those of others are
+// not. Whoever comes back again and again leads to nothing more.
+func TestSiblingsAfterConsent(t *testing.T) {
+	w := newWorld(t)
+	undo := w.withoutConsent()
+	install := w.install()
+	must(t, w.k8s.Create(w.ctx, install))
+	hers, his := []*v1alpha1.ConfluenceTokenBinding{w.binding("first"), w.binding("second"), w.binding("third")}, w.binding("his")
+	his.Spec.Subject.User = "bob@example.com"
+	for _, b := range append(hers, his) {
+		must(t, w.k8s.Create(w.ctx, b))
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	address := listener.Addr().String()
+	must(t, listener.Close())
+	w.startOperator(func(o *controllers.Options) {
+		o.Clock, o.WatchEvery = w.clock, time.Hour // so that nothing else notices
+		o.Consent = controllers.ConsentOptions{Application: true, Address: address, URL: "http://" + address}
+	})
+	for _, b := range append(hers, his) {
+		w.eventually("the link is there", func(ctx context.Context) (bool, error) {
+			err := w.k8s.Get(ctx, client.ObjectKeyFromObject(b), b)
+			return b.Status.ConsentURL != "", err
+		})
+	}
+	come := func() {
+		t.Helper()
+		jar, err := cookiejar.New(nil)
+		must(t, err)
+		browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		w.eventually("the page is there", func(context.Context) (bool, error) {
+			answer, err := browser.Post(hers[0].Status.ConsentURL, "", nil)
+			if err != nil {
+				return false, nil // it is not served yet
+			}
+			defer answer.Body.Close()
+			there, err := answer.Location()
+			if err != nil {
+				return false, err
+			}
+			back, err := browser.Get("http://" + address + "/-/callback?code=x&state=" + there.Query().Get("state"))
+			if err != nil {
+				return false, err
+			}
+			defer back.Body.Close()
+			return back.StatusCode == http.StatusOK, nil
+		})
+	}
+	w.requests.take()
+	come()
+	w.eventually("all of hers were tried again", func(context.Context) (bool, error) { return w.requests.count(exchanges) >= len(hers), nil })
+	for range 5 {
+		come()
+	}
+	undo()
+	come() // too soon
+	if n := w.requests.count(exchanges); n != len(hers) {
+		t.Errorf("%d exchanges for %d bindings", n, len(hers))
+	}
+	w.clock.Step(11 * time.Second)
+	come()
+	for _, b := range hers {
+		w.untilReady(b)
+	}
+	if n := w.requests.count(exchanges); n != 2*len(hers) {
+		t.Errorf("%d exchanges for %d bindings that were woken twice", n, len(hers))
 	}
 }
