@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
@@ -136,12 +137,12 @@ func (a *attempts) forget(key types.NamespacedName) {
 	delete(a.m, key)
 }
 
-// waitingFor lists the bindings whose last attempt failed for that reason.
-func (a *attempts) waitingFor(reason string) (keys []types.NamespacedName) {
+// withoutConsent lists the bindings whose last attempt failed for want of consent.
+func (a *attempts) withoutConsent() (keys []types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for key, at := range a.m {
-		if at.problem != nil && at.problem.Reason == reason {
+		if at.problem != nil && at.problem.Reason == v1alpha1.ReasonConsentRequired {
 			keys = append(keys, key)
 		}
 	}

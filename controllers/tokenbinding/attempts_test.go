@@ -32,12 +32,12 @@ func TestWake(t *testing.T) {
 	consent := attempt{problem: outcome.NeedsPerson(v1alpha1.ReasonConsentRequired, "x")}
 	a = attempts{}
 	a.remember(key, consent)
-	g.Expect(a.waitingFor(v1alpha1.ReasonConsentRequired)).To(Equal([]types.NamespacedName{key}))
+	g.Expect(a.withoutConsent()).To(Equal([]types.NamespacedName{key}))
 	g.Expect(a.wake(key, noon)).To(BeTrue())
-	g.Expect(a.waitingFor(v1alpha1.ReasonConsentRequired)).To(BeEmpty())
+	g.Expect(a.withoutConsent()).To(BeEmpty())
 	a.remember(key, consent)
 	g.Expect(a.wake(key, noon.Add(9*time.Second))).To(BeFalse(), "too soon")
-	g.Expect(a.waitingFor(v1alpha1.ReasonConsentRequired)).To(HaveLen(1))
+	g.Expect(a.withoutConsent()).To(HaveLen(1))
 	g.Expect(a.wake(types.NamespacedName{Name: "other"}, noon)).To(BeTrue(), "another binding")
 	g.Expect(a.wake(key, noon.Add(10*time.Second))).To(BeTrue())
 	a.drop(key)

@@ -60,7 +60,7 @@ type waiter struct {
 
 // waitingForConsent lists the bindings that wait for the consent of a user that they name.
 func (r *Reconciler) waitingForConsent(ctx context.Context) (list []waiter) {
-	for _, key := range r.attempts.waitingFor(v1alpha1.ReasonConsentRequired) {
+	for _, key := range r.attempts.withoutConsent() {
 		var b v1alpha1.ConfluenceTokenBinding
 		if err := r.Client.Get(ctx, key, &b); err != nil || b.Spec.Subject.User == "" || ptr.Deref(b.Spec.Suspend, false) {
 			continue
