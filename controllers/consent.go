@@ -97,7 +97,7 @@ func setupConsent(ctx context.Context, mgr ctrl.Manager, bindings *tokenbinding.
 	}
 	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: func(before, now any) {
 		if b, ok := tokenbinding.ToldConsented(before, now); ok && leads(mgr) {
-			bindings.Consented(b.Namespace, b.Name)
+			bindings.Consented(ctx, b.Namespace, b.Name)
 		}
 	}}); err != nil {
 		return fmt.Errorf("watching what other replicas say: %w", err)
@@ -105,7 +105,7 @@ func setupConsent(ctx context.Context, mgr ctrl.Manager, bindings *tokenbinding.
 	logger := mgr.GetLogger().WithName("consent")
 	consented := func(namespace, name string) {
 		if leads(mgr) {
-			bindings.Consented(namespace, name)
+			bindings.Consented(ctx, namespace, name)
 			return
 		}
 		if err := bindings.TellConsented(ctx, namespace, name); err != nil {

@@ -63,7 +63,8 @@ type Options struct {
 	PerObjectMetrics bool
 	// Clock is the clock on the wall; nil means the system's.
 	Clock clock.WithTickerAndDelayedExecution
-	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
+	// WatchEvery is how often it is looked for bindings that were not woken in time, and asked whether it is time to look for
+	// consent; 0 means every 30 seconds and every 5.
 	WatchEvery time.Duration
 	// Consent says how people consent; by default nothing is done about it.
 	Consent ConsentOptions

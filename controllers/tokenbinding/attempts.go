@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
@@ -19,6 +20,8 @@ import (
 type attempt struct {
 	// inputs are the versions of all that the attempt depended on.
 	inputs string
+	// progress is how far the install had come.
+	progress progress
 	// failures counts attempts in a row; notBefore is when the next is due, zero when a watch reports.
 	failures  int
 	notBefore time.Time
@@ -54,6 +57,8 @@ type attempts struct {
 	early map[types.NamespacedName]int
 	// issues bound how often tokens are issued for one binding, whatever the reason.
 	issues map[types.NamespacedName]*rate.Limiter
+	// wokenAt is when somebody last came back from the zone for a binding.
+	wokenAt map[types.NamespacedName]time.Time
 }
 
 // issueBurst is how many tokens may be issued for one binding in quick succession: somebody edits the spec,
@@ -90,6 +95,7 @@ func (a *attempts) drop(key types.NamespacedName) {
 	delete(a.m, key)
 	delete(a.early, key)
 	delete(a.issues, key)
+	delete(a.wokenAt, key)
 }
 
 // failedEarly counts a reconcile that failed before the last attempt was looked up, and gives how many did in a row.
@@ -136,4 +142,37 @@ func (a *attempts) forget(key types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.m, key)
+}
+
+// withoutConsent lists the bindings whose last attempt failed for want of consent.
+func (a *attempts) withoutConsent() (keys []types.NamespacedName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for key, at := range a.m {
+		if at.problem != nil && at.problem.Reason == v1alpha1.ReasonConsentRequired {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// wakeEvery is how often a binding is woken because somebody came back from the zone, at most: whoever reaches the page can say
+// so at any time.
+const wakeEvery = 10 * time.Second
+
+// wake forgets a failure that a person had to mend, so that it is tried again. Pauses for the zone's sake last.
+func (a *attempts) wake(key types.NamespacedName, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if last, ok := a.wokenAt[key]; ok && now.Sub(last).Abs() < wakeEvery {
+		return false
+	}
+	if a.wokenAt == nil {
+		a.wokenAt = map[types.NamespacedName]time.Time{}
+	}
+	a.wokenAt[key] = now
+	if p := a.m[key].problem; p != nil && p.Kind == outcome.Person {
+		delete(a.m, key)
+	}
+	return true
 }

@@ -17,15 +17,18 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/consent"
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/tenancy"
 )
 
 // invite says how to consent while that is what is missing: by the link to the consent page in status, or, without one,
-// by the command in the messages. It waits until the install has
+// by the command in the messages. Both know only bindings that name their user. It waits until the install has
 // registered the application that people sign in to: neither is of use before.
 func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
 	s.binding.Status.ConsentURL = ""
-	if problem == nil || problem.Reason != v1alpha1.ReasonConsentRequired || s.install == nil || s.install.Status.ConsentClientID == "" {
+	if problem == nil || problem.Reason != v1alpha1.ReasonConsentRequired || s.binding.Spec.Subject.User == "" ||
+		s.install == nil || s.install.Status.ConsentClientID == "" {
 		return
 	}
 	if r.ConsentURL != nil {
@@ -39,6 +42,32 @@ func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
 			c.Set(have.Type, have.Status, have.Reason, have.Message+remedy)
 		}
 	}
+}
+
+// nameWhoConsents says in a refusal for want of consent who has to consent, and where. Another error stays as it is.
+func (s *scope) nameWhoConsents(err error) error {
+	p, ok := outcome.FromKeycard(err)
+	if !ok || p.Reason != v1alpha1.ReasonConsentRequired {
+		return err
+	}
+	remote, _ := keycard.AsError(err)
+	return outcome.NeedsPerson(p.Reason, "%s; %s", remote, s.whoConsents())
+}
+
+// whoConsents is the remedy for missing consent. Only a binding that names its user has a page for her: the others know
+// no more of the person than that the token is hers, and consent to the resource is asked for where she signs in.
+func (s *scope) whoConsents() string {
+	const signsIn = "the person whose %s is in key %s of Secret %s has to consent to the resource %s, the next time she signs in to the application that it is from"
+	subject := s.binding.Spec.Subject
+	switch {
+	case subject.User != "":
+		return fmt.Sprintf("%s has to consent to the resource %s once", subject.User, s.resource)
+	case subject.AccessTokenSecretRef != nil:
+		return fmt.Sprintf(signsIn, "access token", subject.AccessTokenSecretRef.Key, subject.AccessTokenSecretRef.Name, s.resource)
+	case subject.RefreshTokenSecretRef != nil:
+		return fmt.Sprintf(signsIn, "session", subject.RefreshTokenSecretRef.Key, subject.RefreshTokenSecretRef.Name, s.resource)
+	}
+	return "an application that acts for itself has nobody who could consent; name a person in spec.subject.user, or ask the zone's administrator for a resource that needs no consent"
 }
 
 // Consent finds what a person is asked for by a binding that acts for her. It is consent.ErrUnknown when there is
@@ -69,13 +98,38 @@ func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (conse
 	return consent.NewRequest(&b, s.install, s.resource, metadata.AuthorizationEndpoint)
 }
 
-// Consented tries a binding again at once, because a person has just been at the zone for it.
-func (r *Reconciler) Consented(namespace, name string) {
-	key := types.NamespacedName{Namespace: namespace, Name: name}
-	r.attempts.forget(key)
-	r.woken <- event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]{Object: &v1alpha1.ConfluenceTokenBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-	}}
+// Consented tries a binding again at once, because a person has just been at the zone for it, and with it all others of hers
+// that wait for the same consent.
+func (r *Reconciler) Consented(ctx context.Context, namespace, name string) {
+	now := r.Clock.Now()
+	for _, key := range r.consentedWith(ctx, types.NamespacedName{Namespace: namespace, Name: name}) {
+		if !r.attempts.wake(key, now) {
+			continue
+		}
+		select {
+		case r.woken <- event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]{Object: &v1alpha1.ConfluenceTokenBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+		}}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// consentedWith is a binding and those that wait for the consent of the same person to the same install: a grant is the
+// person's, and good for all applications.
+func (r *Reconciler) consentedWith(ctx context.Context, key types.NamespacedName) []types.NamespacedName {
+	keys := []types.NamespacedName{key}
+	var b v1alpha1.ConfluenceTokenBinding
+	if err := r.Client.Get(ctx, key, &b); err != nil {
+		return keys
+	}
+	for _, w := range r.waitingForConsent(ctx) {
+		if w.user == b.Spec.Subject.User && w.install == tenancy.ResourceOf(&b) && w.key != key {
+			keys = append(keys, w.key)
+		}
+	}
+	return keys
 }
 
 // TellConsented lets the replica that works know that a person has just been at the zone for a binding: by taking the

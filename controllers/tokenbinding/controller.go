@@ -81,7 +81,8 @@ type Reconciler struct {
 	ConsentURL *url.URL
 	// LiveNamespaces is for an operator that may not watch namespaces, because its permissions are Roles in some.
 	LiveNamespaces bool
-	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
+	// WatchEvery is how often it is looked for bindings that were not woken in time, and asked whether it is time to look for
+	// consent; 0 means every 30 seconds and every 5.
 	WatchEvery time.Duration
 
 	// woken are bindings that are to be tried again at once.
@@ -97,7 +98,9 @@ type Reconciler struct {
 	restarts  attempts
 	restarted atomic.Int64
 	// wakes remembers when bindings are to be woken, and rescued counts those that were not.
-	wakes   wakes
+	wakes wakes
+	// grants is what is known of the grants in the zones whose bindings wait for consent.
+	grants  grants
 	rescued atomic.Int64
 }
 
@@ -248,7 +251,7 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem)
 
 // pause makes the next attempt wait.
 func (r *Reconciler) pause(s *scope, next attempt) {
-	next.inputs = s.inputs
+	next.inputs, next.progress = s.inputs, s.progress
 	next.asked = s.attempt.asked
 	if asked := s.binding.Status.LastRefreshRequest; asked != s.found.LastRefreshRequest {
 		next.asked = asked

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -38,6 +40,7 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 		return r.notAdmitted(key, s.binding.Namespace)
 	}
 	s.inputs = fmt.Sprintf("%s/%d/%s", resource.UID, resource.Generation, resource.Status.ResourceID)
+	s.progress = progressOf(&resource)
 	entry, known := r.Catalog[resource.Spec.CatalogEntry]
 	// Once registered is enough: a later mistake in its spec, or an outage, does not stop the bindings.
 	if !known || resource.Status.ResourceID == "" {
@@ -55,6 +58,36 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	s.issuer, s.resource, s.scopes = resource.Spec.Zone.IssuerURL(), entry.Resource.Identifier, scopes
 	s.wantExchange = s.exchangeHash()
 	return nil
+}
+
+// progress is how far an install has come with what its spec says of access, for this generation: 2 for all, 1 for what
+// goes without a person, 0 while it is not known. It tells when a remedy is in the zone: an edit of the spec wakes the
+// bindings before the install's own controller is done with it.
+type progress struct{ policies, applications int }
+
+func progressOf(install *v1alpha1.KeycardResource) progress {
+	spec := &install.Spec
+	of := func(conditionType string, wanted bool) int {
+		c := meta.FindStatusCondition(install.Status.Conditions, conditionType)
+		switch {
+		case c == nil && !wanted && install.Status.ObservedGeneration == install.Generation:
+			return 2
+		case c == nil || c.ObservedGeneration != install.Generation || c.Status == metav1.ConditionUnknown:
+			return 0
+		case c.Status == metav1.ConditionTrue:
+			return 2
+		}
+		return 1
+	}
+	return progress{
+		policies:     of(v1alpha1.ConditionPoliciesApplied, len(spec.Policies) > 0),
+		applications: of(v1alpha1.ConditionApplicationsRegistered, len(spec.Applications) > 0 || spec.WorkloadRegistration != nil),
+	}
+}
+
+// beyond tells whether something was done since.
+func (p progress) beyond(before progress) bool {
+	return p.policies > before.policies || p.applications > before.applications
 }
 
 // namespaces reads namespaces: from the cache where they are watched.

@@ -91,6 +91,8 @@ type scope struct {
 	recalled bool
 	// inputs names the versions of all that an attempt depends on: when it changes, backoff starts anew.
 	inputs string
+	// progress is how far the install has come.
+	progress progress
 	// rollout is what is known of the restarts of workloads.
 	rollout rollout
 }

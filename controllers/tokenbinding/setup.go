@@ -56,6 +56,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		WatchesRawSource(source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			return r.watch(log.IntoContext(ctx, mgr.GetLogger()), queue)
 		})).
+		WatchesRawSource(source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+			return r.watchConsent(log.IntoContext(ctx, mgr.GetLogger().WithName("consent")), queue)
+		})).
 		WatchesRawSource(source.Channel(r.woken, &handler.TypedEnqueueRequestForObject[*v1alpha1.ConfluenceTokenBinding]{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,

@@ -4,6 +4,7 @@
 package tokenbinding
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/golden"
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
@@ -104,7 +106,9 @@ func (st *story) edit(change func(*v1alpha1.ConfluenceTokenBindingSpec)) *story 
 // with these files.
 func TestStates(t *testing.T) {
 	down := outcome.Passing(v1alpha1.ReasonZoneUnreachable, "the zone does not answer; it is retried")
-	consent := outcome.NeedsPerson(v1alpha1.ReasonConsentRequired, "alice@example.com has not consented; she has to do it once")
+	consent := newStory().refused(t, &keycard.Error{
+		Op: "exchanging the token", Status: 400, Class: keycard.NeedsConsent, Code: "insufficient_authorization", Description: "User consent is required",
+	})
 	conflict := outcome.Block(v1alpha1.ReasonSecretConflict, "Secret confluence-token exists and was not made by this binding; remove it, or bind to another name")
 	noInstall := outcome.Wait(v1alpha1.ReasonResourceNotFound, "KeycardResource platform/confluence does not exist or does not admit this namespace")
 	suspend := func(spec *v1alpha1.ConfluenceTokenBindingSpec) { spec.Suspend = new(true) }
@@ -147,6 +151,18 @@ func TestStates(t *testing.T) {
 			golden.Compare(t, filepath.Join("testdata", "states", name+".yaml"), raw)
 		})
 	}
+}
+
+// refused is the problem that an answer of the zone is.
+func (st *story) refused(t *testing.T, err error) *outcome.Problem {
+	t.Helper()
+	s := newScope(st.binding, noon)
+	s.resource = "https://api.atlassian.com/ex/confluence"
+	var problem *outcome.Problem
+	if !errors.As(s.nameWhoConsents(err), &problem) {
+		t.Fatalf("no problem: %v", err)
+	}
+	return problem
 }
 
 // inFlight is the time between the decision to refresh and the write of the new token. Nothing is written before.

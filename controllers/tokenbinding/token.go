@@ -56,11 +56,15 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	return r.mint(ctx, s)
 }
 
-// recall looks up the last attempt with these inputs.
+// recall looks up the last attempt with these inputs. A refusal that a person has to mend is forgotten when the install has
+// done more in the zone since: that may be the remedy.
 func (r *Reconciler) recall(s *scope) {
 	s.recalled = true
 	last, ok := r.attempts.last(s.key(), s.inputs)
 	if !ok || last.problem == nil && !s.usable() {
+		return
+	}
+	if last.problem != nil && last.problem.Kind == outcome.Person && s.progress.beyond(last.progress) {
 		return
 	}
 	s.attempt = last
@@ -88,7 +92,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 		s.exchanged = nil
 		token, err := r.exchangeInTurn(ctx, s)
 		if err != nil {
-			return s.person.explain(s.awaitRegistration(s.subjectRefused(err)))
+			return s.person.explain(s.awaitRegistration(s.subjectRefused(s.nameWhoConsents(err))))
 		}
 		r.attempts.issued(s.key(), s.now)
 		s.exchanged = &issued{Token: token, user: s.person.found, subjectHash: s.subjectHash}

@@ -196,6 +196,11 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 		s.render(w, http.StatusOK, "refused", "", page{Request: request, Title: "Nothing was changed", Problem: printable(q.Get("error_description"))})
 		return
 	}
+	if q.Get("code") == "" {
+		// Without the zone's code nobody has been there: anybody can make a link to this page.
+		s.fail(w, http.StatusBadRequest, "The zone sent neither consent nor a refusal. Open the link again.")
+		return
+	}
 	s.Logger.Info("consent was given", "namespace", request.Namespace, "name", request.Name)
 	s.Consented(request.Namespace, request.Name)
 	s.render(w, http.StatusOK, "thanks", "", page{Request: request, Title: "Thank you"})

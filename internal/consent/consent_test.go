@@ -132,6 +132,8 @@ func TestNotConsented(t *testing.T) {
 	}{
 		"declined":      {func(state string) string { return "error=access_denied&error_description=She+declined.&state=" + state }, 200, "She declined."},
 		"odd text":      {func(state string) string { return "error=x&error_description=%3Cscript%3E%00%C3%A9&state=" + state }, 200, "&lt;script&gt;??"},
+		"no code":       {func(state string) string { return "state=" + state }, 400, "neither consent nor a refusal"},
+		"empty code":    {func(state string) string { return "code=&state=" + state }, 400, "neither consent nor a refusal"},
 		"another state": {func(string) string { return "code=x&state=guess" }, 400, "was opened in another browser"},
 		"no state":      {func(string) string { return "code=x" }, 400, "was opened in another browser"},
 	} {

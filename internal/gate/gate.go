@@ -134,6 +134,13 @@ func (g *Gates) Withdraw(id string) {
 	}
 }
 
+// Paused tells whether the zone asked for a pause that lasts, for those who do not wait in line.
+func (g *Gates) Paused(zone string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.of(zone).closed(g.clock.Now())
+}
+
 // Waiting is how many are in line at a zone.
 func (g *Gates) Waiting(zone string) int {
 	g.mu.Lock()

@@ -102,6 +102,9 @@ func TestOnePauseForAll(t *testing.T) {
 	if got, want := c.Zones(), (gate.State{Zone: zone, Waiting: 3, Paused: 90 * time.Second}); len(got) != 1 || got[0] != want {
 		t.Errorf("the state is %v, want %v", got, want)
 	}
+	if !c.Paused(zone) || c.Paused("https://other") {
+		t.Error("the pause is not told, or is another zone's")
+	}
 
 	c.clock.Step(time.Second)
 	c.next(t, "soon")

@@ -372,6 +372,11 @@ func TestGrantsUsersAndApplications(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(query.Get("filter[email]")).To(Equal("alice@example.com"))
 
+	s.on("GET /zones/z1/users/u1", answer(200, `{"id":"u1","identifier":"uid-1","email":"Alice@Example.com","email_verified":true}`))
+	user, err := m.GetUser(ctx, "z1", "u1")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(user).To(Equal(users[0]))
+
 	s.on("GET /zones/z1/applications", answer(200, pageOf("", `{"id":"a0","identifier":"urn:app:report"},{"id":"a1","identifier":"urn:app:reports"}`)))
 	app, found, err := m.FindApplication(ctx, "z1", "urn:app:reports")
 	g.Expect(err).NotTo(HaveOccurred())

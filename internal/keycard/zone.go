@@ -60,6 +60,9 @@ type Grant struct {
 	Status     string   `json:"status"`
 	// RefreshTokenSet is false for a grant that dies with its first access token.
 	RefreshTokenSet bool `json:"refresh_token_set"`
+	// CreatedAt and UpdatedAt are timestamps as the zone writes them.
+	CreatedAt string `json:"created_at"`
+	UpdatedAt string `json:"updated_at"`
 }
 
 func (g Grant) objectID() string { return g.ID }
@@ -102,4 +105,9 @@ func (m *ManagementClient) ListUsersByEmail(ctx context.Context, zoneID, email s
 	}
 	return listAll(ctx, m, op, url.Values{"filter[email]": {email}},
 		func(u User) bool { return strings.EqualFold(u.Email, email) }, "zones", zoneID, "users")
+}
+
+// GetUser reads one user; IsNotFound tells when there is none with that id.
+func (m *ManagementClient) GetUser(ctx context.Context, zoneID, id string) (User, error) {
+	return get[User](ctx, m, "getting the user", "zones", zoneID, "users", id)
 }

@@ -295,7 +295,7 @@ func TestExchangeFaults(t *testing.T) {
 		},
 		"consent is missing": {
 			on: exchanges, answer: oauth(400, "insufficient_authorization", "User consent is required"), condition: issued, status: no,
-			reason: v1alpha1.ReasonConsentRequired, says: []string{"consent"}, stalled: true, soonest: slowRetry, latest: slowest,
+			reason: v1alpha1.ReasonConsentRequired, says: []string{user + " has to consent to the resource https://api.atlassian.com/ex/confluence once"}, stalled: true, soonest: slowRetry, latest: slowest,
 		},
 		"a policy forbids it": {
 			on: exchanges, answer: oauth(403, "access_denied", "Access denied by policy. Policy set: default."), condition: issued, status: no,
