@@ -5,6 +5,7 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -300,4 +301,55 @@ func TestOwnSecretThatIsAddedToStaysOurs(t *testing.T) {
 			w.pages(got)
 		})
 	}
+}
+
+// The whole operator puts right what somebody did to the Secret as soon as the watch tells of it: the token is an hour's, so no
+// timer ends before the test does.
+func TestTamperingIsRepairedByWatches(t *testing.T) {
+	w := newWorld(t, realTime)
+	resource, binding := w.install(), w.binding("reports")
+	binding.Spec.Secret.Labels = map[string]v1alpha1.LabelValue{"example.com/team": "reports"}
+	binding.Spec.Secret.Annotations = map[string]v1alpha1.AnnotationValue{"example.com/note": "kept"}
+	must(t, w.k8s.Create(w.ctx, resource))
+	must(t, w.k8s.Create(w.ctx, binding))
+	w.startOperator()
+	w.untilReady(binding)
+	if until := time.Until(binding.Status.RefreshAt.Time); until < 2*patience {
+		t.Fatalf("a timer is due in %s", until)
+	}
+	// A few of each kind, or the repairs would wait: they are bounded.
+	for _, tamper := range []struct {
+		name     string
+		do       func(*corev1.Secret)
+		newToken bool
+	}{
+		{"data is edited", func(s *corev1.Secret) { s.Data["token"] = []byte("tampered") }, true},
+		{"a label is removed", undress["a label is removed"], false},
+		{"the owner is removed", undress["the owner is removed"], false},
+		{"the owner and all labels go", undress["the owner and all labels go"], false},
+		{"it is deleted", nil, true},
+	} {
+		before := w.output(binding)
+		changed := before.DeepCopy()
+		w.requests.take()
+		if tamper.do == nil {
+			must(t, w.k8s.Delete(w.ctx, changed))
+		} else {
+			tamper.do(changed)
+			must(t, w.k8s.Update(w.ctx, changed))
+		}
+		start := time.Now()
+		w.eventually(tamper.name+", and is repaired", func(ctx context.Context) (bool, error) {
+			var s corev1.Secret
+			err := w.k8s.Get(ctx, client.ObjectKeyFromObject(before), &s)
+			return err == nil && len(s.Data["token"]) > 0 && string(s.Data["token"]) != "tampered" && bytes.Equal(s.Data["token"], before.Data["token"]) != tamper.newToken &&
+				maps.Equal(s.Labels, before.Labels) && metav1.IsControlledBy(&s, binding), client.IgnoreNotFound(err)
+		})
+		t.Logf("%s: repaired after %s", tamper.name, time.Since(start).Round(time.Millisecond))
+		if n := w.requests.count(exchanges); (n > 0) != tamper.newToken || n > 1 {
+			t.Errorf("%s: %d exchanges", tamper.name, n)
+		}
+	}
+	w.untilReady(binding)
+	w.noCanaries()
 }
