@@ -10,9 +10,11 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -123,6 +125,85 @@ func TestRepairOfLabelsIsBounded(t *testing.T) {
 				t.Error("it was not repaired")
 			}
 		})
+	}
+}
+
+// What the cluster itself takes off each write is not written again and again: it stays off, and the token is no worse for it.
+func TestLabelThatTheClusterTakesOff(t *testing.T) {
+	w := newWorld(t)
+	undo := w.stripLabel("example.com/team")
+	binding := w.declared()
+	w.requests.take()
+	w.writes.take()
+	for range 3 {
+		w.clock.Step(time.Minute)
+		w.reconcileBinding(binding)
+	}
+	if writes := w.writes.take(); len(writes) > 0 {
+		t.Errorf("wrote %v", writes)
+	}
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if got := w.output(binding).Labels["example.com/team"]; got != "" {
+		t.Errorf("the label is there: %s", got)
+	}
+	undo()
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	w.reconcileBinding(binding)
+	if got := w.output(binding).Labels["example.com/team"]; got == "" {
+		t.Error("the label does not come with the next token")
+	}
+}
+
+// stripLabel has the cluster take a label off every Secret that is written.
+func (w *world) stripLabel(label string) (undo func()) {
+	w.t.Helper()
+	name := w.ns + "-strip"
+	policy := &admissionregistrationv1.MutatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.MutatingAdmissionPolicySpec{
+			FailurePolicy: new(admissionregistrationv1.Fail), ReinvocationPolicy: admissionregistrationv1.NeverReinvocationPolicy,
+			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
+				RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
+				},
+			}}},
+			MatchConditions: []admissionregistrationv1.MatchCondition{{
+				Name: "labelled", Expression: `has(object.metadata.labels) && "` + label + `" in object.metadata.labels`,
+			}},
+			Mutations: []admissionregistrationv1.Mutation{{
+				PatchType: admissionregistrationv1.PatchTypeJSONPatch,
+				JSONPatch: &admissionregistrationv1.JSONPatch{
+					Expression: `[JSONPatch{op: "remove", path: "/metadata/labels/` + strings.ReplaceAll(label, "/", "~1") + `"}]`,
+				},
+			}},
+		},
+	}
+	binding := &admissionregistrationv1.MutatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.MutatingAdmissionPolicyBindingSpec{
+			PolicyName: name,
+			MatchResources: &admissionregistrationv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{
+				MatchLabels: map[string]string{corev1.LabelMetadataName: w.ns},
+			}},
+		},
+	}
+	must(w.t, w.k8s.Create(w.ctx, policy))
+	must(w.t, w.k8s.Create(w.ctx, binding))
+	remove := sync.OnceFunc(func() { must(w.t, w.k8s.Delete(context.WithoutCancel(w.ctx), policy)) })
+	w.t.Cleanup(remove)
+	until := func(what string, stripped bool) {
+		w.t.Helper()
+		w.eventually(what, func(ctx context.Context) (bool, error) {
+			probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, GenerateName: "probe-", Labels: map[string]string{label: "x"}}}
+			err := w.k8s.Create(ctx, probe, client.DryRunAll)
+			return (probe.Labels[label] == "") == stripped, err
+		})
+	}
+	until("the label is taken off", true)
+	return func() {
+		remove()
+		until("the label is left", false)
 	}
 }
 
