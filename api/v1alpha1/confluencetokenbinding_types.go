@@ -269,7 +269,8 @@ type OutputSecret struct {
 	Formats []Format `json:"formats,omitempty"`
 
 	// onExpiry says what becomes of a token that expired because no other could be had: Keep (the default) leaves it, Remove
-	// takes the token's keys out of the Secret. The Secret itself stays until this object goes.
+	// takes the token's keys out of the Secret. The Secret itself stays until this object goes. While spec.suspend is true, nothing
+	// is removed: an expired token goes when that ends, unless a new one takes its place.
 	// +optional
 	OnExpiry OnExpiry `json:"onExpiry,omitempty"`
 

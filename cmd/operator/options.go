@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -129,6 +131,8 @@ func (o *options) validate() error {
 	complain(o.leaderElect && (o.retryPeriod <= 0 || o.retryPeriod >= o.renewDeadline || o.renewDeadline >= o.leaseDuration),
 		"--leader-election-retry-period %s, -renew-deadline %s and -lease-duration %s have to be in this order, each less than the next",
 		o.retryPeriod, o.renewDeadline, o.leaseDuration)
+	complain(slices.Contains(o.watchNamespaces, ""), "--watch-namespaces %q has an empty name, which would mean all namespaces; remove the extra comma, or the flag to work in all",
+		strings.Join(o.watchNamespaces, ","))
 	complain(o.clusterIDNamespace == "" && o.clusterID == "", "--cluster-id-namespace is empty; it has to name a namespace, or --cluster-id has to be set")
 	complain(o.clusterID != "" && !clusterIDPattern.MatchString(o.clusterID),
 		"--cluster-id %q has to be 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit", o.clusterID)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/tools/leaderelection"
 
 	"github.com/keycardai/keycard-operator/controllers"
@@ -48,6 +49,23 @@ func TestConsentOptions(t *testing.T) {
 				return
 			}
 			NewWithT(t).Expect(err).To(MatchError(ContainSubstring(tt.want)))
+		})
+	}
+}
+
+// An empty name would have the operator list all namespaces, which it may not. Without a name it is meant to.
+func TestWatchNamespaces(t *testing.T) {
+	for arg, bad := range map[string]bool{"": false, "a": false, "a,b": false, "a,": true, ",a": true, "a,,b": true, ",": true} {
+		t.Run(arg, func(t *testing.T) {
+			g, o := NewWithT(t), defaultOptions()
+			f := pflag.NewFlagSet("operator", pflag.ContinueOnError)
+			o.addFlags(f)
+			g.Expect(f.Parse([]string{"--watch-namespaces=" + arg})).To(Succeed())
+			if !bad {
+				g.Expect(o.validate()).To(Succeed())
+				return
+			}
+			g.Expect(o.validate()).To(MatchError(ContainSubstring(`--watch-namespaces "` + arg + `" has an empty name`)))
 		})
 	}
 }

@@ -59,6 +59,8 @@ type attempts struct {
 	issues map[types.NamespacedName]*rate.Limiter
 	// wokenAt is when somebody last came back from the zone for a binding.
 	wokenAt map[types.NamespacedName]time.Time
+	// repairs bound how often what is not data of a Secret is put right, which takes no token.
+	repairs map[types.NamespacedName]*rate.Limiter
 }
 
 // issueBurst is how many tokens may be issued for one binding in quick succession: somebody edits the spec,
@@ -68,24 +70,29 @@ const issueBurst = 4
 
 // mayIssue tells whether another token may be issued now.
 func (a *attempts) mayIssue(key types.NamespacedName, now time.Time) bool {
-	return a.limiter(key).TokensAt(now) >= 1
+	return a.limiter(&a.issues, key).TokensAt(now) >= 1
 }
 
 // issued counts a token that was issued.
 func (a *attempts) issued(key types.NamespacedName, now time.Time) {
-	a.limiter(key).AllowN(now, 1)
+	a.limiter(&a.issues, key).AllowN(now, 1)
 }
 
-func (a *attempts) limiter(key types.NamespacedName) *rate.Limiter {
+// mayRepair tells whether a Secret may be put right now without a new token, and counts it.
+func (a *attempts) mayRepair(key types.NamespacedName, now time.Time) bool {
+	return a.limiter(&a.repairs, key).AllowN(now, 1)
+}
+
+func (a *attempts) limiter(of *map[types.NamespacedName]*rate.Limiter, key types.NamespacedName) *rate.Limiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.issues == nil {
-		a.issues = map[types.NamespacedName]*rate.Limiter{}
+	if *of == nil {
+		*of = map[types.NamespacedName]*rate.Limiter{}
 	}
-	if a.issues[key] == nil {
-		a.issues[key] = rate.NewLimiter(rate.Every(schedule.MinInterval), issueBurst)
+	if (*of)[key] == nil {
+		(*of)[key] = rate.NewLimiter(rate.Every(schedule.MinInterval), issueBurst)
 	}
-	return a.issues[key]
+	return (*of)[key]
 }
 
 // drop forgets everything of a binding that is gone.
@@ -96,6 +103,7 @@ func (a *attempts) drop(key types.NamespacedName) {
 	delete(a.early, key)
 	delete(a.issues, key)
 	delete(a.wokenAt, key)
+	delete(a.repairs, key)
 }
 
 // failedEarly counts a reconcile that failed before the last attempt was looked up, and gives how many did in a row.

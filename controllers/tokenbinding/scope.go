@@ -53,10 +53,11 @@ type scope struct {
 	now             time.Time
 
 	// secret is the metadata of the output Secret; nil when there is none. held is the token in it, and
-	// intact whether nobody else changed it.
-	secret *metav1.PartialObjectMetadata
-	held   *held
-	intact bool
+	// intact whether nobody else changed it, and dressed whether its labels, annotations and owner are as they are wanted.
+	secret  *metav1.PartialObjectMetadata
+	held    *held
+	intact  bool
+	dressed bool
 
 	// install is the KeycardResource, and issuer and resource say what to exchange for, and scopes with which scopes. They are set once the
 	// KeycardResource was found usable.
@@ -150,6 +151,7 @@ func (s *scope) fits() bool {
 // are always there.
 func (s *scope) hold(m *metav1.PartialObjectMetadata) {
 	s.secret, s.held, s.intact = m, heldIn(m), false
+	s.dressed = s.isDressed(m)
 	if s.held == nil {
 		return
 	}

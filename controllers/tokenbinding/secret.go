@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -61,12 +62,33 @@ func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
 	if err != nil {
 		return fmt.Errorf("reading metadata of Secret %s: %w", key, err)
 	}
-	if !metav1.IsControlledBy(m, s.binding) {
+	return r.claim(ctx, s, m)
+}
+
+// claim takes a Secret for the binding's, or refuses it.
+func (r *Reconciler) claim(ctx context.Context, s *scope, m *metav1.PartialObjectMetadata) error {
+	switch {
+	case s.strayed(m):
+		// It is ours, and its owner is put right with the next write.
+	case !metav1.IsControlledBy(m, s.binding):
 		return outcome.Block(v1alpha1.ReasonSecretConflict, "Secret %s exists and %s; it is left alone: remove it, or bind to another name",
 			m.Name, ownerOf(m))
+	case s.found.ExpiresAt == nil && madeBefore(m):
+		// The answer to the first write was lost, or we ended before we could take it back.
+		return r.withdraw(ctx, s, m)
 	}
 	s.hold(m)
 	return nil
+}
+
+// strayed tells of a Secret that nothing controls whether it is the binding's own, which somebody took the owner from: all else
+// is as the operator wrote it, and the token is the one that status speaks of. A copy has not our fields, and a binding that
+// was made anew has no such status.
+func (s *scope) strayed(m *metav1.PartialObjectMetadata) bool {
+	held := heldIn(m)
+	return metav1.GetControllerOf(m) == nil && held != nil && intact(m, nil) &&
+		s.found.IssuedAt != nil && s.found.IssuedAt.Time.Equal(held.life.IssuedAt) &&
+		s.found.ExpiresAt != nil && s.found.ExpiresAt.Time.Equal(held.life.ExpiresAt)
 }
 
 // yield leaves a Secret that is not there yet to an older binding that names it too. One that exists is its owner's.
@@ -137,32 +159,51 @@ var bookkeeping = []string{
 // changes or removes a field takes its ownership from us (server-side apply), so the answer is in the
 // metadata and no value has to be read.
 func intact(m *metav1.PartialObjectMetadata, formats []tokenfile.Format) bool {
-	data, annotations := ownedBy(m, v1alpha1.FieldManager, metav1.ManagedFieldsOperationApply)
-	lost := func(have map[string]json.RawMessage) func(string) bool {
-		return func(key string) bool { _, ok := have["f:"+key]; return !ok }
-	}
-	return !slices.ContainsFunc(tokenfile.Keys(formats), lost(data)) &&
-		!slices.ContainsFunc(bookkeeping, lost(annotations))
+	owned := ownedBy(m, v1alpha1.FieldManager, metav1.ManagedFieldsOperationApply)
+	return owned.Data.has(tokenfile.Keys(formats)...) && owned.Metadata.Annotations.has(bookkeeping...)
 }
 
-// ownedBy gives the keys of data and the annotations that a field manager owns, in the notation of managedFields.
-func ownedBy(m *metav1.PartialObjectMetadata, manager string, op metav1.ManagedFieldsOperationType) (data, annotations map[string]json.RawMessage) {
+// isDressed tells whether what else the operator applied is there too: the labels and annotations that the spec wants, and the
+// reference to the binding. What a webhook of the cluster takes off while we write stays ours, and is not put back.
+func (s *scope) isDressed(m *metav1.PartialObjectMetadata) bool {
+	owned := ownedBy(m, v1alpha1.FieldManager, metav1.ManagedFieldsOperationApply)
+	return metav1.IsControlledBy(m, s.binding) &&
+		owned.Metadata.Labels.has(slices.Collect(maps.Keys(s.labels()))...) &&
+		owned.Metadata.Annotations.has(slices.Collect(maps.Keys(s.binding.Spec.Secret.Annotations))...)
+}
+
+// owned is what a field manager owns of a Secret, in the notation of managedFields.
+type owned struct {
+	Type     fieldSet `json:"f:type"`
+	Data     fieldSet `json:"f:data"`
+	Metadata struct {
+		Annotations fieldSet `json:"f:annotations"`
+		Labels      fieldSet `json:"f:labels"`
+	} `json:"f:metadata"`
+}
+
+type fieldSet map[string]json.RawMessage
+
+func (f fieldSet) has(keys ...string) bool {
+	return !slices.ContainsFunc(keys, func(key string) bool { _, ok := f["f:"+key]; return !ok })
+}
+
+// ownedBy gives what a field manager owns of a Secret.
+func ownedBy(m *metav1.PartialObjectMetadata, manager string, op metav1.ManagedFieldsOperationType) owned {
 	i := slices.IndexFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool {
 		return e.Manager == manager && e.Operation == op && e.Subresource == ""
 	})
-	if i < 0 || m.ManagedFields[i].FieldsV1 == nil {
-		return nil, nil
+	if i < 0 {
+		return owned{}
 	}
-	var owned struct {
-		Data     map[string]json.RawMessage `json:"f:data"`
-		Metadata struct {
-			Annotations map[string]json.RawMessage `json:"f:annotations"`
-		} `json:"f:metadata"`
+	return ownedIn(m.ManagedFields[i])
+}
+
+func ownedIn(e metav1.ManagedFieldsEntry) (o owned) {
+	if e.FieldsV1 == nil || json.Unmarshal(e.FieldsV1.GetRawBytes(), &o) != nil {
+		return owned{}
 	}
-	if json.Unmarshal(m.ManagedFields[i].FieldsV1.GetRawBytes(), &owned) != nil {
-		return nil, nil
-	}
-	return owned.Data, owned.Metadata.Annotations
+	return o
 }
 
 // ensureSecret writes the token that was exchanged for, or the present one in another layout.
@@ -170,11 +211,18 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 	if s.minted != nil {
 		return r.writeSecret(ctx, s, *s.minted)
 	}
-	if !s.usable() || s.held.layoutHash == s.wantLayout {
+	// The layout follows even while the next token is waited for.
+	if !s.usable() || s.held.layoutHash == s.wantLayout && s.dressed {
 		return nil
 	}
 	if s.pausing && s.attempt.at == stepSecret {
 		return s.attempt.pausedBy()
+	}
+	if s.held.layoutHash == s.wantLayout && !r.attempts.mayRepair(s.key(), s.now) {
+		return &outcome.Problem{
+			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: schedule.MinInterval,
+			Message: fmt.Sprintf("the labels, annotations or owner of Secret %s were put right too often in a short time; is another program changing them?", s.secret.Name),
+		}
 	}
 	return r.relayout(ctx, s)
 }
@@ -209,7 +257,7 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token minted) er
 	if err != nil {
 		return writeProblem(s.binding.Spec.Secret.Name, err)
 	}
-	if s.secret == nil && withOthers(m) {
+	if _, ok := maker(m); ok && s.secret == nil {
 		return r.withdraw(ctx, s, m)
 	}
 	r.secrets.Wrote(s.key(), m)
@@ -233,9 +281,21 @@ func (r *Reconciler) applySecret(ctx context.Context, s *scope, secret *corev1ac
 	return m, r.Client.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, body), options...) //nolint:wrapcheck // writeProblem tells what it means
 }
 
-// withOthers tells whether anybody but the operator owns a field of a Secret.
-func withOthers(m *metav1.PartialObjectMetadata) bool {
-	return slices.ContainsFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager != v1alpha1.FieldManager })
+// maker finds who else made a Secret: only its maker owns its type, or applied data. Who changed a Secret of ours owns neither.
+func maker(m *metav1.PartialObjectMetadata) (metav1.ManagedFieldsEntry, bool) {
+	for _, e := range m.ManagedFields {
+		o := ownedIn(e)
+		if e.Manager != v1alpha1.FieldManager && (o.Type != nil || e.Operation == metav1.ManagedFieldsOperationApply && o.Data != nil) {
+			return e, true
+		}
+	}
+	return metav1.ManagedFieldsEntry{}, false
+}
+
+// madeBefore tells whether somebody else owned a Secret from its first second on.
+func madeBefore(m *metav1.PartialObjectMetadata) bool {
+	e, ok := maker(m)
+	return ok && e.Time != nil && !e.Time.After(m.CreationTimestamp.Time)
 }
 
 // withdraw takes back what was applied to a Secret that turned out to be somebody else's: made during the exchange, with
@@ -269,10 +329,6 @@ func (r *Reconciler) expire(ctx context.Context, s *scope) error {
 // uid makes the server refuse the write when it was replaced by another of the same name meanwhile.
 func (s *scope) secretApply(token minted, data map[string][]byte) *corev1ac.SecretApplyConfiguration {
 	b, spec := s.binding, s.binding.Spec.Secret
-	labels := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
-	for k, v := range spec.Labels {
-		labels[k] = string(v)
-	}
 	annotations := map[string]string{
 		v1alpha1.IssuedAtAnnotation:     token.IssuedAt.UTC().Format(time.RFC3339),
 		v1alpha1.ExpiresAtAnnotation:    token.ExpiresAt.UTC().Format(time.RFC3339),
@@ -297,7 +353,7 @@ func (s *scope) secretApply(token minted, data map[string][]byte) *corev1ac.Secr
 	}
 	secret := corev1ac.Secret(spec.Name, b.Namespace).
 		WithType(corev1.SecretTypeOpaque).
-		WithLabels(labels).
+		WithLabels(s.labels()).
 		WithAnnotations(annotations).
 		WithOwnerReferences(metav1ac.OwnerReference().
 			WithAPIVersion(v1alpha1.GroupVersion.String()).WithKind("ConfluenceTokenBinding").
@@ -307,6 +363,15 @@ func (s *scope) secretApply(token minted, data map[string][]byte) *corev1ac.Secr
 		secret.WithUID(s.secret.UID)
 	}
 	return secret
+}
+
+// labels are those of the Secret.
+func (s *scope) labels() map[string]string {
+	labels := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	for k, v := range s.binding.Spec.Secret.Labels {
+		labels[k] = string(v)
+	}
+	return labels
 }
 
 // writeProblem says what a refused write of the Secret means, in words of its own: an admission webhook may

@@ -246,6 +246,6 @@ func sessionProblem(err error, key types.NamespacedName, dataKey string) error {
 // renewedHere tells whether a refresh token in a Secret was written by the operator: whoever changes it takes its
 // ownership.
 func renewedHere(m *metav1.PartialObjectMetadata, dataKey string) bool {
-	data, _ := ownedBy(m, v1alpha1.SessionFieldManager, metav1.ManagedFieldsOperationUpdate)
+	data := ownedBy(m, v1alpha1.SessionFieldManager, metav1.ManagedFieldsOperationUpdate).Data
 	return data["f:"+dataKey] != nil
 }

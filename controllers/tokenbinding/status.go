@@ -83,7 +83,7 @@ func (s *scope) reportToken(c conditions.Writer, at step, problem *outcome.Probl
 		c.Set(v1alpha1.ConditionTokenIssued, status, reason, message)
 	}
 	switch usable := s.usable(); {
-	case usable && problem != nil:
+	case usable && s.nextFails(at, problem):
 		set(metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing, "the token is good, the next one fails: "+problem.Error())
 	case usable && schedule.TooShortToMount(s.held.life):
 		set(metav1.ConditionTrue, v1alpha1.ReasonLifetimeTooShort, fmt.Sprintf(
@@ -101,6 +101,11 @@ func (s *scope) reportToken(c conditions.Writer, at step, problem *outcome.Probl
 	default:
 		s.pend(c, v1alpha1.ConditionTokenIssued)
 	}
+}
+
+// nextFails tells whether a problem keeps the next token from its place: not where the present one is to be laid out anew.
+func (s *scope) nextFails(at step, problem *outcome.Problem) bool {
+	return problem != nil && (at != stepSecret || s.attempt.minted != nil)
 }
 
 // oddLifetime is what to show of a lifetime that the zone announced oddly.

@@ -47,8 +47,16 @@ type Cache struct {
 type known struct {
 	uid     types.UID
 	version string
+	// controller is who controls it, where that is another than a binding; most often nobody does.
+	controller *controller
 	// more is nil where there is nothing else to know.
 	more *metav1.PartialObjectMetadata
+}
+
+// controller is enough to name who controls a Secret. Secrets of cert-manager and the like all have one.
+type controller struct {
+	kind unique.Handle[string]
+	name string
 }
 
 // New makes a cache of the Secrets in the namespaces; none means all of them. It does nothing before Start.
@@ -129,7 +137,7 @@ func (c *Cache) WaitForSync(ctx context.Context) error {
 }
 
 // Get gives the metadata that is known of a Secret; the caller may change it. Of a Secret that no binding owns, that is UID,
-// version, owners, and which refresh tokens the operator wrote.
+// version, kind and name of its controller, and which refresh tokens the operator wrote.
 func (c *Cache) Get(key types.NamespacedName) (*metav1.PartialObjectMetadata, bool) {
 	c.mu.RLock()
 	k, ok := c.known[key]
@@ -142,6 +150,9 @@ func (c *Cache) Get(key types.NamespacedName) (*metav1.PartialObjectMetadata, bo
 	}}
 	if k.more != nil {
 		m = k.more.DeepCopy()
+	}
+	if k.controller != nil {
+		m.OwnerReferences = []metav1.OwnerReference{{Kind: k.controller.kind.Value(), Name: k.controller.name, Controller: new(true)}}
 	}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	return m, true
@@ -186,17 +197,25 @@ func digest(m *metav1.PartialObjectMetadata) (types.NamespacedName, known) {
 	m = trim(m)
 	key := types.NamespacedName{Namespace: unique.Make(m.Namespace).Value(), Name: m.Name}
 	k := known{uid: m.UID, version: m.ResourceVersion}
-	if owned(m) || len(m.OwnerReferences) > 0 || len(m.ManagedFields) > 0 {
+	if owned(m) {
+		k.more = m
+		return key, k
+	}
+	if owner := metav1.GetControllerOfNoCopy(m); owner != nil {
+		k.controller = &controller{kind: unique.Make(owner.Kind), name: owner.Name}
+	}
+	if m.OwnerReferences = nil; len(m.ManagedFields) > 0 {
 		k.more = m
 	}
 	return key, k
 }
 
-// owned tells whether a binding made the Secret. Its label may have been taken off.
+// owned tells whether a binding made the Secret. Its label and its owner may have been taken off.
 func owned(m *metav1.PartialObjectMetadata) bool {
 	owner := metav1.GetControllerOfNoCopy(m)
 	return m.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue ||
-		owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Kind == "ConfluenceTokenBinding"
+		owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Kind == "ConfluenceTokenBinding" ||
+		slices.ContainsFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == v1alpha1.FieldManager })
 }
 
 // trim takes from a Secret that no binding owns what is never asked for.
@@ -204,8 +223,17 @@ func trim(m *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadata {
 	if owned(m) {
 		return m
 	}
-	others := func(e metav1.ManagedFieldsEntry) bool { return e.Manager != v1alpha1.SessionFieldManager }
-	m.ManagedFields = slices.Clip(slices.DeleteFunc(m.ManagedFields, others))
+	m.ManagedFields = sessions(m.ManagedFields)
 	m.Labels, m.Annotations, m.Finalizers = nil, nil, nil
 	return m
+}
+
+// sessions are the entries of who renewed a session. Where there is none, nothing keeps the array of the others alive.
+func sessions(all []metav1.ManagedFieldsEntry) (some []metav1.ManagedFieldsEntry) {
+	for _, e := range all {
+		if e.Manager == v1alpha1.SessionFieldManager {
+			some = append(some, e)
+		}
+	}
+	return some
 }

@@ -23,10 +23,14 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	b.say("%d unrelated Secrets", b.unrelated)
 	value := bytes.Repeat([]byte("x"), unrelatedBytes)
+	owner := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: unrelatedNamespace, Name: "certificate-of-some-service"}}
+	if err := b.admin.Create(ctx, owner); err != nil {
+		return fmt.Errorf("making an owner of unrelated Secrets: %w", err)
+	}
 	err := each(ctx, b.unrelated, adminAtOnce, func(ctx context.Context, i int) error {
 		return b.admin.Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: unrelatedNamespace, Name: fmt.Sprintf("certificate-of-some-service-%05d", i),
+				Namespace: unrelatedNamespace, Name: fmt.Sprintf("certificate-of-some-service-%05d", i), OwnerReferences: owners(i, owner),
 				Labels:      map[string]string{"app.kubernetes.io/managed-by": "somebody", "app.kubernetes.io/name": "some-service"},
 				Annotations: map[string]string{"example.com/note": "of no interest to the operator, and not kept in its memory"},
 			},
@@ -58,6 +62,14 @@ func (b *bench) memory(ctx context.Context) error {
 	b.figures.add(fmt.Sprintf("memory (RSS) with %d unrelated Secrets", b.unrelated), "%.0f MB, which is %+.1f MB; %.0f MB at most since the start",
 		megabytes(crowded), megabytes(crowded-b.fullRSS), megabytes(peak))
 	return b.stopOperator()
+}
+
+// owners gives every other Secret an owner, as cert-manager and External Secrets do theirs.
+func owners(i int, owner *corev1.ConfigMap) []metav1.OwnerReference {
+	if i%2 == 0 {
+		return nil
+	}
+	return []metav1.OwnerReference{*metav1.NewControllerRef(owner, corev1.SchemeGroupVersion.WithKind("ConfigMap"))}
 }
 
 func megabytes(n int64) float64 { return float64(n) / 1e6 }

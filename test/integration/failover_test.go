@@ -21,6 +21,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone"
 )
 
@@ -52,6 +53,23 @@ func TestFailover(t *testing.T) {
 		p.release()
 		p.expectTakeover(start, 20*time.Second)
 		p.expectExchanges(map[string]int{"healthy": 1, "under-way": 2, "next": 1})
+	})
+	t.Run("a Secret changes in between", func(t *testing.T) {
+		p := newPair(t, binaries)
+		healthy := p.binding("healthy")
+		must(t, p.first.cmd.Process.Signal(syscall.SIGKILL))
+		if !p.ends(p.first) {
+			t.Fatal("it does not end")
+		}
+		s := p.output(healthy)
+		s.Data["token"], s.Labels = []byte("tampered"), nil
+		must(t, p.k8s.Update(p.ctx, s))
+		p.eventually("the other replica puts it right", func(context.Context) (bool, error) {
+			now := p.output(healthy)
+			return string(now.Data["token"]) != "tampered" && now.Labels[v1alpha1.ManagedByLabel] != "", nil
+		})
+		p.pages(p.output(healthy))
+		p.expectExchanges(map[string]int{"healthy": 2})
 	})
 	t.Run("stopped past its lease", func(t *testing.T) {
 		p := newPair(t, binaries)

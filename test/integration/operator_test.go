@@ -384,8 +384,14 @@ func (w *world) startProcess(binary string) *exec.Cmd {
 	w.t.Helper()
 	kubeconfig, err := cluster.WriteKubeconfig("admin", cluster.Config)
 	must(w.t, err)
+	return w.startProgram(binary, kubeconfig, "0")
+}
+
+// startProgram runs it with a kubeconfig, and its probes at an address.
+func (w *world) startProgram(binary, kubeconfig, probes string) *exec.Cmd {
+	w.t.Helper()
 	cmd := exec.Command(binary, "--kubeconfig", kubeconfig, "--leader-elect=false", "--watch-namespaces="+w.ns,
-		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--allow-insecure-loopback",
+		"--metrics-bind-address=0", "--health-probe-bind-address="+probes, "--allow-insecure-loopback",
 		"--cluster-id="+clusterID, "--atlassian-url="+w.zone.AtlassianURL, "-v=4")
 	cmd.Stdout, cmd.Stderr = w.logs, w.logs
 	must(w.t, cmd.Start())

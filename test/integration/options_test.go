@@ -58,6 +58,40 @@ func TestOnExpiry(t *testing.T) {
 	}
 }
 
+// While a binding is suspended nothing is taken out of its Secret, not even an expired token. That goes when the suspension ends,
+// unless there is a new one.
+func TestOnExpiryWhileSuspended(t *testing.T) {
+	for name, down := range map[string]bool{"then the zone is down": true, "then there is a new token": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			_, b := w.ready()
+			b.Spec.Suspend, b.Spec.Secret.OnExpiry = new(true), v1alpha1.RemoveExpired
+			must(t, w.k8s.Update(w.ctx, b))
+			before := w.output(b)
+			w.clock.SetTime(b.Status.ExpiresAt.Add(time.Minute))
+			w.reconcileBinding(b)
+			w.expect(b, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+			if s := w.output(b); s.ResourceVersion != before.ResourceVersion {
+				t.Errorf("the Secret was written to, and has %v", keys(s))
+			}
+			if down {
+				w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+			}
+			b.Spec.Suspend = nil
+			must(t, w.k8s.Update(w.ctx, b))
+			w.reconcileBinding(b)
+			if down {
+				if s := w.output(b); len(s.Data) > 0 {
+					t.Errorf("the Secret has %v", keys(s))
+				}
+				return
+			}
+			w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			w.pages(w.output(b))
+		})
+	}
+}
+
 // Of two bindings that name one Secret the older has it; when it goes, the other takes over. One that has the Secret keeps it.
 func TestOneSecretOfTwoBindings(t *testing.T) {
 	w := newWorld(t)

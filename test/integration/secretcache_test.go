@@ -4,9 +4,18 @@
 package integration
 
 import (
+	"bytes"
 	"context"
+	"encoding/pem"
+	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +24,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
 )
 
@@ -88,4 +98,131 @@ func TestSecretsThatMayNotBeListed(t *testing.T) {
 	if err := c.Ready(&http.Request{}); err == nil {
 		t.Error("it is ready")
 	}
+}
+
+// What is done to Secrets while the watch is down, and too long for it to be taken up again, is seen in the list that follows,
+// and put right.
+func TestSecretsThatChangeWhileTheWatchIsDown(t *testing.T) {
+	w := newWorld(t, realTime)
+	line := newWire(t)
+	w.account = rest.CopyConfig(cluster.Config)
+	w.account.Host = "https://" + line.address
+	var expired atomic.Int32
+	w.account.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			q := r.URL.Query()
+			if strings.HasSuffix(r.URL.Path, "/secrets") && q.Get("watch") != "" && q.Get("sendInitialEvents") != "true" && expired.Load() > 0 {
+				expired.Add(1)
+				return clusterAnswer(http.StatusGone, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`)(r)
+			}
+			answer, err := next.RoundTrip(r)
+			if err == nil && expired.Load() > 1 && strings.HasSuffix(r.URL.Path, "/secrets") {
+				expired.Store(0) // it is listed anew
+			}
+			return answer, err
+		})
+	})
+	resource := w.install()
+	must(t, w.k8s.Create(w.ctx, resource))
+	w.startOperator()
+	w.untilReady(resource)
+	edited, deleted, relabelled := w.binding("edited"), w.binding("deleted"), w.binding("relabelled")
+	before := map[string]*corev1.Secret{}
+	for _, b := range []*v1alpha1.ConfluenceTokenBinding{edited, deleted, relabelled} {
+		must(t, w.k8s.Create(w.ctx, b))
+		w.untilReady(b)
+		before[b.Name] = w.output(b)
+	}
+	w.requests.take()
+	line.cut()
+	expired.Store(1)
+	s := w.output(edited)
+	s.Data["token"] = []byte("tampered")
+	must(t, w.k8s.Update(w.ctx, s))
+	must(t, w.k8s.Delete(w.ctx, w.output(deleted)))
+	s = w.output(relabelled)
+	s.Labels, s.OwnerReferences = nil, nil
+	must(t, w.k8s.Update(w.ctx, s))
+	line.mend()
+	for _, b := range []*v1alpha1.ConfluenceTokenBinding{edited, deleted, relabelled} {
+		w.eventually("the Secret of "+b.Name+" is put right", func(ctx context.Context) (bool, error) {
+			var s corev1.Secret
+			err := w.k8s.Get(ctx, client.ObjectKeyFromObject(before[b.Name]), &s)
+			return err == nil && s.Labels[v1alpha1.ManagedByLabel] != "" && metav1.IsControlledBy(&s, b) &&
+				bytes.Equal(s.Data["token"], before[b.Name].Data["token"]) == (b == relabelled) && string(s.Data["token"]) != "tampered", client.IgnoreNotFound(err)
+		})
+	}
+	if expired.Load() != 0 {
+		t.Errorf("the watch was taken up, and nothing was listed anew (%d)", expired.Load())
+	}
+	if n := w.requests.count(exchanges); n != 2 {
+		t.Errorf("%d exchanges, want those of the edited and the deleted one", n)
+	}
+}
+
+// A replica is not ready before it has listed the Secrets.
+func TestReadinessWaitsForSecrets(t *testing.T) {
+	w := newWorld(t)
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	kubeconfig := w.holdSecrets(released)
+	t.Cleanup(release)
+	listener, err := new(net.ListenConfig).Listen(w.ctx, "tcp", "127.0.0.1:0")
+	must(t, err)
+	address := listener.Addr().String()
+	must(t, listener.Close())
+	w.startProgram(buildOperator(t, "test"), kubeconfig, address)
+	get := func(path string) (status int, body string) {
+		req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, "http://"+address+path, nil)
+		must(t, err)
+		answer, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0, err.Error() // it does not listen yet
+		}
+		defer func() { _ = answer.Body.Close() }()
+		raw, err := io.ReadAll(answer.Body)
+		must(t, err)
+		return answer.StatusCode, string(raw)
+	}
+	w.eventually("all but the Secrets is there", func(context.Context) (bool, error) {
+		status, _ := get("/readyz/caches")
+		return status == http.StatusOK, nil
+	})
+	if status, body := get("/readyz?verbose"); status != http.StatusInternalServerError || !strings.Contains(body, "[-]secrets failed") {
+		t.Errorf("without the Secrets it answers %d %s", status, body)
+	}
+	release()
+	w.eventually("it is ready", func(context.Context) (bool, error) {
+		status, body := get("/readyz?verbose")
+		return status == http.StatusOK && strings.Contains(body, "[+]secrets ok"), nil
+	})
+}
+
+// holdSecrets stands before the API server and lets nobody list or watch Secrets before the release. It gives a kubeconfig.
+func (w *world) holdSecrets(released <-chan struct{}) (kubeconfig string) {
+	w.t.Helper()
+	transport, err := rest.TransportFor(cluster.Config)
+	must(w.t, err)
+	target, _, err := rest.DefaultServerUrlFor(cluster.Config)
+	must(w.t, err)
+	proxy := &httputil.ReverseProxy{
+		Transport: transport, ErrorLog: log.New(io.Discard, "", 0), // of watches that end
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+	}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/secrets") {
+			select {
+			case <-released:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
+	w.t.Cleanup(server.Close)
+	cfg := &rest.Config{Host: server.URL}
+	cfg.CAData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	kubeconfig, err = cluster.WriteKubeconfig(w.ns, cfg)
+	must(w.t, err)
+	return kubeconfig
 }
