@@ -472,7 +472,7 @@ func TestLayoutFollowsWhileTheRefreshFails(t *testing.T) {
 		w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
 	}
 	after := w.output(binding)
-	if string(after.Data["token"]) != string(before.Data["token"]) || after.Data["header"] == nil {
+	if !bytes.Equal(after.Data["token"], before.Data["token"]) || after.Data["header"] == nil {
 		t.Errorf("the keys are %v", slices.Sorted(maps.Keys(after.Data)))
 	}
 	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -484,7 +484,7 @@ func TestLayoutFollowsWhileTheRefreshFails(t *testing.T) {
 	undo()
 	w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
 	w.reconcileBinding(binding)
-	if got := w.output(binding).Data["header"]; string(got) == string(after.Data["header"]) {
+	if got := w.output(binding).Data["header"]; bytes.Equal(got, after.Data["header"]) {
 		t.Error("the next token is not in the file")
 	}
 }
