@@ -43,6 +43,7 @@ test: kubernetes gitops $(HELM) ## Run all tests, with the race detector, on a r
 
 .PHONY: e2e
 e2e: node build-installer ## Run pods on a real node with a network, as root: dist/install.yaml and a consumer through restarts of everything
+	hack/programs.sh e2e
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -tags e2e -count=1 -timeout 20m -v $(TESTFLAGS) ./test/e2e
 
 ##@ Code
