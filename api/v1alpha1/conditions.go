@@ -70,7 +70,7 @@ const (
 	// ReasonZoneUnreachable: the zone or the management API does not answer, or answers with an error of
 	// its own. Retried with backoff.
 	ReasonZoneUnreachable = "ZoneUnreachable"
-	// ReasonThrottled: the zone asked for a pause. Retried after it.
+	// ReasonThrottled: the zone asked for a pause, or serves as many exchanges as may be. Retried after it.
 	ReasonThrottled = "Throttled"
 	// ReasonClientRejected: the zone refused the client id and secret, or the application's token.
 	ReasonClientRejected = "ClientRejected"
