@@ -164,6 +164,19 @@ func (a *attempts) withoutConsent() (keys []types.NamespacedName) {
 	return keys
 }
 
+// consented lets a binding that waits for consent be tried again. It stays one that waits until that has succeeded.
+func (a *attempts) consented(key types.NamespacedName) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at, ok := a.m[key]
+	if !ok || at.problem == nil || at.problem.Reason != v1alpha1.ReasonConsentRequired {
+		return false
+	}
+	at.notBefore = time.Time{}
+	a.m[key] = at
+	return true
+}
+
 // wakeEvery is how often a binding is woken because somebody came back from the zone, at most: whoever reaches the page can say
 // so at any time.
 const wakeEvery = 10 * time.Second

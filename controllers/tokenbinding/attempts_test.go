@@ -14,32 +14,23 @@ import (
 	"github.com/keycardai/keycard-operator/internal/outcome"
 )
 
-// Who comes back from the zone, or says so, ends the wait for a person, and no pause for the sake of the zone.
-func TestWake(t *testing.T) {
+// A binding whose user has consented is tried again and waits for consent until that succeeds: what is known of the zone's
+// grants lasts as long. One that has another problem meanwhile is left alone.
+func TestConsentedStaysWaiting(t *testing.T) {
 	g := NewWithT(t)
-	key := types.NamespacedName{Namespace: "team", Name: "reports"}
 	var a attempts
-	g.Expect(a.wake(key, noon)).To(BeTrue(), "nothing failed")
-	for _, p := range []*outcome.Problem{
-		outcome.Passing(v1alpha1.ReasonZoneUnreachable, "x"), {Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled},
-	} {
-		a = attempts{}
-		a.remember(key, attempt{problem: p})
-		g.Expect(a.wake(key, noon)).To(BeTrue())
-		_, there := a.last(key, "")
-		g.Expect(there).To(BeTrue(), "the pause lasts")
-	}
-	consent := attempt{problem: outcome.NeedsPerson(v1alpha1.ReasonConsentRequired, "x")}
-	a = attempts{}
-	a.remember(key, consent)
-	g.Expect(a.withoutConsent()).To(Equal([]types.NamespacedName{key}))
-	g.Expect(a.wake(key, noon)).To(BeTrue())
-	g.Expect(a.withoutConsent()).To(BeEmpty())
-	a.remember(key, consent)
-	g.Expect(a.wake(key, noon.Add(9*time.Second))).To(BeFalse(), "too soon")
-	g.Expect(a.withoutConsent()).To(HaveLen(1))
-	g.Expect(a.wake(types.NamespacedName{Name: "other"}, noon)).To(BeTrue(), "another binding")
-	g.Expect(a.wake(key, noon.Add(10*time.Second))).To(BeTrue())
-	a.drop(key)
-	g.Expect(a.wake(key, noon.Add(11*time.Second))).To(BeTrue(), "it was deleted and made again")
+	waits, throttled := types.NamespacedName{Name: "waits"}, types.NamespacedName{Name: "throttled"}
+	a.remember(waits, attempt{failures: 2, notBefore: noon.Add(time.Hour), problem: outcome.NeedsPerson(v1alpha1.ReasonConsentRequired, "x")})
+	a.remember(throttled, attempt{notBefore: noon.Add(time.Hour), problem: outcome.Passing(v1alpha1.ReasonThrottled, "x")})
+
+	g.Expect(a.consented(waits)).To(BeTrue())
+	g.Expect(a.consented(throttled)).To(BeFalse())
+	g.Expect(a.consented(types.NamespacedName{Name: "unknown"})).To(BeFalse())
+	g.Expect(a.withoutConsent()).To(ConsistOf(waits))
+	now, ok := a.last(waits, "")
+	g.Expect(ok).To(BeTrue())
+	g.Expect(now.notBefore).To(BeZero())
+	g.Expect(now.failures).To(Equal(2))
+	last, _ := a.last(throttled, "")
+	g.Expect(last.notBefore).To(Equal(noon.Add(time.Hour)))
 }

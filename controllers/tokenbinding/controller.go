@@ -35,6 +35,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/schedule"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/statuspatch"
 )
@@ -54,7 +55,7 @@ import (
 // told to stop: a token that was issued and not stored is lost.
 const writeTimeout = 10 * time.Second
 
-// finishTimeout bounds the look-ups between an exchange and its write, which are finished for the same reason. Together they
+// finishTimeout is what the look-ups between an exchange and its write have after a stop, for the same reason. Together they
 // fit in what the operator has after SIGTERM by default.
 const finishTimeout = 10 * time.Second
 
@@ -85,6 +86,8 @@ type Reconciler struct {
 	// consent; 0 means every 30 seconds and every 5.
 	WatchEvery time.Duration
 
+	// elected is closed when this replica is the leader.
+	elected <-chan struct{}
 	// woken are bindings that are to be tried again at once.
 	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
 	bindings freshest.Objects[*v1alpha1.ConfluenceTokenBinding]
@@ -190,7 +193,8 @@ func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
 	if failed != stepToken || s.minted != nil {
 		return
 	}
-	if err := r.ensureSecret(ctx, s); err != nil {
+	var shown *outcome.Problem
+	if err := r.ensureSecret(ctx, s); err != nil && !errors.As(err, &shown) {
 		log.FromContext(ctx).Error(err, "laying the token out again")
 	}
 }
@@ -219,7 +223,7 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 	var wait time.Duration
 	failures := s.attempt.failures + 1
 	if p != nil {
-		wait = p.Retry(failures, s.remaining(), s.uid())
+		wait = s.untilRetry(p, at, failures)
 	}
 	if wait == 0 {
 		s.attempt = attempt{}
@@ -234,6 +238,16 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 	log.FromContext(ctx).Info("the attempt failed", "reason", p.Reason, "message", p.Message, "failures", failures, "retryAfter", wait)
 	r.pause(s, next)
 	return at, p
+}
+
+// untilRetry is how long a failed attempt makes the next one wait. When the token is about to lapse the gate decides, whatever
+// pause the zone asked for.
+func (s *scope) untilRetry(p *outcome.Problem, at step, failures int) time.Duration {
+	wait := p.Retry(failures, s.remaining(), s.uid())
+	if p.Kind == outcome.Throttled && at == stepToken && s.usable() {
+		wait = min(wait, max(schedule.FloorAt(s.held.life).Sub(s.now), gate.ProbeEvery))
+	}
+	return wait
 }
 
 // postpone spaces out reconciles that fail before the last attempt is known, such as while the API server is down. What is

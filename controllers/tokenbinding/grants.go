@@ -73,6 +73,9 @@ func (r *Reconciler) waitingForConsent(ctx context.Context) (list []waiter) {
 // watchConsent looks for consent as long as the controller lives: only the leader does.
 func (r *Reconciler) watchConsent(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	go func() {
+		if !r.leads(ctx) {
+			return
+		}
 		ticker := time.NewTicker(cmp.Or(r.WatchEvery, defaultTick))
 		defer ticker.Stop()
 		for {
@@ -108,8 +111,7 @@ func (r *Reconciler) LookForConsent(ctx context.Context) (woken []types.Namespac
 			mu.Lock()
 			defer mu.Unlock()
 			for _, w := range waiters {
-				if slices.ContainsFunc(users, w.isUser) {
-					r.attempts.forget(w.key)
+				if slices.ContainsFunc(users, w.isUser) && r.attempts.consented(w.key) {
 					woken = append(woken, w.key)
 				}
 			}

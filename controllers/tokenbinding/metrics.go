@@ -4,6 +4,7 @@
 package tokenbinding
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,8 +51,11 @@ func (m *Metrics) exchanged(zone string, took time.Duration, err error) {
 	result := outcomeIssued
 	if err != nil {
 		result = outcomeFailed
+		var shown *outcome.Problem
 		if p, ok := outcome.FromKeycard(err); ok {
 			result = p.Reason
+		} else if errors.As(err, &shown) {
+			result = shown.Reason
 		}
 	}
 	m.exchanges.WithLabelValues(zone, result).Inc()

@@ -241,6 +241,9 @@ func (r *Reconciler) relayout(ctx context.Context, s *scope) error {
 	if live.ResourceVersion != s.secret.ResourceVersion {
 		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else", live.Name)
 	}
+	if s.subjectRenewed() {
+		s.subjectVersion = s.held.subjectVersion // this token is still of the one before
+	}
 	return r.writeSecret(ctx, s, minted{Token: token, lifetimeNote: s.held.lifetimeNote, user: s.held.user, subjectHash: s.held.subjectHash, verdict: s.held.verdict})
 }
 

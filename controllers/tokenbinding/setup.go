@@ -41,6 +41,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 			return fmt.Errorf("indexing bindings by %s: %w", field, err)
 		}
 	}
+	r.elected = mgr.Elected()
 	r.woken = make(chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding])
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("confluencetokenbinding").

@@ -98,7 +98,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 		s.exchanged = &issued{Token: token, user: s.person.found, subjectHash: s.subjectHash}
 	}
 	// From here on a token would be lost by a stop.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	ctx, cancel := outliving(ctx)
 	defer cancel()
 	token := s.exchanged.Token
 	if s.binding.Spec.ReducedScopes != v1alpha1.AcceptReducedScopes {
@@ -130,6 +130,13 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// outliving gives a context that ends finishTimeout after the other.
+func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(finishTimeout, cancel) })
+	return longer, func() { stop(); cancel() }
+}
+
 // lifeOf is the life of a token of the zone: what it announced, from the receipt on by this cluster's clock. The zone's own
 // clock is never asked.
 func lifeOf(t keycard.Token) schedule.Life { return schedule.NewLife(t.ObservedAt, t.ExpiresIn) }
@@ -153,7 +160,7 @@ func (s *scope) wouldNotAdvance(life schedule.Life, requested bool) bool {
 
 // exchangeInTurn goes through the zone's gate. New bindings that only wait for others say nothing of it: there may be thousands.
 func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Token, error) {
-	switch r.Gates.Enter(s.issuer, s.key().String(), s.turn()) {
+	switch r.Gates.Enter(s.issuer, s.key().String(), s.turn(), s.usable()) {
 	case gate.Full:
 		return keycard.Token{}, s.queue("as many exchanges are under way at the zone as may be", s.hasTime() || s.neverIssued())
 	case gate.Paused:
@@ -163,7 +170,7 @@ func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Toke
 	defer func() { r.Gates.Leave(s.issuer, answer) }()
 	start := r.Clock.Now()
 	token, err := r.exchange(ctx, s)
-	r.Metrics.exchanged(s.issuer, r.Clock.Now().Sub(start), err)
+	r.Metrics.exchanged(s.issuer, r.Clock.Now().Sub(start), s.subjectRefused(err))
 	remote, ok := keycard.AsError(err)
 	answer.Answered = err == nil || ok && remote.Class != keycard.Transient
 	if ok && remote.Class == keycard.Throttled {

@@ -103,6 +103,9 @@ func (r *Reconciler) noting() reconcile.Reconciler {
 // watch starts the watchdog, which lives as long as the controller: only the leader has one.
 func (r *Reconciler) watch(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	go func() {
+		if !r.leads(ctx) {
+			return
+		}
 		ticker := time.NewTicker(cmp.Or(r.WatchEvery, defaultWatchEvery))
 		defer ticker.Stop()
 		for told := map[types.NamespacedName]bool{}; ; {
@@ -117,6 +120,16 @@ func (r *Reconciler) watch(ctx context.Context, queue workqueue.TypedRateLimitin
 		}
 	}()
 	return nil
+}
+
+// leads waits until this replica is the leader: sources start before that, so that a standby is warm.
+func (r *Reconciler) leads(ctx context.Context) bool {
+	select {
+	case <-r.elected:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // look has the bindings reconciled that were missed, the one first whose token lapses first. A reconcile of one that waits for

@@ -14,13 +14,14 @@ import (
 	"k8s.io/utils/clock"
 )
 
+// ProbeEvery is how long one that was let through to try the zone may take, before another is.
+const ProbeEvery = 30 * time.Second
+
 const (
 	// firstPause and lastPause bound the pause after a zone that throttles without saying for how long. It doubles.
 	firstPause, lastPause = time.Second, time.Minute
-	// probeTimeout is how long one that was let through to try the zone may take, before another is.
-	probeTimeout = 30 * time.Second
 	// lastChance is what is left of a token when a pause does not hold it back any more: zones ask for pauses of up to an
-	// hour, and one request each probeTimeout is no load.
+	// hour, and one request each ProbeEvery is no load.
 	lastChance = 2 * time.Minute
 )
 
@@ -73,14 +74,15 @@ const (
 )
 
 // Enter asks to go to a zone. id is who asks, and deadline when it has to have been there, which decides the order in the
-// line. Who may not go is in line, and is called. Who asks again keeps its place, or gets a better one.
-func (g *Gates) Enter(zone, id string, deadline time.Time) Verdict {
+// line; lapses tells that a token lapses then. Who may not go is in line, and is called. Who asks again keeps its place, or gets
+// a better one.
+func (g *Gates) Enter(zone, id string, deadline time.Time, lapses bool) Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	z := g.of(zone)
 	now := g.clock.Now()
 	switch {
-	case z.closed(now) && !z.mayTry(now, deadline):
+	case z.closed(now) && !(lapses && z.mayTry(now, deadline)):
 		z.line.add(id, deadline)
 		return Paused
 	case z.underWay >= g.limit:
@@ -177,13 +179,13 @@ func (g *Gates) of(zone string) *gate {
 
 // closed tells whether nobody may pass because of a pause: it lasts, or somebody is trying whether it is over.
 func (z *gate) closed(now time.Time) bool {
-	return now.Before(z.pausedUntil) || !z.probing.IsZero() && now.Before(z.probing.Add(probeTimeout))
+	return now.Before(z.pausedUntil) || !z.probing.IsZero() && now.Before(z.probing.Add(ProbeEvery))
 }
 
 // mayTry tells whether one whose token lapses may try the zone during a pause: nobody did for a while.
 func (z *gate) mayTry(now, deadline time.Time) bool {
 	left := deadline.Sub(now)
-	return left > 0 && left <= lastChance && !now.Before(z.pausedAt.Add(probeTimeout)) && !now.Before(z.probing.Add(probeTimeout))
+	return left > 0 && left <= lastChance && !now.Before(z.pausedAt.Add(ProbeEvery)) && !now.Before(z.probing.Add(ProbeEvery))
 }
 
 // pause closes the gate, for no less than it is closed already, and calls the first in line when it is over.

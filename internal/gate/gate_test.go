@@ -35,7 +35,7 @@ func newCrowd(limit int) *crowd {
 
 func (c *crowd) enter(t *testing.T, id string, lapses time.Duration, want gate.Verdict) {
 	t.Helper()
-	if got := c.Enter(zone, id, start.Add(lapses)); got != want {
+	if got := c.Enter(zone, id, start.Add(lapses), lapses > 0); got != want {
 		t.Fatalf("%s: the verdict is %d, want %d", id, got, want)
 	}
 }
@@ -73,7 +73,7 @@ func TestOnlySoManyAtOnce(t *testing.T) {
 	c.enter(t, "over", -time.Minute, gate.Full)
 	c.enter(t, "late", time.Hour, gate.Full)   // who asks twice stands there once
 	c.enter(t, "soon", 2*time.Hour, gate.Full) // and keeps its place
-	if got := c.Enter("https://other", "x", time.Time{}); got != gate.Go {
+	if got := c.Enter("https://other", "x", time.Time{}, false); got != gate.Go {
 		t.Fatal("another zone is held up")
 	}
 	if n := c.Waiting(zone); n != 3 {
@@ -159,6 +159,9 @@ func TestLastChance(t *testing.T) {
 	c.clock.Step(30 * time.Second)
 	c.enter(t, "later", time.Hour, gate.Paused)
 	c.enter(t, "over", 0, gate.Paused) // it has nothing to lose
+	if got := c.Enter(zone, "new", start.Add(2*time.Minute), false); got != gate.Paused {
+		t.Fatal("one that has no token tries")
+	}
 	c.enter(t, "lapses", 2*time.Minute, gate.Go)
 	c.enter(t, "lapses too", 2*time.Minute, gate.Paused)
 	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: time.Hour})
@@ -169,7 +172,7 @@ func TestLastChance(t *testing.T) {
 	c.Leave(zone, gate.Answer{}) // it did not get there
 	c.enter(t, "lapses too", 2*time.Minute, gate.Go)
 	c.Leave(zone, fine)
-	for _, want := range []string{"over", "later"} {
+	for _, want := range []string{"over", "new", "later"} {
 		c.next(t, want)
 	}
 	c.enter(t, "later", time.Hour, gate.Go) // the pause is over
@@ -199,7 +202,7 @@ func TestRandomCrowds(t *testing.T) {
 			if slices.Contains(inside, id) {
 				return
 			}
-			waiting[id] = c.Enter(zone, id, start.Add(time.Duration(r.IntN(1000))*time.Second)) != gate.Go
+			waiting[id] = c.Enter(zone, id, start.Add(time.Duration(r.IntN(1000))*time.Second), r.IntN(2) == 0) != gate.Go
 			if !waiting[id] {
 				inside = append(inside, id)
 			}

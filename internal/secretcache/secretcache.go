@@ -65,6 +65,7 @@ func New(cfg *rest.Config, httpClient *http.Client, namespaces []string, log log
 	if err != nil {
 		return nil, fmt.Errorf("making a client of metadata: %w", err)
 	}
+	namespaces = slices.Compact(slices.Sorted(slices.Values(namespaces)))
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}

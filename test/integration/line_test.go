@@ -20,7 +20,7 @@ import (
 func (w *world) crowd() (leave func()) {
 	w.t.Helper()
 	inside := 0
-	for w.bindings.Gates.Enter(w.zone.Issuer, fmt.Sprint("other-", inside), w.clock.Now()) == gate.Go {
+	for w.bindings.Gates.Enter(w.zone.Issuer, fmt.Sprint("other-", inside), w.clock.Now(), false) == gate.Go {
 		inside++
 	}
 	return func() {
@@ -109,4 +109,35 @@ func TestWaitingInLineIsNoAttempt(t *testing.T) {
 	if binding.Status.LastRefreshRequest != "now" {
 		t.Error("the request is not echoed")
 	}
+}
+
+// A zone that asks for a pause of an hour is asked again when the token has two minutes left, once in half a minute.
+func TestLongPauseAndATokenThatLapses(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	expires := binding.Status.ExpiresAt.Time
+	undo := w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Retry-After", "3600")
+		rw.WriteHeader(http.StatusTooManyRequests)
+	})
+	w.requests.take()
+	var asked []time.Duration // before the expiry
+	for w.clock.Now().Before(expires) {
+		wait := w.reconcileBinding(binding).RequeueAfter
+		for range w.requests.count(exchanges) {
+			asked = append(asked, expires.Sub(w.clock.Now()))
+		}
+		w.requests.take()
+		w.clock.Step(max(wait, time.Second))
+	}
+	if len(asked) < 3 || len(asked) > 6 || asked[1] > schedule.MountPropagation {
+		t.Errorf("the zone was asked %v before the expiry", asked)
+	}
+	for i := 2; i < len(asked); i++ {
+		if asked[i-1]-asked[i] < gate.ProbeEvery {
+			t.Errorf("the zone was asked %v before the expiry", asked)
+		}
+	}
+	undo()
 }

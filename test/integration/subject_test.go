@@ -251,3 +251,25 @@ func TestSubjectApplication(t *testing.T) {
 		})
 	}
 }
+
+// A new layout that is written while the exchange for another token of the subject fails does not hide that it is due.
+func TestLayoutWhileTheSubjectIsRenewed(t *testing.T) {
+	w := newWorld(t, signsIn)
+	b, renewed := w.portal(), w.signIn().AccessToken
+	undo := w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+	w.portalSecret("access_token", renewed)
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+	b.Spec.Secret.Formats = []v1alpha1.Format{v1alpha1.FormatHeader}
+	must(t, w.k8s.Update(w.ctx, b))
+	w.reconcileBinding(b)
+	if w.output(b).Data["header"] == nil {
+		t.Error("the layout does not follow")
+	}
+	undo()
+	w.clock.Step(w.reconcileBinding(b).RequeueAfter)
+	if n := w.exchangesOf(b, 3); n != 1 {
+		t.Errorf("%d exchanges for the subject's new token, want one", n)
+	}
+	w.expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+}
