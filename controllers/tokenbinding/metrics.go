@@ -51,11 +51,10 @@ func (m *Metrics) exchanged(zone string, took time.Duration, err error) {
 	result := outcomeIssued
 	if err != nil {
 		result = outcomeFailed
-		var shown *outcome.Problem
 		if p, ok := outcome.FromKeycard(err); ok {
 			result = p.Reason
-		} else if errors.As(err, &shown) {
-			result = shown.Reason
+		} else if p, ok := errors.AsType[*outcome.Problem](err); ok {
+			result = p.Reason
 		}
 	}
 	m.exchanges.WithLabelValues(zone, result).Inc()

@@ -82,7 +82,7 @@ func (g *Gates) Enter(zone, id string, deadline time.Time, lapses bool) Verdict 
 	z := g.of(zone)
 	now := g.clock.Now()
 	switch {
-	case z.closed(now) && !(lapses && z.mayTry(now, deadline)):
+	case z.closed(now) && (!lapses || !z.mayTry(now, deadline)):
 		z.line.add(id, deadline)
 		return Paused
 	case z.underWay >= g.limit:
