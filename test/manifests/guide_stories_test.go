@@ -68,7 +68,7 @@ func (g *guide) removalInTheWrongOrder() {
 	g.sh(g.command(removal, "kubectl delete -f dist/install.yaml") + " --wait=false")
 	g.kubectl("wait", "--for=jsonpath={.metadata.deletionTimestamp}", "--timeout=60s", "-n", "platform", "keycardresource/confluence")
 	g.run(removal, "kubectl -n platform patch keycardresource confluence")
-	g.kubectl("wait", "--for=delete", "--timeout=60s", "crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud")
+	g.kubectl("wait", "--for=delete", "--timeout="+resync.String(), "crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud")
 	g.kubectl("wait", "--for=delete", "--timeout=60s", "namespace/keycard-system")
 	g.nothingBut(before)
 	g.kubectl("delete", "namespace", "platform", "--timeout=60s")

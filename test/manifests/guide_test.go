@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -90,8 +91,31 @@ func newGuide(t *testing.T) *guide {
 	built := strings.Fields(g.sh("make --no-print-directory helm"))
 	helm := filepath.Join(g.project, built[len(built)-1])
 	g.env = append(g.env, "PATH="+filepath.Dir(helm)+":"+filepath.Dir(g.c.KubectlPath())+":"+os.Getenv("PATH"))
+	go g.nudge(t.Context())
 	return g
 }
+
+// nudgeEvery is how often CRDs that are being deleted are changed.
+const nudgeEvery = 15 * time.Second
+
+// nudge changes the CRDs whose deletion lasts. An API server that has just changed one can lose sight of its deletion until its
+// informers resync, five minutes later; any change reminds it.
+func (g *guide) nudge(ctx context.Context) {
+	const ending = `kubectl get crds -o jsonpath='{range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name}{"\n"}{end}'`
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(nudgeEvery):
+		}
+		cmd := exec.CommandContext(ctx, "bash", "-c", ending+" | xargs -r -I{} kubectl annotate crd {} --overwrite nudge="+strconv.Itoa(n)) // #nosec G204 -- constant
+		cmd.Dir, cmd.Env = g.project, g.env
+		_ = cmd.Run() // they may be gone by now
+	}
+}
+
+// resync is how long an API server takes at most to see a deletion that it lost sight of.
+const resync = 6 * time.Minute
 
 // copyOfProject copies what git knows and does not ignore; the tools are shared with the original.
 func copyOfProject(t *testing.T) string {
@@ -225,7 +249,11 @@ func (g *guide) sh(command string) string {
 }
 
 func (g *guide) try(command string) (string, error) {
-	ctx, cancel := context.WithTimeout(g.t.Context(), 2*patience)
+	limit := 2 * patience
+	if strings.HasPrefix(command, "kubectl delete") {
+		limit = resync
+	}
+	ctx, cancel := context.WithTimeout(g.t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command) // #nosec G204 -- of our own document
 	cmd.Dir, cmd.Env = g.project, g.env
