@@ -31,8 +31,8 @@ func (w *world) examples(t *testing.T) {
 			must(t, e.Write(root, dir, snippets[e.Snippet]))
 			cmd := exec.CommandContext(t.Context(), e.Command[0], e.Command[1:]...) // #nosec G204 -- of the list
 			cmd.Dir, cmd.Env = dir, append(os.Environ(), "TOKEN_DIR="+folder, "NO_PROXY=*", "no_proxy=*", "GOFLAGS=", "GOWORK=off",
-				// What the stand-in's certificate is from, as curl, Python, Go and Node each want it.
-				"CURL_CA_BUNDLE="+authority, "SSL_CERT_FILE="+authority, "NODE_EXTRA_CA_CERTS="+authority)
+				// What the stand-in's certificate is from, as curl, requests, Python and Go, and Node want it.
+				"CURL_CA_BUNDLE="+authority, "REQUESTS_CA_BUNDLE="+authority, "SSL_CERT_FILE="+authority, "NODE_EXTRA_CA_CERTS="+authority)
 			out, err := cmd.CombinedOutput()
 			if err != nil || !strings.Contains(string(out), "Engineering home") {
 				t.Errorf("it printed %q: %v", out, err)
