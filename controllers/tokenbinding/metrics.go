@@ -26,7 +26,7 @@ func NewMetrics() *Metrics {
 	return &Metrics{
 		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keycard_exchanges_total",
-			Help: "How often a zone was asked for a token, by outcome: Issued, or the reason that the binding's condition has.",
+			Help: "How often a zone was asked for a token, by outcome: Issued, the reason why not, or Failed where the cluster failed.",
 		}, []string{"zone", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "keycard_exchange_duration_seconds", Help: "How long a zone took to answer, what belongs to an exchange included.",

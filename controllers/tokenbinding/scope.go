@@ -15,6 +15,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/redacted"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
@@ -78,6 +79,8 @@ type scope struct {
 	// of its Secret holds the one that was exchanged before.
 	subjectHash string
 	sameSubject bool
+	// subjectRead is the subject's token once it was read in this reconcile.
+	subjectRead redacted.String
 	// exchanged is what the zone issued in this reconcile or an earlier one; minted is the token that is to
 	// be written.
 	exchanged *issued

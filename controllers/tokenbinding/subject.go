@@ -16,10 +16,15 @@ import (
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
-// subjectToken reads the access token that is exchanged.
+// subjectToken reads the access token that is exchanged, once in a reconcile.
 func (r *Reconciler) subjectToken(ctx context.Context, s *scope) (redacted.String, error) {
+	if !s.subjectRead.IsZero() {
+		return s.subjectRead, nil
+	}
 	ref := s.binding.Spec.Subject.AccessTokenSecretRef
-	return credentials.ReadKey(ctx, r.Live, s.local(ref.Name), ref.Key, "the subject's access token")
+	token, err := credentials.ReadKey(ctx, r.Live, s.local(ref.Name), ref.Key, "the subject's access token")
+	s.subjectRead = token
+	return token, err
 }
 
 // hashOfSubject fingerprints the subject's token. A token is long and random, so nobody guesses it from that; with the key,

@@ -98,8 +98,8 @@ func newGuide(t *testing.T) *guide {
 // nudgeEvery is how often CRDs that are being deleted are changed.
 const nudgeEvery = 15 * time.Second
 
-// nudge changes the CRDs whose deletion lasts. An API server that has just changed one can lose sight of its deletion until its
-// informers resync, five minutes later; any change reminds it.
+// nudge changes the CRDs whose deletion lasts. Now and then the API server does not end the deletion of one that it has just
+// changed. Why is not known; a change has it look again, and so does the resync of its informers after five minutes.
 func (g *guide) nudge(ctx context.Context) {
 	const ending = `kubectl get crds -o jsonpath='{range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name}{"\n"}{end}'`
 	for n := 0; ; n++ {
@@ -114,7 +114,7 @@ func (g *guide) nudge(ctx context.Context) {
 	}
 }
 
-// resync is how long an API server takes at most to see a deletion that it lost sight of.
+// resync is how long a deletion may take that only the resync of the API server's informers ends.
 const resync = 6 * time.Minute
 
 // copyOfProject copies what git knows and does not ignore; the tools are shared with the original.
