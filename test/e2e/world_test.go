@@ -37,6 +37,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/devzone/localtls"
 	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 const root = "../.."
@@ -167,13 +168,9 @@ func (w *world) installOperator(t *testing.T) {
 	}
 	must(t, os.WriteFile(filepath.Join(w.dir, "install.yaml"), shipped, 0o600))
 	must(t, os.WriteFile(filepath.Join(w.dir, "kustomization.yaml"), w.render(t, "kustomization"), 0o600))
-	for _, args := range [][]string{
-		{"apply", "--server-side", "-k", w.dir},
-		{"wait", "--for=condition=Established", "--timeout=60s", "crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud"},
-		{"-n", "keycard-system", "rollout", "status", "deployment/keycard-operator", "--timeout=" + patience.String()},
-	} {
-		w.kubectl(t, args...)
-	}
+	w.kubectl(t, "apply", "--server-side", "-k", w.dir)
+	must(t, program.AwaitKinds(t.Context(), w.cluster))
+	w.kubectl(t, "-n", "keycard-system", "rollout", "status", "deployment/keycard-operator", "--timeout="+patience.String())
 }
 
 // render fills a manifest in.

@@ -58,8 +58,7 @@ func kinds(t *testing.T, cluster *testenv.ControlPlane, files ...string) {
 	}
 	_, err := cluster.Kubectl(t.Context(), args...)
 	must(t, err)
-	_, err = cluster.Kubectl(t.Context(), "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
-	must(t, err)
+	must(t, program.AwaitKinds(t.Context(), cluster, "crd", "--all"))
 }
 
 func fluxKinds(t *testing.T) []string {

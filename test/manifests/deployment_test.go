@@ -93,7 +93,7 @@ func (d *deployment) apply(manifests string) {
 func (d *deployment) install(tree string) {
 	d.t.Helper()
 	d.kubectl("apply", "-k", filepath.Join(tree, "config", "default"))
-	d.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud")
+	d.must(program.AwaitKinds(d.t.Context(), d.c))
 }
 
 // build builds the operator of a source tree.

@@ -331,7 +331,7 @@ func (g *guide) ofOperator(namespace, path string) string {
 
 func (g *guide) untilTheKindsAreThere() {
 	g.t.Helper()
-	g.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud")
+	g.must(program.AwaitKinds(g.t.Context(), g.c))
 }
 
 // resourceVersions gives the versions of all that the chart installs.

@@ -27,16 +27,19 @@ func ApplyShipped(ctx context.Context, cluster *testenv.ControlPlane) error {
 			return err
 		}
 	}
-	return waitForKinds(ctx, cluster)
+	return AwaitKinds(ctx, cluster)
 }
 
-// waitForKinds waits until the kinds can be used. kubectl wait fails on a CRD that has no conditions at all yet, so it is
-// asked again.
-func waitForKinds(ctx context.Context, cluster *testenv.ControlPlane) error {
+// AwaitKinds waits until kinds can be used: the operator's, or those of the CRDs it is given as arguments of kubectl.
+// kubectl wait fails on a CRD that has no conditions at all yet, so it is asked again.
+func AwaitKinds(ctx context.Context, cluster *testenv.ControlPlane, crds ...string) error {
+	if len(crds) == 0 {
+		crds = []string{"crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud"}
+	}
+	args := append([]string{"wait", "--for=condition=Established", "--timeout=30s"}, crds...)
 	var last error
-	err := Until(ctx, 30*time.Second, func(ctx context.Context) (bool, error) {
-		_, last = cluster.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s",
-			"crd/keycardresources.keycard.cloud", "crd/confluencetokenbindings.keycard.cloud")
+	err := Until(ctx, time.Minute, func(ctx context.Context) (bool, error) {
+		_, last = cluster.Kubectl(ctx, args...)
 		return last == nil, nil
 	})
 	if err != nil {
