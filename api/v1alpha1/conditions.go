@@ -5,7 +5,7 @@ package v1alpha1
 
 // Conditions that both kinds have.
 const (
-	// ConditionReady sums up the kind's other conditions.
+	// ConditionReady is True when the object does what it is for; each kind says when that is.
 	ConditionReady = "Ready"
 	// ConditionReconciling is True while the operator works towards the spec, and absent otherwise. A
 	// routine refresh of a healthy token does not set it.
@@ -32,8 +32,8 @@ const (
 	ConditionPoliciesApplied = "PoliciesApplied"
 )
 
-// Conditions of a ConfluenceTokenBinding. Ready is True when all three are and the token in the Secret
-// has more than a minimum of its life left.
+// Conditions of a ConfluenceTokenBinding. Ready is True while the token in the Secret works; the others may fail meanwhile,
+// until too little of its life is left for a mounted file to follow.
 const (
 	// ConditionResourceReady is True when the KeycardResource is registered and admits this namespace.
 	ConditionResourceReady = "ResourceReady"

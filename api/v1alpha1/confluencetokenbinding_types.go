@@ -261,7 +261,7 @@ type OutputSecret struct {
 
 	// formats adds files for particular clients: Header (authorization header for curl -H @file), Curl
 	// (configuration for curl -K), Env (shell assignments), Properties (key=value). The keys token,
-	// token.json, expires_at, base_url and cloud_id are always there.
+	// token.json, expires_at, expires_at_epoch, issued_at, base_url and cloud_id are always there.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -331,7 +331,7 @@ const (
 // ConfluenceTokenBindingStatus is what the operator saw and did.
 type ConfluenceTokenBindingStatus struct {
 	// conditions of the object. Ready means that the token in the Secret works now: it is there, unexpired and for this
-	// spec. It sums up ResourceReady, TokenIssued and SecretSynced. Reconciling is there while the
+	// spec. ResourceReady, TokenIssued and SecretSynced may be False meanwhile. Reconciling is there while the
 	// operator works towards the spec, Stalled while it waits for a person. Restarted is there while spec.restart is set.
 	// +optional
 	// +listType=map

@@ -150,7 +150,7 @@ func (c *cluster) requestToken(ctx context.Context, request consent.Request) (st
 	if apierrors.IsForbidden(err) {
 		why = "you may not change the binding"
 	}
-	return "", fmt.Errorf("The operator could not be asked to try at once: %s. It tries by itself within eleven minutes; somebody who may can hasten it:\n\n  kubectl annotate ctb %s -n %s --overwrite %s=%s\n", //nolint:revive,staticcheck // shown to the person as it is
+	return "", fmt.Errorf("The operator could not be asked to try at once: %s. It notices by itself, within half a minute as a rule and eleven minutes at most; somebody who may annotate the binding can make it try now:\n\n  kubectl annotate ctb %s -n %s --overwrite %s=%s\n", //nolint:revive,staticcheck // shown to the person as it is
 		why, request.Name, request.Namespace, v1alpha1.RefreshRequestedAtAnnotation, asked)
 }
 
