@@ -55,9 +55,9 @@ import (
 // told to stop: a token that was issued and not stored is lost.
 const writeTimeout = 10 * time.Second
 
-// finishTimeout is what the look-ups between an exchange and its write have after a stop, for the same reason. Together they
-// fit in what the operator has after SIGTERM by default.
-const finishTimeout = 10 * time.Second
+// finishTimeout is what an exchange has after a stop, and the look-ups between it and its write once more, for the same reason.
+// All three fit in what the operator has after SIGTERM by default.
+const finishTimeout = 7 * time.Second
 
 // Reconciler keeps ConfluenceTokenBindings. All fields have to be set.
 type Reconciler struct {

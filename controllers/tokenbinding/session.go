@@ -33,9 +33,10 @@ import (
 //
 //  1. Try the write of the Secret without doing it. A token that can't be replaced is not spent.
 //  2. Use the refresh token.
-//  3. Write the new one, before anything else is done, and even when the operator is told to stop.
+//  3. Write the new one, before anything else is done.
 //  4. Exchange the access token of the session for one of the resource.
 //
+// A stop of the operator comes before 2, or after 3: once the refresh token is sent, the answer is awaited and written.
 // A failure at 3 leaves the new token in memory, and the next attempt begins with it. What can't be mended from here is a
 // kill between the zone's answer and the end of 3: the zone has then given away a token that nobody holds.
 
@@ -132,7 +133,11 @@ func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.Z
 	if err := r.writeSession(ctx, stored, ref.Key, redacted.New("dry-run"), client.DryRunAll); err != nil && !apierrors.IsBadRequest(err) {
 		return redacted.String{}, sessionWriteProblem(stored.Name, err)
 	}
-	token, err := zone.Refresh(ctx, keycard.RefreshRequest{ClientAuth: auth, RefreshToken: held.current})
+	if ctx.Err() != nil {
+		return redacted.String{}, ctx.Err() // nothing is begun after a stop
+	}
+	// The answer is awaited as long as the process lives, whatever the stop: without it nobody has the session.
+	token, err := zone.Refresh(context.WithoutCancel(ctx), keycard.RefreshRequest{ClientAuth: auth, RefreshToken: held.current})
 	if err != nil {
 		return redacted.String{}, sessionProblem(err, key, ref.Key)
 	}

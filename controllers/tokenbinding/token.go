@@ -137,6 +137,17 @@ func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
 	return longer, func() { stop(); cancel() }
 }
 
+// completed has the zone issue a token, and awaits the answer even when the operator is told to stop meanwhile: the token would
+// be lost. After a stop none is asked for.
+func completed(ctx context.Context, issue func(context.Context) (keycard.Token, error)) (keycard.Token, error) {
+	if err := ctx.Err(); err != nil {
+		return keycard.Token{}, err
+	}
+	ctx, cancel := outliving(ctx)
+	defer cancel()
+	return issue(ctx)
+}
+
 // lifeOf is the life of a token of the zone: what it announced, from the receipt on by this cluster's clock. The zone's own
 // clock is never asked.
 func lifeOf(t keycard.Token) schedule.Life { return schedule.NewLife(t.ObservedAt, t.ExpiresIn) }
@@ -202,14 +213,16 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 		request.SubjectToken, err = r.subjectToken(ctx, s)
 		s.subjectHash = s.hashOfSubject(request.SubjectToken)
 	case subject.Application != nil:
-		return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
+		return completed(ctx, func(ctx context.Context) (keycard.Token, error) {
+			return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
+		})
 	default:
 		request.SubjectToken, err = r.sessionToken(ctx, s, zone, auth)
 	}
 	if err != nil {
 		return keycard.Token{}, err
 	}
-	token, err := zone.Exchange(ctx, request)
+	token, err := completed(ctx, func(ctx context.Context) (keycard.Token, error) { return zone.Exchange(ctx, request) })
 	if remote, ok := keycard.AsError(err); ok && subject.RefreshTokenSecretRef != nil && remote.Class != keycard.Transient && remote.Class != keycard.Throttled {
 		r.forgetAccess(s)
 	}
