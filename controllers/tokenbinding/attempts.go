@@ -41,6 +41,14 @@ func (a attempt) holdsRequested(now time.Time) bool {
 	return a.asked != "" && (a.minted != nil && a.minted.ExpiresAt.After(now) || a.exchanged != nil && !lifeOf(a.exchanged.Token).Expired(now))
 }
 
+// owes is the request for a new token that the attempt could not honour, for a reason that passes; empty when there is none.
+func (a attempt) owes() string {
+	if a.problem == nil || !a.problem.Passes() || a.at != stepToken {
+		return ""
+	}
+	return a.asked
+}
+
 // pausedBy is what to show during the pause: the problem, or nothing when the zone had nothing newer.
 func (a attempt) pausedBy() error {
 	if a.problem == nil {
@@ -127,6 +135,13 @@ func (a *attempts) last(key types.NamespacedName, inputs string) (attempt, bool)
 		return attempt{}, false
 	}
 	return at, true
+}
+
+// owed is the request for a new token that the last attempt owes, whatever its inputs were.
+func (a *attempts) owed(key types.NamespacedName) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.m[key].owes()
 }
 
 // waitsForNewer tells whether the zone had no newer token and is asked again later.

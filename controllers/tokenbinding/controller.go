@@ -233,7 +233,8 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 	// The pause counts from now: what failed by a timeout has waited already, but not in the zone's favour.
 	next := attempt{failures: failures, problem: p, at: at, notBefore: r.Clock.Now().Add(wait)}
 	if p.Kind == outcome.Transient || p.Kind == outcome.Throttled {
-		next.minted, next.exchanged = s.minted, s.exchanged
+		// An attempt that failed before it came to the token of an earlier one leaves it for the next.
+		next.minted, next.exchanged = cmp.Or(s.minted, s.attempt.minted), cmp.Or(s.exchanged, s.attempt.exchanged)
 	}
 	log.FromContext(ctx).Info("the attempt failed", "reason", p.Reason, "message", p.Message, "failures", failures, "retryAfter", wait)
 	r.pause(s, next)
@@ -266,7 +267,7 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem)
 // pause makes the next attempt wait.
 func (r *Reconciler) pause(s *scope, next attempt) {
 	next.inputs, next.progress = s.inputs, s.progress
-	next.asked = s.attempt.asked
+	next.asked = cmp.Or(s.owed, s.attempt.asked)
 	if asked := s.binding.Status.LastRefreshRequest; asked != s.found.LastRefreshRequest {
 		next.asked = asked
 	}

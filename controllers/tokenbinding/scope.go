@@ -89,6 +89,8 @@ type scope struct {
 	// next one is due.
 	attempt attempt
 	pausing bool
+	// owed is a request for a new token that the last attempt did not honour, with these inputs or others.
+	owed string
 	// queued is true when the binding waits for its turn at the zone.
 	queued bool
 	// recalled is true once attempt is known: what fails before that says nothing about the attempt.

@@ -45,21 +45,14 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 		s.minted = m
 		return nil
 	}
-	if !r.attempts.mayIssue(s.key(), s.now) {
-		return &outcome.Problem{
-			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: schedule.MinInterval,
-			Message: fmt.Sprintf("too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?",
-				why, s.binding.Spec.Secret.Name),
-		}
-	}
-	log.FromContext(ctx).Info("exchanging for a token", "why", why)
-	return r.mint(ctx, s)
+	return r.mint(ctx, s, why)
 }
 
 // recall looks up the last attempt with these inputs. A refusal that a person has to mend is forgotten when the install has
 // done more in the zone since: that may be the remedy.
 func (r *Reconciler) recall(s *scope) {
 	s.recalled = true
+	s.owed = r.attempts.owed(s.key())
 	last, ok := r.attempts.last(s.key(), s.inputs)
 	if !ok || last.problem == nil && !s.usable() {
 		return
@@ -83,19 +76,10 @@ func (s *scope) decide() (action, string) {
 }
 
 // mint exchanges for a token and finds its site.
-func (r *Reconciler) mint(ctx context.Context, s *scope) error {
+func (r *Reconciler) mint(ctx context.Context, s *scope, why string) error {
 	requested := s.requested()
-	if asked := s.request(); asked != "" {
-		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
-	}
-	if s.exchanged = s.attempt.exchanged; s.exchanged == nil || lifeOf(s.exchanged.Token).Expired(s.now) {
-		s.exchanged = nil
-		token, err := r.exchangeInTurn(ctx, s)
-		if err != nil {
-			return s.person.explain(s.awaitRegistration(s.subjectRefused(s.nameWhoConsents(err))))
-		}
-		r.attempts.issued(s.key(), s.now)
-		s.exchanged = &issued{Token: token, user: s.person.found, subjectHash: s.subjectHash}
+	if err := r.issue(ctx, s, why); err != nil {
+		return err
 	}
 	// From here on a token would be lost by a stop.
 	ctx, cancel := outliving(ctx)
@@ -127,6 +111,35 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	if token.LifetimeNote != "" {
 		s.minted.lifetimeNote = fmt.Sprintf("%s; the token is taken to live %s", token.LifetimeNote, life.Lifetime())
 	}
+	return nil
+}
+
+// issue has the zone issue a token, unless there is one whose site is not known yet.
+func (r *Reconciler) issue(ctx context.Context, s *scope, why string) error {
+	waiting := s.attempt.exchanged
+	if waiting != nil && lifeOf(waiting.Token).Expired(s.now) {
+		waiting = nil
+	}
+	if waiting == nil && !r.attempts.mayIssue(s.key(), s.now) {
+		return &outcome.Problem{
+			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: schedule.MinInterval,
+			Message: fmt.Sprintf("too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?",
+				why, s.binding.Spec.Secret.Name),
+		}
+	}
+	if asked := s.request(); asked != "" {
+		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
+	}
+	if s.exchanged = waiting; waiting != nil {
+		return nil
+	}
+	log.FromContext(ctx).Info("exchanging for a token", "why", why)
+	token, err := r.exchangeInTurn(ctx, s)
+	if err != nil {
+		return s.person.explain(s.awaitRegistration(s.subjectRefused(s.nameWhoConsents(err))))
+	}
+	r.attempts.issued(s.key(), s.now)
+	s.exchanged = &issued{Token: token, user: s.person.found, subjectHash: s.subjectHash}
 	return nil
 }
 
