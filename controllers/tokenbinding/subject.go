@@ -64,12 +64,18 @@ func (s *scope) subjectRenewed() bool {
 	return s.held != nil && s.subjectVersion != "" && s.subjectVersion != s.held.subjectVersion && !s.sameSubject
 }
 
-// subjectRefused says that the access token of spec.subject.accessTokenSecretRef is no good, which only a fresh one mends. The
-// zone has other codes for what else of the request can be wrong; other errors stay as they are.
+// refusesSubject tells whether the zone refuses the token that is to be exchanged. It has other codes for what else of the
+// request can be wrong.
+func refusesSubject(remote *keycard.Error) bool {
+	return remote.Code == "invalid_grant" || remote.Code == "invalid_request"
+}
+
+// subjectRefused says that the access token of spec.subject.accessTokenSecretRef is no good, which only a fresh one mends. Other
+// errors stay as they are.
 func (s *scope) subjectRefused(err error) error {
 	ref := s.binding.Spec.Subject.AccessTokenSecretRef
 	remote, ok := keycard.AsError(err)
-	if ref == nil || !ok || remote.Code != "invalid_grant" && remote.Code != "invalid_request" {
+	if ref == nil || !ok || !refusesSubject(remote) {
 		return err
 	}
 	return outcome.NeedsPerson(v1alpha1.ReasonSubjectTokenRejected,

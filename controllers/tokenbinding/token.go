@@ -230,16 +230,12 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 			return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
 		})
 	default:
-		request.SubjectToken, err = r.sessionToken(ctx, s, zone, auth)
+		return r.exchangeSession(ctx, s, zone, request)
 	}
 	if err != nil {
 		return keycard.Token{}, err
 	}
-	token, err := completed(ctx, func(ctx context.Context) (keycard.Token, error) { return zone.Exchange(ctx, request) })
-	if remote, ok := keycard.AsError(err); ok && subject.RefreshTokenSecretRef != nil && remote.Class != keycard.Transient && remote.Class != keycard.Throttled {
-		r.forgetAccess(s)
-	}
-	return token, err
+	return completed(ctx, func(ctx context.Context) (keycard.Token, error) { return zone.Exchange(ctx, request) })
 }
 
 // site finds the Atlassian site. It does not change from token to token, so a routine refresh does not ask
