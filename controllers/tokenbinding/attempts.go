@@ -18,8 +18,11 @@ import (
 // attempt is what is remembered of an exchange that did not end in the Secret. It is in memory only: a
 // restart tries again at once, which is what a person who restarts an operator expects.
 type attempt struct {
-	// inputs are the versions of all that the attempt depended on.
-	inputs string
+	// inputs are the versions of all that the attempt depended on, but for those of the Secrets that the user writes; values are
+	// what it read of them.
+	inputs   string
+	versions versions
+	values   values
 	// progress is how far the install had come.
 	progress progress
 	// failures counts attempts in a row; notBefore is when the next is due, zero when a watch reports.
@@ -125,11 +128,21 @@ func (a *attempts) failedEarly(key types.NamespacedName) int {
 	return a.early[key]
 }
 
+// recalled ends a row of reconciles that failed early. With follow, the last attempt is one with these versions from now on.
+func (a *attempts) recalled(key types.NamespacedName, at versions, follow bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.early, key)
+	if last, ok := a.m[key]; ok && follow {
+		last.versions = at
+		a.m[key] = last
+	}
+}
+
 // last gives what is remembered, if it was made with the same inputs.
 func (a *attempts) last(key types.NamespacedName, inputs string) (attempt, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.early, key)
 	at, ok := a.m[key]
 	if !ok || at.inputs != inputs {
 		return attempt{}, false

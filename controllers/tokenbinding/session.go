@@ -145,6 +145,7 @@ func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.Z
 	held := r.sessions.of(s.key(), key, ref.Key)
 	held.mu.Lock()
 	defer held.mu.Unlock()
+	defer func() { s.values.subject = s.fingerprint(held.current.Reveal()) }() // what is in the Secret then
 
 	stored, err := r.readSession(ctx, held, key, ref.Key)
 	if err != nil {

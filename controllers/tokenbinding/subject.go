@@ -23,15 +23,18 @@ func (r *Reconciler) subjectToken(ctx context.Context, s *scope) (redacted.Strin
 	}
 	ref := s.binding.Spec.Subject.AccessTokenSecretRef
 	token, err := credentials.ReadKey(ctx, r.Live, s.local(ref.Name), ref.Key, "the subject's access token")
-	s.subjectRead = token
-	return token, err
+	if err != nil {
+		return token, err
+	}
+	s.subjectRead, s.values.subject = token, s.fingerprint(token.Reveal())
+	return token, nil
 }
 
-// hashOfSubject fingerprints the subject's token. A token is long and random, so nobody guesses it from that; with the key,
-// the fingerprint does not even tell which bindings have the same one.
-func (s *scope) hashOfSubject(token redacted.String) string {
+// fingerprint is of the subject's token, which goes into an annotation, and of credentials, which stays in memory. A token is long
+// and random, so nobody guesses it from that; with the key, the fingerprint does not even tell which bindings have the same one.
+func (s *scope) fingerprint(secret string) string {
 	mac := hmac.New(sha256.New, []byte(s.uid()))
-	_, _ = mac.Write([]byte(token.Reveal()))
+	_, _ = mac.Write([]byte(secret))
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
@@ -46,14 +49,14 @@ func (r *Reconciler) compareSubject(ctx context.Context, s *scope) error {
 		s.sameSubject = true
 		return nil
 	}
-	if s.pausing {
+	if s.pausing && s.subjectRead.IsZero() {
 		return nil // it was another one, or the look failed
 	}
 	token, err := r.subjectToken(ctx, s)
 	if err != nil {
 		return err
 	}
-	if s.sameSubject = s.hashOfSubject(token) == s.held.subjectHash; s.sameSubject {
+	if s.sameSubject = s.fingerprint(token.Reveal()) == s.held.subjectHash; s.sameSubject {
 		r.subjects.Store(s.key(), found)
 	}
 	return nil

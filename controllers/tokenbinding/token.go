@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -30,7 +29,9 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	if err := r.loadInputs(ctx, s); err != nil {
 		return err
 	}
-	r.recall(s)
+	if err := r.recall(ctx, s); err != nil {
+		return err
+	}
 	if err := r.compareSubject(ctx, s); err != nil {
 		return err
 	}
@@ -50,21 +51,29 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 
 // recall looks up the last attempt with these inputs. A refusal that a person has to mend is forgotten when the install has
 // done more in the zone since: that may be the remedy.
-func (r *Reconciler) recall(s *scope) {
+func (r *Reconciler) recall(ctx context.Context, s *scope) error {
+	last, ok := r.attempts.last(s.key(), s.inputs)
+	if ok {
+		var err error
+		if ok, err = r.sameValues(ctx, s, last); err != nil {
+			return err
+		}
+	}
 	s.recalled = true
 	s.owed = r.attempts.owed(s.key())
-	last, ok := r.attempts.last(s.key(), s.inputs)
+	r.attempts.recalled(s.key(), s.versions, ok)
 	if !ok || last.problem == nil && !s.usable() {
-		return
+		return nil
 	}
 	if last.problem != nil && last.problem.Kind == outcome.Person && s.progress.beyond(last.progress) {
-		return
+		return nil
 	}
 	s.attempt = last
 	if last.asked != "" && s.request() == last.asked {
 		s.binding.Status.LastRefreshRequest = last.asked
 	}
 	s.pausing = s.now.Before(last.notBefore) && s.request() == ""
+	return nil
 }
 
 func (s *scope) decide() (action, string) {
@@ -224,7 +233,7 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 		request.SubjectToken, err = r.impersonation(ctx, s)
 	case subject.AccessTokenSecretRef != nil:
 		request.SubjectToken, err = r.subjectToken(ctx, s)
-		s.subjectHash = s.hashOfSubject(request.SubjectToken)
+		s.subjectHash = s.values.subject
 	case subject.Application != nil:
 		return completed(ctx, func(ctx context.Context) (keycard.Token, error) {
 			return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
@@ -288,56 +297,6 @@ func checkScopes(granted, requested []string) error {
 	return outcome.NeedsPerson(v1alpha1.ReasonScopeReduced,
 		"the zone granted a token without %s; the person has to consent to it, and the zone's policies have to permit it. Or leave it out of spec.scopes, or set spec.reducedScopes to Accept",
 		strings.Join(missing, ", "))
-}
-
-// loadInputs notes the versions of the Secrets the exchange depends on, from their cached metadata.
-func (r *Reconciler) loadInputs(ctx context.Context, s *scope) error {
-	subject := s.binding.Spec.Subject
-	s.inputs = fmt.Sprintf("%s|%s|%s/%d", s.inputs, s.wantExchange, s.binding.UID, s.binding.Generation)
-	for _, name := range inputSecrets(s.binding) {
-		m := secretMeta(s.binding.Namespace, name)
-		err := r.Client.Get(ctx, client.ObjectKeyFromObject(m), m)
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("reading metadata of Secret %s: %w", name, err)
-		}
-		version := string(m.UID) + "/" + m.ResourceVersion
-		if ref := subject.RefreshTokenSecretRef; ref != nil && ref.Name == name && renewedHere(m, ref.Key) {
-			// What the operator writes itself is no reason to do anything.
-			version = string(m.UID) + "/renewed"
-			if s.held != nil {
-				s.subjectVersion = s.held.subjectVersion
-			}
-		} else if err == nil && subjectSecret(subject) == name {
-			s.subjectVersion = version
-		}
-		s.inputs += "|" + version
-	}
-	return nil
-}
-
-// subjectSecret is the Secret with the subject's token; empty when there is none.
-func subjectSecret(subject v1alpha1.Subject) string {
-	switch {
-	case subject.AccessTokenSecretRef != nil:
-		return subject.AccessTokenSecretRef.Name
-	case subject.RefreshTokenSecretRef != nil:
-		return subject.RefreshTokenSecretRef.Name
-	}
-	return ""
-}
-
-// inputSecrets lists the Secrets that the spec refers to.
-func inputSecrets(b *v1alpha1.ConfluenceTokenBinding) []string {
-	var names []string
-	if ref := b.Spec.Application.ClientSecretRef; ref != nil {
-		names = append(names, ref.Name)
-	}
-	for _, ref := range []*v1alpha1.SecretKeyReference{b.Spec.Subject.AccessTokenSecretRef, b.Spec.Subject.RefreshTokenSecretRef} {
-		if ref != nil {
-			names = append(names, ref.Name)
-		}
-	}
-	return names
 }
 
 func (s *scope) local(name string) types.NamespacedName {

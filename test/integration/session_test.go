@@ -354,13 +354,6 @@ func TestSessionIsNotSpentInVain(t *testing.T) {
 // The session's access token is remembered for the next exchange. When the zone does not take it any more, the session is
 // refreshed at once; one that was got a moment before is refused for good.
 func TestSessionTokenIsRefused(t *testing.T) {
-	refuse := func(code string) http.HandlerFunc {
-		return func(rw http.ResponseWriter, _ *http.Request) {
-			rw.Header().Set("Content-Type", "application/json")
-			rw.WriteHeader(http.StatusBadRequest)
-			_, _ = fmt.Fprintf(rw, `{"error":%q}`, code)
-		}
-	}
 	once := func(code string) func(*world) {
 		return func(w *world) {
 			var undo func()
@@ -380,11 +373,7 @@ func TestSessionTokenIsRefused(t *testing.T) {
 		"remembered, but it isn't that": {once("invalid_target"), 1, v1alpha1.ReasonRefreshFailing},
 		"just got": {func(w *world) {
 			w.connect()
-			w.requests.afterwards(func(what string) {
-				if what == exchanges { // the refresh
-					w.requests.answer(exchanges, refuse("invalid_grant"))
-				}
-			})
+			w.refuseAfterRefresh()
 		}, 2, v1alpha1.ReasonRefreshFailing},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -401,4 +390,22 @@ func TestSessionTokenIsRefused(t *testing.T) {
 			w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		})
 	}
+}
+
+// refuse answers as a token endpoint does.
+func refuse(code string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		rw.WriteHeader(http.StatusBadRequest)
+		_, _ = fmt.Fprintf(rw, `{"error":%q}`, code)
+	}
+}
+
+// refuseAfterRefresh lets one refresh through, and refuses exchanges after that.
+func (w *world) refuseAfterRefresh() {
+	w.requests.afterwards(func(what string) {
+		if what == exchanges { // the refresh
+			w.requests.answer(exchanges, refuse("invalid_grant"))
+		}
+	})
 }
