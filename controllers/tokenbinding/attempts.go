@@ -37,6 +37,9 @@ type attempt struct {
 	minted    *minted
 	// asked is the request for a new token that the attempt honours; its status may not be written yet.
 	asked string
+	// renewed tells that the attempt was for another session, whose Secret does not show that any more: the operator has written
+	// the session's next refresh token.
+	renewed bool
 }
 
 // holdsRequested tells whether a token that somebody asked for waits to be written, or for its site.

@@ -268,6 +268,7 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem)
 func (r *Reconciler) pause(s *scope, next attempt) {
 	next.inputs, next.progress = s.inputs, s.progress
 	next.versions, next.values = s.versions, s.values.or(s.attempt.values)
+	next.renewed = s.binding.Spec.Subject.RefreshTokenSecretRef != nil && s.subjectRenewed()
 	next.asked = cmp.Or(s.owed, s.attempt.asked)
 	if asked := s.binding.Status.LastRefreshRequest; asked != s.found.LastRefreshRequest {
 		next.asked = asked

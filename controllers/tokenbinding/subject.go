@@ -64,7 +64,7 @@ func (r *Reconciler) compareSubject(ctx context.Context, s *scope) error {
 
 // subjectRenewed tells whether the subject's token may be another than the one that was exchanged. One that is gone is not.
 func (s *scope) subjectRenewed() bool {
-	return s.held != nil && s.subjectVersion != "" && s.subjectVersion != s.held.subjectVersion && !s.sameSubject
+	return s.attempt.renewed || s.held != nil && s.subjectVersion != "" && s.subjectVersion != s.held.subjectVersion && !s.sameSubject
 }
 
 // refusesSubject tells whether the zone refuses the token that is to be exchanged. It has other codes for what else of the

@@ -134,3 +134,27 @@ func TestOwnWriteIsNoStamp(t *testing.T) {
 	}
 	w.expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
 }
+
+// Another session is taken up also when its first exchange fails, though its Secret has the operator's own write by then, and
+// the present token has time.
+func TestAnotherSessionIsTakenUpLater(t *testing.T) {
+	w := newWorld(t, signsIn)
+	b := w.session()
+	w.clock.Step(time.Minute)
+	before := string(w.output(b).Data["token"])
+	w.put("alice-session", "refresh_token", w.signIn().RefreshToken)
+	undo := w.refuseAfterRefresh()
+	w.reconcileBinding(b)
+	wait := w.reconcileBinding(b).RequeueAfter
+	w.expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+	undo()
+	w.clock.Step(wait)
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	if string(w.output(b).Data["token"]) == before {
+		t.Error("the token is the other session's")
+	}
+	if n := w.exchangesOf(b, 2); n != 0 {
+		t.Errorf("the zone was asked %d times after that", n)
+	}
+}

@@ -401,11 +401,15 @@ func refuse(code string) http.HandlerFunc {
 	}
 }
 
-// refuseAfterRefresh lets one refresh through, and refuses exchanges after that.
-func (w *world) refuseAfterRefresh() {
+// refuseAfterRefresh lets one refresh through, and refuses exchanges after that, until the returned function is called.
+func (w *world) refuseAfterRefresh() (undo func()) {
 	w.requests.afterwards(func(what string) {
 		if what == exchanges { // the refresh
 			w.requests.answer(exchanges, refuse("invalid_grant"))
 		}
 	})
+	return func() {
+		w.requests.afterwards(nil)
+		w.requests.answer("", nil)() // nothing is answered any more
+	}
 }
