@@ -32,6 +32,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // patience is how long the whole operator may take for anything in these tests.
@@ -356,9 +357,9 @@ func TestKillBetweenCreateAndStatus(t *testing.T) {
 func buildOperator(t *testing.T, version string) (binary string) {
 	t.Helper()
 	binary = filepath.Join(t.TempDir(), "operator")
-	build := exec.Command("go", "build", "-ldflags", "-X main.version="+version, "-o", binary, "../../cmd/operator")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the operator: %v: %s", err, out)
+	var out strings.Builder
+	if err := program.Go(t.Context(), &out, "build", "-ldflags", "-X main.version="+version, "-o", binary, "../../cmd/operator"); err != nil {
+		t.Fatalf("building the operator: %v: %s", err, &out)
 	}
 	return binary
 }
