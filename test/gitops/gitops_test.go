@@ -19,6 +19,8 @@ import (
 	"github.com/fluxcd/pkg/runtime/cel"
 	lua "github.com/yuin/gopher-lua"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -180,7 +182,7 @@ func TestPatchHasTheScripts(t *testing.T) {
 	})
 	must(t, err)
 	patch, err := yaml.Marshal(map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "argocd-cm", "namespace": "argocd"},
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "argocd-cm"}, // the namespace is that of the kustomization, or of kubectl
 		"data": map[string]any{
 			"resource.customizations.health.keycard.cloud_ConfluenceTokenBinding":  script("health-confluencetokenbinding.lua"),
 			"resource.customizations.health.keycard.cloud_KeycardResource":         script("health-keycardresource.lua"),
@@ -189,6 +191,26 @@ func TestPatchHasTheScripts(t *testing.T) {
 	})
 	must(t, err)
 	golden.Compare(t, argocd+"argocd-cm.yaml", patch)
+}
+
+// The component goes into the kustomization of Argo CD's own manifests, which name no namespace.
+func TestComponent(t *testing.T) {
+	dir := t.TempDir()
+	install := read(t, module(t, "hack/gitops", "github.com/argoproj/argo-cd/v3")+"/manifests/install.yaml")
+	must(t, os.WriteFile(filepath.Join(dir, "install.yaml"), []byte(install), 0o600))
+	must(t, os.CopyFS(filepath.Join(dir, "argocd"), os.DirFS(argocd)))
+	must(t, os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte("namespace: argo\nresources: [install.yaml]\ncomponents: [argocd]\n"), 0o600))
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	must(t, err)
+	for _, r := range built.Resources() {
+		if r.GetKind() == "ConfigMap" && r.GetName() == "argocd-cm" {
+			if data := r.GetDataMap(); len(data) < 3 || r.GetNamespace() != "argo" {
+				t.Errorf("in namespace %s it has %v", r.GetNamespace(), slices.Sorted(maps.Keys(data)))
+			}
+			return
+		}
+	}
+	t.Error("there is no argocd-cm")
 }
 
 func healthOf(t *testing.T, obj *unstructured.Unstructured) (health, message string) {
