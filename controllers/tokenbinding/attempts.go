@@ -59,6 +59,8 @@ type attempts struct {
 	issues map[types.NamespacedName]*rate.Limiter
 	// returns bound how often a binding is tried again because somebody came back from the zone.
 	returns map[types.NamespacedName]*rate.Limiter
+	// unheard are the bindings that are to be tried again, whose next attempt has not begun.
+	unheard map[types.NamespacedName]bool
 	// repairs bound how often what is not data of a Secret is put right, which takes no token.
 	repairs map[types.NamespacedName]*rate.Limiter
 }
@@ -118,6 +120,7 @@ func (a *attempts) drop(key types.NamespacedName) {
 	delete(a.early, key)
 	delete(a.issues, key)
 	delete(a.returns, key)
+	delete(a.unheard, key)
 	delete(a.repairs, key)
 }
 
@@ -137,6 +140,7 @@ func (a *attempts) last(key types.NamespacedName, inputs string) (attempt, bool)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.early, key)
+	delete(a.unheard, key)
 	at, ok := a.m[key]
 	if !ok || at.inputs != inputs {
 		return attempt{}, false
@@ -157,6 +161,9 @@ func (a *attempts) remember(key types.NamespacedName, at attempt) {
 	defer a.mu.Unlock()
 	if a.m == nil {
 		a.m = map[types.NamespacedName]attempt{}
+	}
+	if at.problem != nil && at.problem.Kind == outcome.Person && a.unheard[key] {
+		at.notBefore = time.Time{} // the person was quicker
 	}
 	a.m[key] = at
 }
@@ -195,10 +202,15 @@ func (a *attempts) wake(key types.NamespacedName, now time.Time) bool {
 	return true
 }
 
-// retry ends the pause after a failure, if it is one of those. The failure is known until another attempt has succeeded.
+// retry ends the pause after a failure, if it is one of those, and that after an attempt which is under way. The failure is known
+// until another attempt has succeeded.
 func (a *attempts) retry(key types.NamespacedName, after func(*outcome.Problem) bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.unheard == nil {
+		a.unheard = map[types.NamespacedName]bool{}
+	}
+	a.unheard[key] = true
 	at, ok := a.m[key]
 	if !ok || at.problem == nil || !after(at.problem) {
 		return false

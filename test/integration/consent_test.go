@@ -314,6 +314,31 @@ func TestConsentThatDoesNotHelp(t *testing.T) {
 	w.expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonConsentRequired)
 }
 
+// Consent that is noticed while an exchange is under way, which the zone refuses yet, is not forgotten over that.
+func TestConsentDuringAnExchange(t *testing.T) {
+	w := newWorld(t)
+	install := w.install()
+	must(t, w.k8s.Create(w.ctx, install))
+	w.reconcileResource(install)
+	b := w.waiting("reports")[0]
+	w.lookFor(time.Minute)
+	w.consentElsewhere(user)
+	w.clock.Step(11 * time.Minute)
+	var woken []types.NamespacedName
+	undo := w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) {
+		woken = w.bindings.LookForConsent(w.ctx)
+		writeJSON(rw, `{"error":"insufficient_authorization"}`)
+	})
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonConsentRequired)
+	if len(woken) != 1 {
+		t.Fatalf("woken are %v", woken)
+	}
+	undo()
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
 // A management API that fails is asked less and less often, no sooner than it wants, and consent is noticed when it is back.
 func TestConsentWhileGrantsCannotBeListed(t *testing.T) {
 	for name, tt := range map[string]struct {
