@@ -102,8 +102,8 @@ func (w *world) untilReady(o client.Object) {
 	})
 }
 
-// reconciles is how often the controller ran, in this process.
-func reconciles(t *testing.T, controller string) (n float64) {
+// reconciles is how often the bindings' controller ran, in this process.
+func reconciles(t *testing.T) (n float64) {
 	t.Helper()
 	families, err := metrics.Registry.Gather()
 	must(t, err)
@@ -113,7 +113,7 @@ func reconciles(t *testing.T, controller string) (n float64) {
 		}
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if l.GetName() == "controller" && l.GetValue() == controller {
+				if l.GetName() == "controller" && l.GetValue() == "confluencetokenbinding" {
 					n += m.GetCounter().GetValue()
 				}
 			}
@@ -165,10 +165,10 @@ func TestRestartCostsNothing(t *testing.T) {
 	}
 
 	w.requests.take()
-	before := reconciles(t, "confluencetokenbinding")
+	before := reconciles(t)
 	second := w.startOperator()
 	w.eventually("every binding was reconciled again", func(context.Context) (bool, error) {
-		return reconciles(t, "confluencetokenbinding") >= before+bindings, nil
+		return reconciles(t) >= before+bindings, nil
 	})
 	second.stop()
 	if n := w.requests.count(exchanges); n != 0 {
