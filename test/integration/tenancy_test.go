@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -189,4 +190,31 @@ func TestAFailedLookUpLetsTheNextGo(t *testing.T) {
 	if want := []string{client.ObjectKeyFromObject(binding).String(), "another/one"}; !slices.Equal(called, want) {
 		t.Errorf("called %v, want %v", called, want)
 	}
+}
+
+// An install that names the same zone id, and a management API that hangs, holds no other install up.
+func TestAHangingInstallHoldsNobodyUp(t *testing.T) {
+	w := newWorld(t)
+	providers, begun, release := w.hang()
+	hostile, install := w.install(), w.install()
+	hostile.Name, hostile.Spec.Zone.APIURL = "hostile", w.stranger(map[string]http.HandlerFunc{
+		"GET /zones/{zone}": func(rw http.ResponseWriter, _ *http.Request) {
+			writeJSON(rw, `{"id":"`+w.zone.ZoneID+`","protocols":{"oauth2":{"redirect_uri":"https://evil.example/redirect"}}}`)
+		},
+		"GET /zones/{zone}/providers": providers,
+	})
+	must(t, w.k8s.Create(w.ctx, hostile))
+	must(t, w.k8s.Create(w.ctx, install))
+	var hangs atomic.Bool
+	hangs.Store(true)
+	w.inBackground(func() {
+		_, _ = w.resources.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hostile)})
+		hangs.Store(false)
+	}, begun)
+	w.reconcileResource(install)
+	if !hangs.Load() {
+		t.Error("it waited for the other install")
+	}
+	w.expect(install, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	release()
 }
