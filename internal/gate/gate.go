@@ -8,6 +8,7 @@ package gate
 
 import (
 	"container/heap"
+	"maps"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	// lastChance is what is left of a token when a pause does not hold it back any more: zones ask for pauses of up to an
 	// hour, and one request each ProbeEvery is no load.
 	lastChance = 2 * time.Minute
+	// most is how many gates are kept before those that nobody uses are forgotten: whoever may edit an install names zones.
+	most = 1000
 )
 
 // Gates has a gate for each zone. Make one with New.
@@ -200,10 +203,16 @@ func (g *Gates) Zones() []State {
 
 func (g *Gates) of(zone string) *gate {
 	if g.m[zone] == nil {
+		if len(g.m) >= most {
+			maps.DeleteFunc(g.m, func(_ string, z *gate) bool { return z.idle() })
+		}
 		g.m[zone] = &gate{line: line{at: map[string]*waiter{}}}
 	}
 	return g.m[zone]
 }
+
+// idle tells whether the gate holds nobody and holds nobody up.
+func (z *gate) idle() bool { return z.underWay == 0 && z.line.Len() == 0 && z.pausedUntil.IsZero() }
 
 // closed tells whether nobody may pass because of a pause: it lasts, or somebody is trying whether it is over.
 func (z *gate) closed(now time.Time) bool {

@@ -225,6 +225,28 @@ func TestAskAndPass(t *testing.T) {
 	ask("a", time.Minute, gate.Paused)
 }
 
+// Zones that come and go do not stay for ever; those that somebody is at, waits for, or must not ask, do.
+func TestGatesAreForgotten(t *testing.T) {
+	c := newCrowd(1)
+	c.Enter("https://busy", "a", start, false)
+	c.Enter("https://paused", "b", start, false)
+	c.Leave("https://paused", gate.Answer{Answered: true, Throttled: true, Pause: time.Hour})
+	for i := range 5000 {
+		name := fmt.Sprint("https://z", i)
+		c.Enter(name, "c", start, false)
+		c.Leave(name, fine)
+	}
+	if n := len(c.Zones()); n > 1000 {
+		t.Errorf("%d gates are left", n)
+	}
+	if got := c.Enter("https://busy", "d", start, false); got != gate.Full {
+		t.Errorf("the verdict is %d where somebody is", got)
+	}
+	if !c.Paused("https://paused") {
+		t.Error("the pause is forgotten")
+	}
+}
+
 // Whatever happens in whatever order: never more than the limit, nobody during a pause, and who is in line is called.
 func TestRandomCrowds(t *testing.T) {
 	for seed := range uint64(200) {
