@@ -18,7 +18,11 @@ import (
 // ensureApplications lets the applications of the spec, the one for consent, and the workloads that bindings name ask for
 // tokens of the resource.
 func (r *Reconciler) ensureApplications(ctx context.Context, s *scope) error {
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	var first error
 	for _, ensure := range []func(context.Context, *scope) error{r.ensureDeclared, r.ensureConsent, r.ensureWorkloads} {
 		err := ensure(ctx, s)
@@ -140,7 +144,11 @@ func (s *scope) unlinkUndeclared(ctx context.Context) error {
 
 // removeApplications takes back what ensureApplications gave, before the resource is deleted.
 func (r *Reconciler) removeApplications(ctx context.Context, s *scope, resource keycard.Resource) error {
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	for _, known := range s.resource.Status.Applications {
 		if err := s.zone.DeleteDependency(ctx, s.zoneID(), known.ID, resource.ID); err != nil {
 			return outcome.Remote(err)

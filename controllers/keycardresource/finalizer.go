@@ -187,7 +187,11 @@ func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
 
 // removeProvider removes the provider when it is ours and no resource uses it.
 func (r *Reconciler) removeProvider(ctx context.Context, s *scope) error {
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
 	if err != nil || !found || !s.owns(provider.Description) {
 		return outcome.Remote(err)

@@ -34,7 +34,11 @@ func (r *Reconciler) ensurePolicies(ctx context.Context, s *scope) error {
 	if len(s.resource.Spec.Policies)+len(s.resource.Status.Policies) == 0 {
 		return nil
 	}
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	now, err := s.policiesInForce(ctx)
 	if err != nil {
 		return err
@@ -67,7 +71,11 @@ func (r *Reconciler) removePolicies(ctx context.Context, s *scope) error {
 	if len(s.resource.Spec.Policies)+len(s.resource.Status.Policies) == 0 {
 		return nil
 	}
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	now, err := s.policiesInForce(ctx)
 	if err != nil {
 		return err

@@ -17,7 +17,11 @@ import (
 // ensureProvider makes sure that the zone has an OAuth provider for the upstream with this app. All
 // resources of an upstream share one provider: somebody else's is used as it is when it has the same app.
 func (r *Reconciler) ensureProvider(ctx context.Context, s *scope) error {
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
 	if err != nil {
 		return outcome.Remote(err)

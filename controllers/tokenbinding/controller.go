@@ -74,8 +74,8 @@ type Reconciler struct {
 	Catalog   catalog.Catalog
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
-	// Gates stand before the zones.
-	Gates *gate.Gates
+	// Gates stand before the zones, and LookUps before the management APIs where users are looked up.
+	Gates, LookUps *gate.Gates
 	// Metrics count what happens at the zones.
 	Metrics *Metrics
 	// ConsentURL is where browsers reach the consent page; nil when there is none.
@@ -169,6 +169,7 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.secrets.Forget(key)
 	r.wakes.drop(key)
 	r.Gates.Withdraw(key.String())
+	r.LookUps.Withdraw(key.String())
 	r.subjects.Delete(key)
 	r.sessions.drop(key)
 }

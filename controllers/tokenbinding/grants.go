@@ -204,7 +204,7 @@ func (g *installGrants) compare(list []keycard.Grant) (fresh []keycard.Grant, se
 	return fresh[:usersPerLook], seen
 }
 
-// identityOf is what makes a grant another one. Its refreshes do not.
+// identityOf is what makes a grant another one. Its refreshes do not. It is kept, so its length is not the server's to choose.
 func identityOf(g keycard.Grant) string {
-	return strings.Join(append([]string{g.ID, g.CreatedAt}, slices.Sorted(slices.Values(g.Scopes))...), " ")
+	return hash(g.ID, g.CreatedAt, slices.Sorted(slices.Values(g.Scopes)))
 }

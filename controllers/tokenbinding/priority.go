@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
@@ -106,9 +107,11 @@ func (s *scope) backstop(others int) time.Duration {
 
 // answerCalls has bindings reconciled that the gates call: whose turn it is comes before everything else.
 func (r *Reconciler) answerCalls(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	r.Gates.OnCall(func(id string) {
-		namespace, name, _ := strings.Cut(id, "/")
-		enqueue(queue, types.NamespacedName{Namespace: namespace, Name: name}, urgent)
-	})
+	for _, gates := range []*gate.Gates{r.Gates, r.LookUps} {
+		gates.OnCall(func(id string) {
+			namespace, name, _ := strings.Cut(id, "/")
+			enqueue(queue, types.NamespacedName{Namespace: namespace, Name: name}, urgent)
+		})
+	}
 	return nil
 }

@@ -50,7 +50,8 @@ type session struct {
 	access keycard.Token
 }
 
-// sessions keeps one session for each key of a Secret: bindings that share it take turns. The zero value is ready for use.
+// sessions keeps one session for each key of a Secret and each zone: bindings that share it take turns. They have their places at
+// the zone while they do, so those of another zone, which may hang, are none of theirs. The zero value is ready for use.
 type sessions struct {
 	mu sync.Mutex
 	m  map[string]*session
@@ -59,13 +60,13 @@ type sessions struct {
 }
 
 // of gives the session that a binding uses now, and lets go of the one that it used before.
-func (s *sessions) of(binding, secret types.NamespacedName, key string) *session {
+func (s *sessions) of(binding types.NamespacedName, issuer string, secret types.NamespacedName, key string) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m == nil {
 		s.m, s.users = map[string]*session{}, map[types.NamespacedName]string{}
 	}
-	id := secret.String() + "/" + key
+	id := secret.String() + "/" + key + " " + issuer
 	if s.users[binding] != id {
 		s.release(binding)
 		s.users[binding] = id
@@ -113,7 +114,7 @@ const accessMargin = time.Minute
 func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.ZoneClient, auth keycard.ClientAuth) (redacted.String, error) {
 	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
 	key := s.local(ref.Name)
-	held := r.sessions.of(s.key(), key, ref.Key)
+	held := r.sessions.of(s.key(), s.issuer, key, ref.Key)
 	held.mu.Lock()
 	defer held.mu.Unlock()
 
@@ -154,7 +155,7 @@ func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.Z
 // forgetAccess drops the session's access token, because the zone does not take it.
 func (r *Reconciler) forgetAccess(s *scope) {
 	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
-	held := r.sessions.of(s.key(), s.local(ref.Name), ref.Key)
+	held := r.sessions.of(s.key(), s.issuer, s.local(ref.Name), ref.Key)
 	held.mu.Lock()
 	defer held.mu.Unlock()
 	held.access = keycard.Token{}

@@ -91,6 +91,9 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	if s.exchanged = s.attempt.exchanged; s.exchanged == nil || lifeOf(s.exchanged.Token).Expired(s.now) {
 		s.exchanged = nil
 		token, err := r.exchangeInTurn(ctx, s)
+		if s.queued {
+			return err
+		}
 		if err != nil {
 			return s.person.explain(s.awaitRegistration(s.subjectRefused(s.nameWhoConsents(err))))
 		}
@@ -158,13 +161,13 @@ func (s *scope) wouldNotAdvance(life schedule.Life, requested bool) bool {
 	return gain <= sameExpiry
 }
 
-// exchangeInTurn goes through the zone's gate. New bindings that only wait for others say nothing of it: there may be thousands.
+// exchangeInTurn goes through the zone's gate.
 func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Token, error) {
-	switch r.Gates.Enter(s.issuer, s.key().String(), s.turn(), s.usable()) {
-	case gate.Full:
-		return keycard.Token{}, s.queue("as many exchanges are under way at the zone as may be", s.hasTime() || s.neverIssued())
-	case gate.Paused:
-		return keycard.Token{}, s.queue("the zone asked for a pause", s.hasTime())
+	if err := r.identify(ctx, s); err != nil {
+		return keycard.Token{}, err
+	}
+	if err := s.inLine(r.Gates.Enter(s.issuer, s.key().String(), s.turn(), s.usable())); err != nil {
+		return keycard.Token{}, err
 	}
 	answer := gate.Answer{}
 	defer func() { r.Gates.Leave(s.issuer, answer) }()
@@ -179,7 +182,19 @@ func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Toke
 	return token, err
 }
 
-// exchange asks the zone for a token for the binding's subject.
+// inLine has a binding wait that the zone's gate does not let pass. New ones that only wait for others say nothing of it: there
+// may be thousands.
+func (s *scope) inLine(verdict gate.Verdict) error {
+	switch verdict {
+	case gate.Full:
+		return s.queue("as many exchanges are under way at the zone as may be", s.hasTime() || s.neverIssued())
+	case gate.Paused:
+		return s.queue("the zone asked for a pause", s.hasTime())
+	}
+	return nil
+}
+
+// exchange asks the zone for a token for the binding's subject. Besides the zone it asks the cluster only.
 func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, error) {
 	zone, err := r.zone(ctx, s)
 	if err != nil {
@@ -197,7 +212,7 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 	switch {
 	case subject.User != "":
 		request.SubjectTokenType = keycard.TokenTypeSubstituteUser
-		request.SubjectToken, err = r.impersonation(ctx, s)
+		request.SubjectToken, err = keycard.ImpersonationToken(s.person.identifier)
 	case subject.AccessTokenSecretRef != nil:
 		request.SubjectToken, err = r.subjectToken(ctx, s)
 		s.subjectHash = s.hashOfSubject(request.SubjectToken)

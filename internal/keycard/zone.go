@@ -103,8 +103,8 @@ func (m *ManagementClient) ListUsersByEmail(ctx context.Context, zoneID, email s
 	if email == "" {
 		return nil, misconfigured(op, "the email address is empty")
 	}
-	return listAll(ctx, m, op, url.Values{"filter[email]": {email}},
-		func(u User) bool { return strings.EqualFold(u.Email, email) }, "zones", zoneID, "users")
+	return newListing(m, op, url.Values{"filter[email]": {email}},
+		func(u User) bool { return strings.EqualFold(u.Email, email) }, "zones", zoneID, "users").all(ctx, few)
 }
 
 // GetUser reads one user; IsNotFound tells when there is none with that id.
