@@ -83,7 +83,7 @@ func (r *Reconciler) removePolicies(ctx context.Context, s *scope) error {
 }
 
 func (s *scope) policiesInForce(ctx context.Context) (inForce, error) {
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.Active })
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), keycard.PolicySet.InForce)
 	if err != nil {
 		return inForce{}, outcome.Remote(err)
 	}
@@ -195,9 +195,9 @@ func (s *scope) putInForce(ctx context.Context, now inForce, ours []keycard.Poli
 
 // versionOf finds a set that has these policies, or makes one: nothing is left behind by an answer that was lost, and a
 // zone whose policies are all its own again is back to its own set. A set without policies can't be in force; the
-// platform's takes its place.
+// platform's takes its place. Sets that are not for the whole zone are left to what they are for.
 func (s *scope) versionOf(ctx context.Context, now inForce, entries []keycard.ManifestEntry) (setID, versionID string, err error) {
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.ArchivedAt == "" })
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.ArchivedAt == "" && p.ZoneWide() })
 	if err != nil {
 		return "", "", err
 	}
