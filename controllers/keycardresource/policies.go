@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -22,6 +23,10 @@ import (
 // policySetName is the policy set that the operator puts in force. It holds what was in force before, and the
 // policies of KeycardResources. Sets of others are never changed.
 const policySetName = "keycard-operator"
+
+// zoneSettles is how long a zone without a policy set in force is taken for one that is still being made: the platform
+// binds its own some seconds after the zone is there.
+const zoneSettles = 5 * time.Minute
 
 // inForce is what the zone decides by.
 type inForce struct {
@@ -86,6 +91,9 @@ func (s *scope) policiesInForce(ctx context.Context) (inForce, error) {
 	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), keycard.PolicySet.InForce)
 	if err != nil {
 		return inForce{}, outcome.Remote(err)
+	}
+	if len(sets) == 0 && s.now.Sub(s.zoneCreated) < zoneSettles {
+		return inForce{}, outcome.Passing(v1alpha1.ReasonProgressingWithRetry, "the zone is new and has no active policy set yet; it is looked at again")
 	}
 	if len(sets) == 0 {
 		return inForce{}, outcome.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")

@@ -50,6 +50,8 @@ type scope struct {
 	zone           *keycard.ManagementClient
 	serviceAccount credentials.Client
 	app            credentials.Client
+	// zoneCreated is when the zone was made; the zero time when that is not known.
+	zoneCreated time.Time
 	// shared is true when the provider is somebody else's and used as it is, rotated when a changed OAuth app was
 	// sent to it.
 	shared, rotated bool

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -125,6 +126,35 @@ func TestPolicySetsOfOtherScopes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A zone that was just made has no policy set in force for some seconds. That passes; in an older zone somebody has to
+// activate one.
+func TestPoliciesOfAFreshZone(t *testing.T) {
+	bare := true
+	w := newWorld(t, showPolicySets(func(set map[string]any) {
+		if bare {
+			set["active"], set["active_version_id"], set["mode"] = false, nil, nil
+		}
+	}))
+	resource := w.install()
+	resource.Spec.Policies = []v1alpha1.AccessPolicy{{Name: "not-alice", Cedar: forbidAlice}}
+	must(t, w.k8s.Create(w.ctx, resource))
+	for until := w.clock.Now().Add(4 * time.Minute); w.clock.Now().Before(until); {
+		wait := w.reconcileResource(resource).RequeueAfter
+		w.expect(resource, v1alpha1.ConditionPoliciesApplied, metav1.ConditionUnknown, v1alpha1.ReasonProgressingWithRetry)
+		w.absent(resource, v1alpha1.ConditionStalled)
+		if wait <= 0 || wait > 2*time.Minute {
+			t.Fatalf("looks again after %s", wait)
+		}
+		w.clock.Step(wait)
+	}
+	w.clock.Step(5 * time.Minute)
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonRequestRejected)
+	bare = false
+	w.reconcileResource(resource)
+	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 // A set that the operator's own is named like, but which is not for the whole zone, is not used for it.
