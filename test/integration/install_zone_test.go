@@ -19,7 +19,9 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/devzone/seed"
 	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
 // application registers an application in the zone by hand.
@@ -78,6 +80,10 @@ func TestDriftIsReported(t *testing.T) {
 			})
 			must(t, err)
 		}, []string{"provider: clientID, tokenEndpoint"}},
+		"the provider's client secret": {func() {
+			_, err := admin.PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{ClientSecret: keycard.Null[redacted.String]()})
+			must(t, err)
+		}, []string{"provider: clientSecret"}},
 		"the resource is deleted": {func() {
 			must(t, admin.DeleteResource(w.ctx, w.zone.ZoneID, resource.Status.ResourceID))
 		}, []string{"resource: deleted"}},
@@ -119,9 +125,12 @@ func TestDriftThatStays(t *testing.T) {
 	w.expectEvent(v1alpha1.EventDriftCorrected, "resource: deleted")
 }
 
-// What a changed spec or a rotated OAuth app asks for is no drift.
+// What a changed spec, a rotated OAuth app or a rotated service account asks for is no drift; what somebody changed
+// meanwhile is.
 func TestWantedChangesAreNoDrift(t *testing.T) {
-	w := newWorld(t)
+	s := seed.Default()
+	s.ServiceAccounts = append(s.ServiceAccounts, seed.ServiceAccount{ClientID: "operator-2", ClientSecret: "dev-only-next-operator-secret"})
+	w := newWorld(t, func(c *devzone.Config) { c.Seed = s })
 	resource, _ := w.ready()
 	w.events.take()
 	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
@@ -130,15 +139,42 @@ func TestWantedChangesAreNoDrift(t *testing.T) {
 	if e := w.events.take(); len(e) > 0 {
 		t.Errorf("a changed spec is announced: %v", e)
 	}
-	var s corev1.Secret
-	must(t, w.k8s.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: "oauth-app"}, &s))
-	s.Data[v1alpha1.ClientSecretKey] = []byte("rotated-secret")
-	must(t, w.k8s.Update(w.ctx, &s))
-	w.reconcileResource(resource)
-	list := w.events.take()
-	if len(list) != 1 || !strings.Contains(list[0], "Normal "+v1alpha1.EventOAuthAppRotated) {
-		t.Errorf("the rotation is announced as %v", list)
+	change := func(name, id, secret string) {
+		t.Helper()
+		var s corev1.Secret
+		must(t, w.k8s.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: name}, &s))
+		s.Data[v1alpha1.ClientIDKey], s.Data[v1alpha1.ClientSecretKey] = []byte(id), []byte(secret)
+		must(t, w.k8s.Update(w.ctx, &s))
+		w.reconcileResource(resource)
+		w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
+	redirect := func() {
+		t.Helper()
+		_, err := w.admin().PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{
+			OAuth2: keycard.ProviderOAuth2Patch{TokenEndpoint: keycard.Set("https://evil.example/token")},
+		})
+		must(t, err)
+	}
+	announced := func(want ...string) {
+		t.Helper()
+		list := w.events.take()
+		if !slices.EqualFunc(list, want, strings.Contains) {
+			t.Errorf("there are the events %q, want %q", list, want)
+		}
+	}
+	const rotated = "Normal " + v1alpha1.EventOAuthAppRotated
+	change("oauth-app", "atlassian-app", "rotated-secret")
+	announced(rotated)
+	change("oauth-app", "another-app", "another-secret")
+	announced(rotated)
+	change("service-account", "operator-2", "dev-only-next-operator-secret")
+	announced()
+	redirect()
+	change("service-account", "operator", operatorSecret)
+	announced("provider: tokenEndpoint")
+	redirect()
+	change("oauth-app", "atlassian-app", "next-secret")
+	announced(rotated, "provider: tokenEndpoint")
 }
 
 // Observe compares and reports, and sends nothing that changes the zone.
@@ -165,7 +201,7 @@ func TestObserve(t *testing.T) {
 	// Somebody else's tool installs it, otherwise than the spec says.
 	admin := w.admin()
 	provider, err := admin.CreateProvider(w.ctx, w.zone.ZoneID, keycard.ProviderCreate{
-		Identifier: providerIdentifier, Name: "Atlassian", ClientID: "atlassian-app",
+		Identifier: providerIdentifier, Name: "Atlassian", ClientID: "atlassian-app", ClientSecret: redacted.New(atlassianSecret),
 		OAuth2: keycard.ProviderOAuth2{
 			TokenEndpoint: "https://auth.atlassian.com/oauth/token", AuthorizationEndpoint: "https://auth.atlassian.com/authorize",
 			AuthorizationParameters: map[string]string{"audience": "api.atlassian.com", "prompt": "consent"},
@@ -197,7 +233,16 @@ func TestObserve(t *testing.T) {
 	})
 	must(t, err)
 	must(t, admin.PutDependency(w.ctx, w.zone.ZoneID, app.ID, remote.ID))
+	_, err = admin.PatchProvider(w.ctx, w.zone.ZoneID, provider.ID, keycard.ProviderPatch{ClientSecret: keycard.Null[redacted.String]()})
+	must(t, err)
 	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) { s.Policies = nil })
+	message = w.expect(resource, v1alpha1.ConditionProviderRegistered, metav1.ConditionFalse, v1alpha1.ReasonDrifted)
+	if !strings.Contains(message, "provider: clientSecret") {
+		t.Errorf("the message does not name the client secret: %s", message)
+	}
+	_, err = admin.PatchProvider(w.ctx, w.zone.ZoneID, provider.ID, keycard.ProviderPatch{ClientSecret: keycard.Set(redacted.New(atlassianSecret))})
+	must(t, err)
+	w.reconcileResource(resource)
 	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.expect(resource, v1alpha1.ConditionApplicationsRegistered, metav1.ConditionTrue, v1alpha1.ReasonObserved)
 }
