@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 )
 
@@ -138,18 +137,19 @@ func (s *scope) unlinkUndeclared(ctx context.Context) error {
 	return nil
 }
 
-// removeApplications takes back what ensureApplications gave, before the resource is deleted.
-func (r *Reconciler) removeApplications(ctx context.Context, s *scope, resource keycard.Resource) error {
+// removeApplications takes back what ensureApplications gave, before the resource is deleted. resourceID is empty when it
+// is not known any more: then applications that are left without any dependency go.
+func (r *Reconciler) removeApplications(ctx context.Context, s *scope, resourceID string) error {
 	defer r.zoneLocks.lock(s.zoneID())()
 	for _, known := range s.resource.Status.Applications {
-		if err := s.zone.DeleteDependency(ctx, s.zoneID(), known.ID, resource.ID); err != nil {
+		if err := s.zone.DeleteDependency(ctx, s.zoneID(), known.ID, resourceID); err != nil {
 			return outcome.Remote(err)
 		}
 	}
 	if len(r.ConsentRedirectURIs) > 0 || s.resource.Status.ConsentClientID != "" {
-		if err := s.removeConsent(ctx, resource.ID); err != nil {
+		if err := s.removeConsent(ctx, resourceID); err != nil {
 			return outcome.Remote(err)
 		}
 	}
-	return s.removeWorkloads(ctx, resource.ID, nil)
+	return s.removeWorkloads(ctx, resourceID, nil)
 }
