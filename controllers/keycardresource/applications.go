@@ -104,14 +104,19 @@ func missing(field string, fresh bool) []string {
 	return []string{field}
 }
 
-// link gives an application the resource as a dependency, unless it has it. A fresh application has none yet.
+// link gives an application the resource as a dependency, unless it has it. A fresh application has none yet. One that
+// holds only while the application accesses certain resources would refuse it tokens at other times.
 func (s *scope) link(ctx context.Context, id, name string, fresh bool) error {
-	has, err := s.zone.HasDependency(ctx, s.zoneID(), id, s.resource.Status.ResourceID)
-	if err != nil || has {
+	have, found, err := s.zone.FindDependency(ctx, s.zoneID(), id, s.resource.Status.ResourceID)
+	field := "dependency"
+	switch {
+	case err != nil, found && len(have.WhenAccessing) == 0:
 		return outcome.Remote(err)
+	case found:
+		field = "whenAccessing"
 	}
 	log.FromContext(ctx).Info("adding the dependency", "application", name)
-	return s.change(stepApplications, "application "+name, missing("dependency", fresh), func() error {
+	return s.change(stepApplications, "application "+name, missing(field, fresh), func() error {
 		return s.zone.PutDependency(ctx, s.zoneID(), id, s.resource.Status.ResourceID)
 	})
 }

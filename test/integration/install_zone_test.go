@@ -32,12 +32,12 @@ func (w *world) application(identifier string) keycard.Application {
 	return app
 }
 
-// depends tells whether an application may ask for tokens of the install's resource.
+// depends tells whether an application may ask for tokens of the install's resource, at any time.
 func (w *world) depends(app string, resource *v1alpha1.KeycardResource) bool {
 	w.t.Helper()
-	has, err := w.admin().HasDependency(w.ctx, w.zone.ZoneID, app, resource.Status.ResourceID)
+	have, found, err := w.admin().FindDependency(w.ctx, w.zone.ZoneID, app, resource.Status.ResourceID)
 	must(w.t, err)
-	return has
+	return found && len(have.WhenAccessing) == 0
 }
 
 // edit changes an install's spec and reconciles it.
@@ -293,6 +293,47 @@ func TestDeclaredApplications(t *testing.T) {
 	check(false, false, true)
 	if len(resource.Status.Applications) > 0 {
 		t.Errorf("status still names %v", resource.Status.Applications)
+	}
+}
+
+// A dependency that holds only while the application accesses something else is no full one: it is reported where the
+// zone is only observed, and put right elsewhere.
+func TestRestrictedDependency(t *testing.T) {
+	restriction := ""
+	w := newWorld(t, func(c *devzone.Config) {
+		recorded := c.APIMiddleware
+		c.APIMiddleware = func(next http.Handler) http.Handler {
+			return recorded(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPut {
+					r.URL.RawQuery = restriction
+				}
+				next.ServeHTTP(rw, r)
+			}))
+		}
+	})
+	resource, _ := w.ready()
+	app := w.application("urn:app:wiki")
+	other, err := w.admin().CreateResource(w.ctx, w.zone.ZoneID, keycard.ResourceCreate{Identifier: "https://other.example", Name: "Other"})
+	must(t, err)
+	restriction = "when_accessing=" + other.ID
+	must(t, w.admin().PutDependency(w.ctx, w.zone.ZoneID, app.ID, resource.Status.ResourceID))
+	restriction = ""
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
+		s.ManagementPolicy, s.Applications = v1alpha1.ManagementObserve, []v1alpha1.ApplicationReference{{Identifier: "urn:app:wiki"}}
+	})
+	message := w.expect(resource, v1alpha1.ConditionApplicationsRegistered, metav1.ConditionFalse, v1alpha1.ReasonDrifted)
+	if !strings.Contains(message, "application urn:app:wiki: whenAccessing") || w.depends(app.ID, resource) {
+		t.Errorf("depends at any time: %v; the message is %s", w.depends(app.ID, resource), message)
+	}
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) { s.ManagementPolicy = v1alpha1.ManagementManage })
+	w.expect(resource, v1alpha1.ConditionApplicationsRegistered, metav1.ConditionTrue, v1alpha1.ReasonRegistered)
+	if !w.depends(app.ID, resource) {
+		t.Error("the dependency is still restricted")
+	}
+	w.requests.take()
+	w.reconcileResource(resource)
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote again: %v", r)
 	}
 }
 
