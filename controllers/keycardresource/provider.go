@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -131,6 +132,10 @@ func (s *scope) providerPatch(have keycard.Provider) (keycard.ProviderPatch, []s
 	d.text("clientID", &p.ClientID, have.ClientID, s.app.ID)
 	d.text("authorizationEndpoint", &p.OAuth2.AuthorizationEndpoint, have.Protocols.OAuth2.AuthorizationEndpoint, want.AuthorizationEndpoint)
 	d.text("tokenEndpoint", &p.OAuth2.TokenEndpoint, have.Protocols.OAuth2.TokenEndpoint, want.TokenEndpoint)
+	d.stated("issuer", &p.OAuth2.Issuer, strings.TrimSuffix(have.Protocols.OAuth2.Issuer, "/"), want.Identifier)
+	d.stated("scopeParameter", &p.OAuth2.ScopeParameter, have.Protocols.OAuth2.ScopeParameter, "scope")
+	d.stated("scopeSeparator", &p.OAuth2.ScopeSeparator, have.Protocols.OAuth2.ScopeSeparator, " ")
+	d.stated("tokenResponseAccessTokenPointer", &p.OAuth2.TokenResponseAccessTokenPointer, have.Protocols.OAuth2.TokenResponseAccessTokenPointer, "access_token")
 	if !maps.Equal(have.Protocols.OAuth2.AuthorizationParameters, want.AuthorizationParameters) {
 		p.OAuth2.AuthorizationParameters = keycard.Set(want.AuthorizationParameters)
 		d = append(d, "authorizationParameters")
@@ -146,6 +151,13 @@ func (d *differences) text(name string, field *keycard.Field[string], have, want
 	if have != want {
 		*field = keycard.Set(want)
 		*d = append(*d, name)
+	}
+}
+
+// stated sets a field that differs, where the zone states it: what is left out has the default.
+func (d *differences) stated(name string, field *keycard.Field[string], have, want string) {
+	if have != "" {
+		d.text(name, field, have, want)
 	}
 }
 

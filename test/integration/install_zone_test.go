@@ -80,6 +80,13 @@ func TestDriftIsReported(t *testing.T) {
 			})
 			must(t, err)
 		}, []string{"provider: clientID, tokenEndpoint"}},
+		"the provider's issuer, and how it reads scopes and tokens": {func() {
+			_, err := admin.PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{OAuth2: keycard.ProviderOAuth2Patch{
+				Issuer: keycard.Set("https://evil.example"), ScopeParameter: keycard.Set("user_scope"), ScopeSeparator: keycard.Set(","),
+				TokenResponseAccessTokenPointer: keycard.Set("authed_user.access_token"),
+			}})
+			must(t, err)
+		}, []string{"provider: issuer, scopeParameter, scopeSeparator, tokenResponseAccessTokenPointer"}},
 		"the provider's client secret": {func() {
 			_, err := admin.PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{ClientSecret: keycard.Null[redacted.String]()})
 			must(t, err)
@@ -104,6 +111,21 @@ func TestDriftIsReported(t *testing.T) {
 				t.Errorf("recorded again: %v", e)
 			}
 		})
+	}
+}
+
+// An issuer that the zone writes with a slash is the same.
+func TestIssuerWithASlash(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	_, err := w.admin().PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{
+		OAuth2: keycard.ProviderOAuth2Patch{Issuer: keycard.Set(providerIdentifier + "/")},
+	})
+	must(t, err)
+	w.requests.take()
+	w.reconcileResource(resource)
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote to the zone: %v", r)
 	}
 }
 
