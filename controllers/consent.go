@@ -95,11 +95,18 @@ func setupConsent(ctx context.Context, mgr ctrl.Manager, bindings *tokenbinding.
 	if err != nil {
 		return fmt.Errorf("watching what other replicas say: %w", err)
 	}
-	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: func(before, now any) {
-		if b, ok := tokenbinding.ToldConsented(before, now); ok && leads(mgr) {
-			bindings.Consented(ctx, b.Namespace, b.Name)
-		}
-	}}); err != nil {
+	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(before, now any) {
+			if b, ok := tokenbinding.ToldConsented(before, now); ok && leads(mgr) {
+				bindings.Consented(ctx, b.Namespace, b.Name)
+			}
+		},
+		DeleteFunc: func(last any) {
+			if name, err := toolscache.DeletionHandlingObjectToName(last); err == nil {
+				bindings.ForgetReturns(name.Namespace, name.Name)
+			}
+		},
+	}); err != nil {
 		return fmt.Errorf("watching what other replicas say: %w", err)
 	}
 	logger := mgr.GetLogger().WithName("consent")

@@ -118,7 +118,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		WatchEvery:     o.WatchEvery,
 		LiveNamespaces: o.LiveNamespaces,
 	}
-	if err := registerMetrics(o, mgr.GetClient(), bindings); err != nil {
+	if err := registerMetrics(o, mgr, bindings); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := setupConsent(ctx, mgr, bindings, o.Consent); err != nil {

@@ -95,7 +95,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 			return s.person.explain(s.awaitRegistration(s.subjectRefused(s.nameWhoConsents(err))))
 		}
 		r.attempts.issued(s.key(), s.now)
-		s.exchanged = &issued{Token: token, user: s.person.found, subjectHash: s.subjectHash}
+		s.exchanged = &issued{Token: token, subjectHash: s.subjectHash}
 	}
 	// From here on a token would be lost by a stop.
 	ctx, cancel := outliving(ctx)
@@ -117,7 +117,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 		return err
 	}
 	s.minted = &minted{
-		user: s.exchanged.user, subjectHash: s.exchanged.subjectHash, verdict: r.probe(ctx, s, token, site),
+		subjectHash: s.exchanged.subjectHash, verdict: r.probe(ctx, s, token, site),
 		Token: tokenfile.Token{
 			AccessToken: token.AccessToken, IssuedAt: life.IssuedAt, ExpiresAt: life.ExpiresAt,
 			Scopes: token.Scopes, Resource: s.resource,
@@ -146,9 +146,9 @@ const sameExpiry = 2 * time.Second
 
 // wouldNotAdvance tells whether the zone handed out a token that lives no longer than the present one:
 // it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody. In the place of a token
-// that Confluence refuses any is welcome, and who asks for another takes what there is, unless it is the same one.
+// that Confluence refuses, or whose expiry is not known, any is welcome, and who asks for another takes what there is, unless it is the same one.
 func (s *scope) wouldNotAdvance(life schedule.Life, requested bool) bool {
-	if !s.usable() || s.refused() || s.subjectRenewed() {
+	if !s.usable() || s.refused() || s.subjectRenewed() || s.held.fromLater(s.now) {
 		return false
 	}
 	gain := life.ExpiresAt.Sub(s.held.life.ExpiresAt)
@@ -217,14 +217,22 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 }
 
 // site finds the Atlassian site. It does not change from token to token, so a routine refresh does not ask
-// again; after a failure or a refusal it may be another, because the person consented anew.
+// again; after a refusal it may be another, because the person consented anew.
 func (r *Reconciler) site(ctx context.Context, s *scope, token keycard.Token) (atlassian.Site, error) {
-	if s.usable() && s.attempt.failures == 0 && !s.refused() && s.held.cloudID != "" {
-		return atlassian.Site{URL: s.held.siteURL, CloudID: s.held.cloudID}, nil
+	known := atlassian.Site{}
+	if s.usable() {
+		known = atlassian.Site{URL: s.held.siteURL, CloudID: s.held.cloudID}
+	}
+	if known.CloudID != "" && !s.wasRefused() && !s.refused() {
+		return known, nil
 	}
 	sites, err := r.Atlassian.Sites(ctx, token.AccessToken)
 	if err != nil {
-		return atlassian.Site{}, atlassianProblem(err)
+		err = atlassianProblem(err)
+		if p, ok := errors.AsType[*outcome.Problem](err); ok && p.Passes() && known.CloudID != "" {
+			return known, nil // a good token need not wait for that
+		}
+		return atlassian.Site{}, err
 	}
 	wanted := ""
 	if s.binding.Spec.Site != nil {

@@ -4,6 +4,7 @@
 package tokenbinding
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 )
 
 // A zone knows people by an identifier, which is its own unless its identity provider names another. People know each other
-// by e-mail addresses. So an address in spec.subject.user is looked up, once: what was found is remembered with the token.
+// by e-mail addresses. So an address in spec.subject.user is looked up, once: what was found is remembered in status.
 
 // people remembers for a while whom e-mail addresses lead to: bindings of one user are often made together.
 type people struct {
@@ -57,20 +58,22 @@ func (r *Reconciler) impersonation(ctx context.Context, s *scope) (redacted.Stri
 	if s.person, err = r.identify(ctx, s); err != nil {
 		return redacted.String{}, err
 	}
+	s.noteUser()
 	return keycard.ImpersonationToken(s.person.identifier)
 }
 
-// identify finds out by which identifier the zone knows the user. After a failure it is looked up anew: she may have been
+// identify finds out by which identifier the zone knows the user. After a refusal it is looked up anew: she may have been
 // removed and have come back. A zone that can't be asked is no reason to give up, because the address may be the identifier.
 func (r *Reconciler) identify(ctx context.Context, s *scope) (person, error) {
 	written := s.binding.Spec.Subject.User
 	if !strings.Contains(written, "@") {
 		return person{identifier: written}, nil
 	}
+	before := s.knownUser()
 	known, key := r.people.of(r.Clock), s.issuer+" "+written
-	if s.attempt.failures == 0 {
-		if s.held != nil && s.held.user != "" && s.held.specHash == s.wantSpec {
-			return person{identifier: s.held.user, found: s.held.user}, nil
+	if !s.wasRefused() {
+		if before != "" {
+			return person{identifier: before, found: before}, nil
 		}
 		if p, ok := known.Get(key); ok {
 			return p.(person), nil //nolint:forcetypeassert // nothing else is kept there
@@ -78,8 +81,8 @@ func (r *Reconciler) identify(ctx context.Context, s *scope) (person, error) {
 	}
 	users, err := r.usersByEmail(ctx, s, written)
 	if err != nil {
-		log.FromContext(ctx).Info("could not look the user up; the e-mail address is tried as the identifier", "cause", err.Error())
-		return person{identifier: written, failed: err}, nil
+		log.FromContext(ctx).Info("could not look the user up; what was known is tried", "cause", err.Error())
+		return person{identifier: cmp.Or(before, written), found: before, failed: err}, nil
 	}
 	p, err := choosePerson(written, users)
 	if p.found != "" {
@@ -87,6 +90,30 @@ func (r *Reconciler) identify(ctx context.Context, s *scope) (person, error) {
 	}
 	return p, err
 }
+
+// knownUser is the identifier that was found for this spec at this zone before. It is remembered in status, and not with the
+// token: whoever may write Secrets in the namespace would choose whom the operator acts for.
+func (s *scope) knownUser() string {
+	if s.held == nil || s.held.exchangeHash != s.wantExchange {
+		return ""
+	}
+	return s.binding.Status.User
+}
+
+// maxUser is what status keeps of an identifier, in bytes; a longer one is looked up each time.
+const maxUser = 512
+
+// noteUser remembers whom the token was asked for.
+func (s *scope) noteUser() {
+	s.binding.Status.User = ""
+	if len(s.person.found) <= maxUser {
+		s.binding.Status.User = s.person.found
+	}
+}
+
+// wasRefused tells whether the last attempt failed for what a person had to mend: who the user is, and which sites there are,
+// may have changed by that.
+func (s *scope) wasRefused() bool { return s.attempt.problem != nil && !s.attempt.problem.Passes() }
 
 // choosePerson picks one of the users with the address that was written. An address that nobody verified could be anybody's.
 func choosePerson(written string, users []keycard.User) (person, error) {
