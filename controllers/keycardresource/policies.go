@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -22,6 +23,10 @@ import (
 // policySetName is the policy set that the operator puts in force. It holds what was in force before, and the
 // policies of KeycardResources. Sets of others are never changed.
 const policySetName = "keycard-operator"
+
+// zoneSettles is how long a zone without a policy set in force is taken for one that is still being made: the platform
+// binds its own some seconds after the zone is there.
+const zoneSettles = 5 * time.Minute
 
 // inForce is what the zone decides by.
 type inForce struct {
@@ -91,9 +96,12 @@ func (r *Reconciler) removePolicies(ctx context.Context, s *scope) error {
 }
 
 func (s *scope) policiesInForce(ctx context.Context) (inForce, error) {
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.Active })
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), keycard.PolicySet.InForce)
 	if err != nil {
 		return inForce{}, outcome.Remote(err)
+	}
+	if len(sets) == 0 && s.now.Sub(s.zoneCreated) < zoneSettles {
+		return inForce{}, outcome.Passing(v1alpha1.ReasonProgressingWithRetry, "the zone is new and has no active policy set yet; it is looked at again")
 	}
 	if len(sets) == 0 {
 		return inForce{}, outcome.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")
@@ -203,9 +211,9 @@ func (s *scope) putInForce(ctx context.Context, now inForce, ours []keycard.Poli
 
 // versionOf finds a set that has these policies, or makes one: nothing is left behind by an answer that was lost, and a
 // zone whose policies are all its own again is back to its own set. A set without policies can't be in force; the
-// platform's takes its place.
+// platform's takes its place. Sets that are not for the whole zone are left to what they are for.
 func (s *scope) versionOf(ctx context.Context, now inForce, entries []keycard.ManifestEntry) (setID, versionID string, err error) {
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.ArchivedAt == "" })
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.ArchivedAt == "" && p.ZoneWide() })
 	if err != nil {
 		return "", "", err
 	}

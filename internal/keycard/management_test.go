@@ -327,3 +327,18 @@ func TestSpecialCharactersInClientCredentials(t *testing.T) {
 		})
 	}
 }
+
+func TestFindDependency(t *testing.T) {
+	g := NewWithT(t)
+	s := newAPI(t)
+	ctx := context.Background()
+	s.on("GET /zones/z1/applications/a1/dependencies/r1", answer(200, `{"id":"r1","when_accessing":["r2"]}`))
+	s.on("GET /zones/z1/applications/a1/dependencies/r2", answer(404, `{"message":"not found","code":"not_found","status":404}`))
+	r, found, err := management(t, s, options()).FindDependency(ctx, "z1", "a1", "r1")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(found).To(BeTrue())
+	g.Expect(r.WhenAccessing).To(Equal([]string{"r2"}))
+	_, found, err = management(t, s, options()).FindDependency(ctx, "z1", "a1", "r2")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(found).To(BeFalse())
+}

@@ -11,12 +11,14 @@ import (
 
 // Zone is a Keycard zone (/zones/{zone}).
 type Zone struct {
-	ID             string        `json:"id"`
-	OrganizationID string        `json:"organization_id"`
-	Slug           string        `json:"slug"`
-	Name           string        `json:"name"`
-	Description    string        `json:"description"`
-	Protocols      ZoneProtocols `json:"protocols"`
+	ID             string `json:"id"`
+	OrganizationID string `json:"organization_id"`
+	Slug           string `json:"slug"`
+	Name           string `json:"name"`
+	Description    string `json:"description"`
+	// CreatedAt is a timestamp as the zone writes it.
+	CreatedAt string        `json:"created_at"`
+	Protocols ZoneProtocols `json:"protocols"`
 }
 
 func (z Zone) objectID() string { return z.ID }
