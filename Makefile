@@ -7,6 +7,9 @@ SHELL := /usr/bin/env bash -euo pipefail
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
+# How everything is built but the tests, which want the race detector: what one build compiles, the next one has.
+static := CGO_ENABLED=0 GOFLAGS=-trimpath
+
 # Tools are kept by a fingerprint of the modules that pin them and of Go, which a linter has to be as new as:
 # a new version is built, an old one stays.
 fingerprint = $(shell { go env GOVERSION; cat $(1); } | sha256sum | cut -c1-12)
@@ -15,6 +18,7 @@ CONTROLLER_GEN := $(TOOLS)/controller-gen
 CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
 KUSTOMIZE := $(TOOLS)/kustomize
 LINT := $(TOOLS)/lint
+GOTESTSUM := $(TOOLS)/gotestsum
 HELM := .cache/tools/helm-$(call fingerprint,hack/tools/helm/go.sum)/helm
 export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci-lint
 
@@ -28,23 +32,24 @@ N ?= 1000
 BENCHFLAGS ?=
 # What the image of dist/install.yaml is called.
 IMG ?= keycard-operator:latest
-PACKAGES ?= ./...
+# The one that takes longest comes first, so that the others run beside it.
+PACKAGES ?= ./test/integration ./...
 
 ##@ The two that matter
 
 .PHONY: demo
 demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a token that stays fresh (KEEP=1 leaves it running)
-	go build -o .cache/demo/demo ./hack/demo
+	$(static) go build -o .cache/demo/demo ./hack/demo
 	exec .cache/demo/demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: kubernetes gitops $(HELM) ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
-	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
+test: kubernetes gitops $(HELM) $(GOTESTSUM) ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" $(GOTESTSUM) --format=pkgname --format-hide-empty-pkg -- -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: e2e
 e2e: node build-installer ## Run pods on a real node with a network, as root: dist/install.yaml and a consumer through restarts of everything
 	hack/programs.sh e2e
-	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" go test -tags e2e -count=1 -timeout 20m -v $(TESTFLAGS) ./test/e2e
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" $(static) go test -tags e2e -count=1 -timeout 20m -v $(TESTFLAGS) ./test/e2e
 
 ##@ Code
 
@@ -76,11 +81,11 @@ fmt: $(LINT) ## Format the code
 
 .PHONY: lint
 lint: $(LINT) ## Lint the code, dependency directions included
-	$(LINT) run --allow-serial-runners ./...
+	$(static) $(LINT) run --allow-serial-runners ./...
 
 .PHONY: lint-api
 lint-api: $(LINT) ## Lint the API against Kubernetes' conventions
-	$(LINT) run --allow-serial-runners --config=.golangci-kal.yml ./api/...
+	$(static) $(LINT) run --allow-serial-runners --config=.golangci-kal.yml ./api/...
 
 .PHONY: verify
 verify: ## Check that generated files are up to date, then lint: what CI wants before it tests
@@ -88,7 +93,7 @@ verify: ## Check that generated files are up to date, then lint: what CI wants b
 
 .PHONY: bench
 bench: kubernetes ## Measure the operator with N (1000) bindings, and print the figures of docs/performance.md
-	go build -o .cache/bench/bench ./test/bench
+	$(static) go build -o .cache/bench/bench ./test/bench
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" exec .cache/bench/bench --bindings=$(N) $(BENCHFLAGS)
 
 .PHONY: fuzz
@@ -99,7 +104,7 @@ fuzz: ## Fuzz every target for FUZZTIME (10s) each
 
 .PHONY: build
 build: ## Build bin/operator, bin/devzone and bin/kubectl-keycard, the plugin of kubectl
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
+	$(static) go build -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
 .PHONY: build-installer
 build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml, dist/namespaced.yaml and dist/crds.yaml (IMG=registry/keycard-operator:v1)
@@ -115,7 +120,7 @@ image: ## Build the operator's images (amd64, arm64) from the Dockerfile and che
 .PHONY: sbom
 sbom: build ## Write dist/sbom.cdx.json: what the operator is made of, in the form of CycloneDX
 	mkdir -p dist
-	go run ./hack/sbom bin/operator $(VERSION) > dist/sbom.cdx.json
+	$(static) go run ./hack/sbom bin/operator $(VERSION) > dist/sbom.cdx.json
 
 .PHONY: kubernetes
 kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS
@@ -130,7 +135,7 @@ gitops: $(GITOPS)/kustomize-controller $(GITOPS)/argocd $(GITOPS)/kustomize ## B
 	@ln -sfn $(notdir $(GITOPS)) .cache/gitops/current
 
 .PHONY: tools
-tools: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(KUSTOMIZE) $(LINT) $(HELM) ## Build the tools (about 6 minutes, once)
+tools: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(KUSTOMIZE) $(LINT) $(HELM) $(GOTESTSUM) ## Build the tools (about 6 minutes, once)
 
 .PHONY: helm
 helm: $(HELM) ## Build helm, with which docs/deploy.md is tested, and print where it is
@@ -140,7 +145,7 @@ helm: $(HELM) ## Build helm, with which docs/deploy.md is tested, and print wher
 define build-tool
 	@echo "building $(notdir $@) (once) ..."
 	@mkdir -p $(@D)
-	@start=$$SECONDS; CGO_ENABLED=0 go build -C $(1) -trimpath -ldflags "-s -w" -o $(abspath $@).tmp $(2) && mv $@.tmp $@ && \
+	@start=$$SECONDS; $(static) go build -C $(1) -ldflags "-s -w" -o $(abspath $@).tmp $(2) && mv $@.tmp $@ && \
 		echo "built $(notdir $@) in $$((SECONDS - start)) s"
 endef
 
@@ -152,6 +157,9 @@ $(CRD_REF_DOCS):
 
 $(KUSTOMIZE):
 	$(call build-tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)
+
+$(GOTESTSUM):
+	$(call build-tool,hack/tools,gotest.tools/gotestsum)
 
 $(LINT):
 	$(call build-tool,hack/tools/lint,.)

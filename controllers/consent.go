@@ -14,6 +14,7 @@ import (
 	"time"
 
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -21,6 +22,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/consent"
+	"github.com/keycardai/keycard-operator/internal/limit"
 )
 
 // ConsentOptions say how people consent.
@@ -83,6 +85,10 @@ func loopback(host string) bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
+// pageLimits are for a page that anybody may open: it reads what it shows from the API server and from a zone, with the
+// operator's own clients. A person takes three requests, so a thousand are through in five minutes.
+var pageLimits = limit.Limits{PerSecond: 10, Burst: 60, UnderWay: 32, Each: 5 * time.Second}
+
 // setupConsent serves the consent page on every replica: which one a browser reaches is not for us to say. A binding
 // goes on as soon as the person is back.
 func setupConsent(ctx context.Context, mgr ctrl.Manager, bindings *tokenbinding.Reconciler, o ConsentOptions) error {
@@ -95,11 +101,18 @@ func setupConsent(ctx context.Context, mgr ctrl.Manager, bindings *tokenbinding.
 	if err != nil {
 		return fmt.Errorf("watching what other replicas say: %w", err)
 	}
-	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: func(before, now any) {
-		if b, ok := tokenbinding.ToldConsented(before, now); ok && leads(mgr) {
-			bindings.Consented(ctx, b.Namespace, b.Name)
-		}
-	}}); err != nil {
+	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(before, now any) {
+			if b, ok := tokenbinding.ToldConsented(before, now); ok && leads(mgr) {
+				bindings.Consented(ctx, b.Namespace, b.Name)
+			}
+		},
+		DeleteFunc: func(last any) {
+			if name, err := toolscache.DeletionHandlingObjectToName(last); err == nil {
+				bindings.ForgetReturns(name.Namespace, name.Name)
+			}
+		},
+	}); err != nil {
 		return fmt.Errorf("watching what other replicas say: %w", err)
 	}
 	logger := mgr.GetLogger().WithName("consent")
@@ -116,9 +129,9 @@ func setupConsent(ctx context.Context, mgr ctrl.Manager, bindings *tokenbinding.
 		Name: "consent page",
 		Server: &http.Server{
 			Addr: o.Address, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-			Handler: consent.Handler(consent.Config{
+			Handler: limit.Handler(pageLimits, clock.RealClock{}, consent.Handler(consent.Config{
 				URL: base, Lookup: bindings.Consent, Consented: consented, Logger: logger,
-			}),
+			})),
 		},
 	})
 }

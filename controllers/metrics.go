@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -42,9 +43,10 @@ const (
 // scrapeTimeout bounds the reads of one scrape. The cache answers them.
 const scrapeTimeout = 5 * time.Second
 
-// collector counts the objects in the cache when it is asked, so that no series outlives its object. Only the leader
-// has that cache.
+// collector counts the objects in the cache when it is asked, so that no series outlives its object. Only the leader answers:
+// a standby has the cache too, but does not know what the zone was asked, and sums would count twice.
 type collector struct {
+	elected  <-chan struct{}
 	reader   client.Reader
 	bindings *tokenbinding.Reconciler
 	clock    clock.PassiveClock
@@ -61,6 +63,11 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. While the cache is not there it gives nothing, rather than zeroes.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	select {
+	case <-c.elected:
+	default:
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	var bindings v1alpha1.ConfluenceTokenBindingList
@@ -97,11 +104,11 @@ func (c *collector) collectBindings(ch chan<- prometheus.Metric, bindings []v1al
 }
 
 // registerMetrics makes the metrics of the objects known.
-func registerMetrics(o Options, reader client.Reader, bindings *tokenbinding.Reconciler) error {
+func registerMetrics(o Options, mgr ctrl.Manager, bindings *tokenbinding.Reconciler) error {
 	if o.Metrics == nil {
 		o.Metrics = metrics.Registry
 	}
-	objects := &collector{reader: reader, bindings: bindings, clock: o.Clock, perObject: o.PerObjectMetrics}
+	objects := &collector{elected: mgr.Elected(), reader: mgr.GetClient(), bindings: bindings, clock: o.Clock, perObject: o.PerObjectMetrics}
 	for _, c := range slices.Concat(counters(bindings), bindings.Metrics.Collectors(bindings.Gates), []prometheus.Collector{objects}) {
 		if err := o.Metrics.Register(c); err != nil {
 			return err //nolint:wrapcheck // the caller says what was being done

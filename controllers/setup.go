@@ -110,15 +110,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := resources.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)
 	}
+	most := o.Concurrency - o.Concurrency/5 // the rest of the workers serve other zones
 	bindings := &tokenbinding.Reconciler{
 		Client: secrets.Before(mgr.GetClient()), Secrets: secrets, Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: o.Clock,
-		Gates:          gate.New(o.Concurrency-o.Concurrency/5, o.Clock), // the rest of the workers serve other zones
+		Gates:          gate.New(most, o.Clock),
+		LookUps:        gate.New(most, o.Clock),
 		Metrics:        tokenbinding.NewMetrics(),
 		WatchEvery:     o.WatchEvery,
 		LiveNamespaces: o.LiveNamespaces,
 	}
-	if err := registerMetrics(o, mgr.GetClient(), bindings); err != nil {
+	if err := registerMetrics(o, mgr, bindings); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := setupConsent(ctx, mgr, bindings, o.Consent); err != nil {

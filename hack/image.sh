@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$1
+revision=$(git rev-parse HEAD)
 export BUILDAH_ISOLATION=chroot
 work=$(mktemp -d)
 b() { buildah --storage-driver vfs --root "$work/store" --runroot "$work/run" "$@"; }
@@ -31,12 +32,12 @@ made=$c
 # build ARCH TAG: some versions of buildah look for the builder by the platform that is built, whatever FROM says.
 build() {
   b config --arch "$1" "$made" && b commit --quiet "$made" "docker.io/library/$builder" >/dev/null
-  b bud --quiet --pull-never --timestamp "$(git log -1 --format=%ct)" --platform "linux/$1" --build-arg "VERSION=$version" --tag "$2" . >/dev/null
+  b bud --quiet --pull-never --timestamp "$(git log -1 --format=%ct)" --platform "linux/$1" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --tag "$2" . >/dev/null
 }
 
 # check ARCH MACHINE: what holds for each platform. MACHINE is the number that ELF has for it.
 check() {
-  local size files
+  local size files labels
   build "$1" "operator-$1"
   c=$(b from --pull-never "localhost/operator-$1")
   root=$(b mount "$c")
@@ -45,7 +46,9 @@ check() {
   [ "$(od -An -tu2 -j18 -N2 "$root/operator" | xargs)" = "$2" ] || fail "the program of $1 is for another machine"
   size=$(du -sm "$root" | cut -f1)
   ((size < 60)) || fail "$1 has $size MB"
-  [ "$(b inspect --format '{{.OCIv1.Architecture}} {{.OCIv1.Config.User}}' "$c")" = "$1 65532:65532" ] || fail "$1 is not labelled so, or does not run as 65532"
+  [ "$(b inspect --format '{{.OCIv1.Architecture}} {{.OCIv1.Config.User}}' "$c")" = "$1 65532:65532" ] || fail "$1 is not of that architecture, or does not run as 65532"
+  labels=$(b inspect --format '{{index .OCIv1.Config.Labels "org.opencontainers.image.version"}} {{index .OCIv1.Config.Labels "org.opencontainers.image.revision"}}' "$c")
+  [ "$labels" = "$version $revision" ] || fail "$1 is labelled $labels"
   echo "image: $1, $size MB, user 65532"
 }
 

@@ -366,6 +366,12 @@ type ConfluenceTokenBindingStatus struct {
 	// +optional
 	Site *SiteStatus `json:"site,omitempty"`
 
+	// user is the identifier by which the zone knows the user of the spec, where it was looked up by an e-mail address.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	User string `json:"user,omitempty"`
+
 	// lastRefreshRequest is the value of the annotation keycard.cloud/refresh-requested-at that was honoured last, cut
 	// to 64 bytes.
 	// +optional

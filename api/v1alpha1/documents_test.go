@@ -9,13 +9,22 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 )
 
-// The API server takes what the documents show.
+// restricted is a namespace that enforces the restricted Pod Security level, as careful platforms do.
+const restricted = "restricted"
+
+// The API server takes what the documents show, in such a namespace too.
 func TestDocumentsAreAccepted(t *testing.T) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: restricted, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+	if err := api.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
 	for _, document := range []string{"README.md", "docs/install.md", "docs/tokens.md", "docs/consume.md", "docs/gitops.md"} {
 		raw, err := os.ReadFile("../../" + document)
 		if err != nil {
@@ -33,9 +42,14 @@ func TestDocumentsAreAccepted(t *testing.T) {
 				if err := yaml.UnmarshalStrict([]byte(text), &u.Object); err != nil {
 					t.Fatal(err)
 				}
-				u.SetNamespace("default")
-				if err := api.Create(t.Context(), u, client.DryRunAll, client.FieldValidation("Strict")); err != nil {
-					t.Error(err)
+				u.SetNamespace(restricted)
+				for _, o := range []*unstructured.Unstructured{u, podOf(u)} {
+					if o == nil {
+						continue
+					}
+					if err := api.Create(t.Context(), o, client.DryRunAll, client.FieldValidation("Strict")); err != nil {
+						t.Error(err)
+					}
 				}
 			})
 		}
@@ -43,4 +57,17 @@ func TestDocumentsAreAccepted(t *testing.T) {
 			t.Errorf("%s shows no object", document)
 		}
 	}
+}
+
+// podOf gives the pod that a workload makes, which is what the level is enforced on; nil for what is no workload.
+func podOf(u *unstructured.Unstructured) *unstructured.Unstructured {
+	for _, path := range [][]string{{"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}} {
+		if spec, ok, _ := unstructured.NestedMap(u.Object, path...); ok {
+			return &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": "v1", "kind": "Pod", "spec": spec,
+				"metadata": map[string]any{"name": u.GetName(), "namespace": u.GetNamespace()},
+			}}
+		}
+	}
+	return nil
 }

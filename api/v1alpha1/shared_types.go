@@ -94,8 +94,6 @@ const (
 	SiteURLAnnotation = "keycard.cloud/site-url"
 	// LifetimeNoteAnnotation is what was odd about the lifetime that the zone announced.
 	LifetimeNoteAnnotation = "keycard.cloud/lifetime-note"
-	// UserAnnotation is the identifier by which the zone knows the user, where it was looked up by an e-mail address.
-	UserAnnotation = "keycard.cloud/user"
 	// VerdictAnnotation is what came of trying the token at Confluence: a reason of condition Verified.
 	VerdictAnnotation = "keycard.cloud/verdict"
 	// SubjectVersionAnnotation is the version of the Secret with the subject's token that was exchanged.

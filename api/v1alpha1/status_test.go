@@ -60,6 +60,7 @@ func bindingStatusRows() []row {
 		statusRows,
 		conditionRows(8),
 		boundedRows("status.lastRefreshRequest", "%q", "status.lastRefreshRequest", 64),
+		boundedRows("status.user", "%q", "status.user", 1024),
 		boundedRows("status.consentURL", "%q", "status.consentURL", 2048),
 		boundedRows("status.site", "{url: %q, cloudID: c}", "status.site.url", 255),
 		boundedRows("status.site", "{url: u, cloudID: %q}", "status.site.cloudID", 128),

@@ -11,14 +11,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 )
 
 // ensureApplications lets the applications of the spec, the one for consent, and the workloads that bindings name ask for
 // tokens of the resource.
 func (r *Reconciler) ensureApplications(ctx context.Context, s *scope) error {
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	var first error
 	for _, ensure := range []func(context.Context, *scope) error{r.ensureDeclared, r.ensureConsent, r.ensureWorkloads} {
 		err := ensure(ctx, s)
@@ -105,14 +108,19 @@ func missing(field string, fresh bool) []string {
 	return []string{field}
 }
 
-// link gives an application the resource as a dependency, unless it has it. A fresh application has none yet.
+// link gives an application the resource as a dependency, unless it has it. A fresh application has none yet. One that
+// holds only while the application accesses certain resources would refuse it tokens at other times.
 func (s *scope) link(ctx context.Context, id, name string, fresh bool) error {
-	has, err := s.zone.HasDependency(ctx, s.zoneID(), id, s.resource.Status.ResourceID)
-	if err != nil || has {
+	have, found, err := s.zone.FindDependency(ctx, s.zoneID(), id, s.resource.Status.ResourceID)
+	field := "dependency"
+	switch {
+	case err != nil, found && len(have.WhenAccessing) == 0:
 		return outcome.Remote(err)
+	case found:
+		field = "whenAccessing"
 	}
 	log.FromContext(ctx).Info("adding the dependency", "application", name)
-	return s.change(stepApplications, "application "+name, missing("dependency", fresh), func() error {
+	return s.change(stepApplications, "application "+name, missing(field, fresh), func() error {
 		return s.zone.PutDependency(ctx, s.zoneID(), id, s.resource.Status.ResourceID)
 	})
 }
@@ -138,18 +146,23 @@ func (s *scope) unlinkUndeclared(ctx context.Context) error {
 	return nil
 }
 
-// removeApplications takes back what ensureApplications gave, before the resource is deleted.
-func (r *Reconciler) removeApplications(ctx context.Context, s *scope, resource keycard.Resource) error {
-	defer r.zoneLocks.lock(s.zoneID())()
+// removeApplications takes back what ensureApplications gave, before the resource is deleted. resourceID is empty when it
+// is not known any more: then applications that are left without any dependency go.
+func (r *Reconciler) removeApplications(ctx context.Context, s *scope, resourceID string) error {
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	for _, known := range s.resource.Status.Applications {
-		if err := s.zone.DeleteDependency(ctx, s.zoneID(), known.ID, resource.ID); err != nil {
+		if err := s.zone.DeleteDependency(ctx, s.zoneID(), known.ID, resourceID); err != nil {
 			return outcome.Remote(err)
 		}
 	}
 	if len(r.ConsentRedirectURIs) > 0 || s.resource.Status.ConsentClientID != "" {
-		if err := s.removeConsent(ctx, resource.ID); err != nil {
+		if err := s.removeConsent(ctx, resourceID); err != nil {
 			return outcome.Remote(err)
 		}
 	}
-	return s.removeWorkloads(ctx, resource.ID, nil)
+	return s.removeWorkloads(ctx, resourceID, nil)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
@@ -61,6 +62,7 @@ func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
 	if err != nil {
 		return outcome.Remote(err)
 	}
+	s.zoneCreated, _ = time.Parse(time.RFC3339, remote.CreatedAt) // a zone that does not say when is not new
 	s.resource.Status.RedirectURI = remote.Protocols.OAuth2.RedirectURI
 	r.entered.Store(s.key(), s.zone)
 	return nil

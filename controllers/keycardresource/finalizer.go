@@ -166,17 +166,8 @@ func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
 	if err := r.enterAgain(ctx, s); err != nil {
 		return err
 	}
-	resource, found, err := s.zone.FindResource(ctx, s.zoneID(), s.entry.Resource.Identifier)
-	if err != nil {
-		return outcome.Remote(err)
-	}
-	if found && s.owns(resource.Description) {
-		if err := r.removeApplications(ctx, s, resource); err != nil {
-			return err
-		}
-		if err := s.zone.DeleteResource(ctx, s.zoneID(), resource.ID); err != nil {
-			return outcome.Remote(err)
-		}
+	if err := r.removeResource(ctx, s); err != nil {
+		return err
 	}
 	// What is forbidden stays so until nobody has access.
 	if err := r.removePolicies(ctx, s); err != nil {
@@ -185,9 +176,33 @@ func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
 	return r.removeProvider(ctx, s)
 }
 
+// removeResource removes the resource when it is ours, and the applications around it. Who deleted it in the zone left
+// those; who took it over has them too.
+func (r *Reconciler) removeResource(ctx context.Context, s *scope) error {
+	have, found, err := s.zone.FindResource(ctx, s.zoneID(), s.entry.Resource.Identifier)
+	if err != nil {
+		return outcome.Remote(err)
+	}
+	if found && s.owns(have.Description) {
+		if err := r.removeApplications(ctx, s, have.ID); err != nil {
+			return err
+		}
+		return outcome.Remote(s.zone.DeleteResource(ctx, s.zoneID(), have.ID))
+	}
+	known := s.resource.Status.ResourceID
+	if found && (known == "" || known == have.ID) {
+		return nil
+	}
+	return r.removeApplications(ctx, s, known)
+}
+
 // removeProvider removes the provider when it is ours and no resource uses it.
 func (r *Reconciler) removeProvider(ctx context.Context, s *scope) error {
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
 	if err != nil || !found || !s.owns(provider.Description) {
 		return outcome.Remote(err)

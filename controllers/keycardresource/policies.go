@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -23,6 +24,10 @@ import (
 // policies of KeycardResources. Sets of others are never changed.
 const policySetName = "keycard-operator"
 
+// zoneSettles is how long a zone without a policy set in force is taken for one that is still being made: the platform
+// binds its own some seconds after the zone is there.
+const zoneSettles = 5 * time.Minute
+
 // inForce is what the zone decides by.
 type inForce struct {
 	set     keycard.PolicySet
@@ -34,7 +39,11 @@ func (r *Reconciler) ensurePolicies(ctx context.Context, s *scope) error {
 	if len(s.resource.Spec.Policies)+len(s.resource.Status.Policies) == 0 {
 		return nil
 	}
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	now, err := s.policiesInForce(ctx)
 	if err != nil {
 		return err
@@ -67,7 +76,11 @@ func (r *Reconciler) removePolicies(ctx context.Context, s *scope) error {
 	if len(s.resource.Spec.Policies)+len(s.resource.Status.Policies) == 0 {
 		return nil
 	}
-	defer r.zoneLocks.lock(s.zoneID())()
+	unlock, err := r.lockZone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	now, err := s.policiesInForce(ctx)
 	if err != nil {
 		return err
@@ -83,9 +96,12 @@ func (r *Reconciler) removePolicies(ctx context.Context, s *scope) error {
 }
 
 func (s *scope) policiesInForce(ctx context.Context) (inForce, error) {
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.Active })
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), keycard.PolicySet.InForce)
 	if err != nil {
 		return inForce{}, outcome.Remote(err)
+	}
+	if len(sets) == 0 && s.now.Sub(s.zoneCreated) < zoneSettles {
+		return inForce{}, outcome.Passing(v1alpha1.ReasonProgressingWithRetry, "the zone is new and has no active policy set yet; it is looked at again")
 	}
 	if len(sets) == 0 {
 		return inForce{}, outcome.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")
@@ -195,9 +211,9 @@ func (s *scope) putInForce(ctx context.Context, now inForce, ours []keycard.Poli
 
 // versionOf finds a set that has these policies, or makes one: nothing is left behind by an answer that was lost, and a
 // zone whose policies are all its own again is back to its own set. A set without policies can't be in force; the
-// platform's takes its place.
+// platform's takes its place. Sets that are not for the whole zone are left to what they are for.
 func (s *scope) versionOf(ctx context.Context, now inForce, entries []keycard.ManifestEntry) (setID, versionID string, err error) {
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.ArchivedAt == "" })
+	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.ArchivedAt == "" && p.ZoneWide() })
 	if err != nil {
 		return "", "", err
 	}

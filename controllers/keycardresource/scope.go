@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +51,8 @@ type scope struct {
 	zone           *keycard.ManagementClient
 	serviceAccount credentials.Client
 	app            credentials.Client
+	// zoneCreated is when the zone was made; the zero time when that is not known.
+	zoneCreated time.Time
 	// shared is true when the provider is somebody else's and used as it is, rotated when a changed OAuth app was
 	// sent to it.
 	shared, rotated bool
@@ -77,13 +80,22 @@ func (s *scope) local(name string) types.NamespacedName {
 
 // appHash fingerprints the OAuth app's credentials as they were sent to a provider. The zone gives no
 // secret back, so this is the only way to notice a change. It is keyed with the service account's
-// secret, which is nowhere in the status, so that the client secret can't be guessed from it.
+// secret, which is nowhere in the status, so that the client secret can't be guessed from it. It begins with the key's
+// name, which a service account's client id is: each secret has its own.
 func (s *scope) appHash(providerID string) string {
+	name := sha256.Sum256([]byte(s.serviceAccount.ID))
 	mac := hmac.New(sha256.New, []byte(s.serviceAccount.Secret.Reveal()))
 	for _, part := range []string{"oauth-app/v1", providerID, s.app.ID, s.app.Secret.Reveal()} {
 		_, _ = fmt.Fprintf(mac, "%d:%s,", len(part), part)
 	}
-	return hex.EncodeToString(mac.Sum(nil)[:16])
+	return hex.EncodeToString(name[:4]) + "-" + hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// sameKey tells whether two hashes are keyed alike, so that they differ only when the OAuth app does.
+func sameKey(a, b string) bool {
+	keyA, _, _ := strings.Cut(a, "-")
+	keyB, _, _ := strings.Cut(b, "-")
+	return keyA == keyB
 }
 
 // failures counts failed reconciles in a row. The zero value is ready for use.

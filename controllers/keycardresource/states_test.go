@@ -58,6 +58,13 @@ func (st *story) edit(change func(*v1alpha1.KeycardResourceSpec)) *story {
 	return st
 }
 
+// delete asks for the object's deletion, which its finalizer holds up.
+func (st *story) delete() *story {
+	st.resource.DeletionTimestamp, st.resource.Finalizers = new(metav1.NewTime(noon)), []string{v1alpha1.Finalizer}
+	st.resource.Generation++
+	return st
+}
+
 // step does something with the object as a reconcile does, at noon.
 func (st *story) step(do func(*scope)) *story {
 	s := newScope(st.resource, noon, "cluster")
@@ -80,6 +87,8 @@ func TestStates(t *testing.T) {
 		s.drift = []drift{{at: stepResource, object: "resource", fields: []string{"scopes"}}}
 		s.report("", nil)
 	}
+	remove := func(spec *v1alpha1.KeycardResourceSpec) { spec.DeletionPolicy = v1alpha1.DeletionDelete }
+	users := []v1alpha1.ConfluenceTokenBinding{{ObjectMeta: metav1.ObjectMeta{Namespace: "reports", Name: "reports"}}}
 	suspend := func(spec *v1alpha1.KeycardResourceSpec) { spec.Suspend = new(true) }
 	otherScopes := func(spec *v1alpha1.KeycardResourceSpec) {
 		spec.Scopes = &v1alpha1.ScopeSelection{Add: []v1alpha1.Scope{"search:confluence"}}
@@ -105,7 +114,7 @@ func TestStates(t *testing.T) {
 		"stale-generation-after-a-refusal":  newStory().reconcile(stepResource, inUse).edit(otherScopes),
 		"another-spec-and-the-zone-is-down": healthy().edit(otherScopes).reconcile(stepProvider, down),
 		"another-spec-which-needs-a-person": healthy().edit(otherScopes).reconcile(stepPlan, outcome.Block(v1alpha1.ReasonUnknownScope, "the catalog does not know the scope")),
-		"deleted-while-in-use":              healthy().step(func(s *scope) { s.inUse(nil) }),
+		"deleted-while-in-use":              healthy().edit(remove).delete().step(func(s *scope) { s.inUse(users) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw, err := yaml.Marshal(st.resource)

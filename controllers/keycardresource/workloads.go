@@ -122,8 +122,8 @@ func (r *Reconciler) ensureCluster(ctx context.Context, s *scope) (string, error
 	}
 	have, found, err := s.zone.FindProvider(ctx, s.zoneID(), issuer)
 	if err != nil || found {
-		if found && s.resource.Spec.WorkloadRegistration.JWKSURI != "" && strings.Contains(have.Description, s.clusterMarker()) {
-			err = s.ensureKeys(ctx, have)
+		if found && strings.Contains(have.Description, s.clusterMarker()) {
+			err = r.ensureKeys(ctx, s, have)
 		}
 		return have.ID, outcome.Remote(err)
 	}
@@ -150,18 +150,50 @@ func (r *Reconciler) clusterIssuer(ctx context.Context, s *scope) (string, error
 	return issuer, nil
 }
 
+// clusterObject is what events and conditions call the provider of the cluster.
+const clusterObject = "provider of the cluster"
+
 // ensureKeys makes the zone read the cluster's keys where the spec says.
-func (s *scope) ensureKeys(ctx context.Context, have keycard.Provider) error {
+func (r *Reconciler) ensureKeys(ctx context.Context, s *scope, have keycard.Provider) error {
 	var (
 		p keycard.ProviderPatch
 		d differences
 	)
-	d.text("jwksURI", &p.OAuth2.JWKSURI, have.Protocols.OAuth2.JWKSURI, s.resource.Spec.WorkloadRegistration.JWKSURI)
+	want := s.resource.Spec.WorkloadRegistration.JWKSURI
+	if want == "" {
+		return r.endKeys(ctx, s, have)
+	}
+	d.text("jwksURI", &p.OAuth2.JWKSURI, have.Protocols.OAuth2.JWKSURI, want)
 	if p.IsZero() {
 		return nil
 	}
-	return s.change(stepApplications, "provider of the cluster", d, func() error {
+	return s.change(stepApplications, clusterObject, d, func() error {
 		_, err := s.zone.PatchProvider(ctx, s.zoneID(), have.ID, p)
+		return err
+	})
+}
+
+// endKeys makes the zone look for the cluster's keys at the issuer when no install says otherwise any more. An operator
+// that sees some namespaces only does not know that.
+func (r *Reconciler) endKeys(ctx context.Context, s *scope, have keycard.Provider) error {
+	if have.Protocols.OAuth2.JWKSURI == "" || r.LiveNamespaces {
+		return nil
+	}
+	var all v1alpha1.KeycardResourceList
+	if err := r.Client.List(ctx, &all); err != nil {
+		return fmt.Errorf("listing KeycardResources: %w", err)
+	}
+	if slices.ContainsFunc(all.Items, func(other v1alpha1.KeycardResource) bool {
+		workloads := other.Spec.WorkloadRegistration
+		return workloads != nil && workloads.JWKSURI != "" && other.Spec.Zone.ID == s.zoneID() && other.DeletionTimestamp.IsZero()
+	}) {
+		return nil
+	}
+	return s.change(stepApplications, clusterObject, nil, func() error {
+		now, err := s.zone.PatchProvider(ctx, s.zoneID(), have.ID, keycard.ProviderPatch{OAuth2: keycard.ProviderOAuth2Patch{JWKSURI: keycard.Null[string]()}})
+		if err == nil && now.Protocols.OAuth2.JWKSURI == "" { // otherwise the zone shows what it found at the issuer
+			s.drift = append(s.drift, drift{at: stepApplications, object: clusterObject, fields: []string{"jwksURI"}})
+		}
 		return err
 	})
 }

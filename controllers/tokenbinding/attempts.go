@@ -71,8 +71,10 @@ type attempts struct {
 	early map[types.NamespacedName]int
 	// issues bound how often tokens are issued for one binding, whatever the reason.
 	issues map[types.NamespacedName]*rate.Limiter
-	// wokenAt is when somebody last came back from the zone for a binding.
-	wokenAt map[types.NamespacedName]time.Time
+	// returns bound how often a binding is tried again because somebody came back from the zone.
+	returns map[types.NamespacedName]*rate.Limiter
+	// unheard are the bindings that are to be tried again, whose next attempt has not begun.
+	unheard map[types.NamespacedName]bool
 	// repairs bound how often what is not data of a Secret is put right, which takes no token.
 	repairs map[types.NamespacedName]*rate.Limiter
 }
@@ -84,27 +86,42 @@ const issueBurst = 4
 
 // mayIssue tells whether another token may be issued now.
 func (a *attempts) mayIssue(key types.NamespacedName, now time.Time) bool {
-	return a.limiter(&a.issues, key).TokensAt(now) >= 1
+	return a.limiter(&a.issues, key, schedule.MinInterval).TokensAt(now) >= 1
 }
 
 // issued counts a token that was issued.
 func (a *attempts) issued(key types.NamespacedName, now time.Time) {
-	a.limiter(&a.issues, key).AllowN(now, 1)
+	a.limiter(&a.issues, key, schedule.MinInterval).AllowN(now, 1)
 }
 
 // mayRepair tells whether a Secret may be put right now without a new token, and counts it.
 func (a *attempts) mayRepair(key types.NamespacedName, now time.Time) bool {
-	return a.limiter(&a.repairs, key).AllowN(now, 1)
+	return a.limiter(&a.repairs, key, schedule.MinInterval).AllowN(now, 1)
 }
 
-func (a *attempts) limiter(of *map[types.NamespacedName]*rate.Limiter, key types.NamespacedName) *rate.Limiter {
+// returnEvery is how often a binding is tried again because somebody came back from the zone, beyond issueBurst: whoever reaches
+// the page can say so at any time, and a person may need more than one try.
+const returnEvery = 10 * time.Minute
+
+// returned counts that somebody came back from the zone for a binding, and tells whether to believe it.
+func (a *attempts) returned(key types.NamespacedName, now time.Time) bool {
+	return a.limiter(&a.returns, key, returnEvery).AllowN(now, 1)
+}
+
+func (a *attempts) forgetReturns(key types.NamespacedName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.returns, key)
+}
+
+func (a *attempts) limiter(of *map[types.NamespacedName]*rate.Limiter, key types.NamespacedName, every time.Duration) *rate.Limiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if *of == nil {
 		*of = map[types.NamespacedName]*rate.Limiter{}
 	}
 	if (*of)[key] == nil {
-		(*of)[key] = rate.NewLimiter(rate.Every(schedule.MinInterval), issueBurst)
+		(*of)[key] = rate.NewLimiter(rate.Every(every), issueBurst)
 	}
 	return (*of)[key]
 }
@@ -116,7 +133,8 @@ func (a *attempts) drop(key types.NamespacedName) {
 	delete(a.m, key)
 	delete(a.early, key)
 	delete(a.issues, key)
-	delete(a.wokenAt, key)
+	delete(a.returns, key)
+	delete(a.unheard, key)
 	delete(a.repairs, key)
 }
 
@@ -146,6 +164,7 @@ func (a *attempts) recalled(key types.NamespacedName, at versions, follow bool) 
 func (a *attempts) last(key types.NamespacedName, inputs string) (attempt, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.unheard, key)
 	at, ok := a.m[key]
 	if !ok || at.inputs != inputs {
 		return attempt{}, false
@@ -174,13 +193,18 @@ func (a *attempts) remember(key types.NamespacedName, at attempt) {
 	if a.m == nil {
 		a.m = map[types.NamespacedName]attempt{}
 	}
+	if at.problem != nil && at.problem.Kind == outcome.Person && a.unheard[key] {
+		at.notBefore = time.Time{} // the person was quicker
+	}
 	a.m[key] = at
 }
 
+// forget is for a binding that has what it wants: whoever came back for it until now was right to.
 func (a *attempts) forget(key types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.m, key)
+	delete(a.returns, key)
 }
 
 // withoutConsent lists the bindings whose last attempt failed for want of consent.
@@ -195,36 +219,34 @@ func (a *attempts) withoutConsent() (keys []types.NamespacedName) {
 	return keys
 }
 
-// consented lets a binding that waits for consent be tried again. It stays one that waits until that has succeeded.
+// consented lets a binding that waits for consent be tried again.
 func (a *attempts) consented(key types.NamespacedName) bool {
+	return a.retry(key, func(p *outcome.Problem) bool { return p.Reason == v1alpha1.ReasonConsentRequired })
+}
+
+// wake lets a binding be tried again after a failure that a person had to mend, unless that happens too often.
+func (a *attempts) wake(key types.NamespacedName, now time.Time) bool {
+	if !a.returned(key, now) {
+		return false
+	}
+	a.retry(key, func(p *outcome.Problem) bool { return p.Kind == outcome.Person })
+	return true
+}
+
+// retry ends the pause after a failure, if it is one of those, and that after an attempt which is under way. The failure is known
+// until another attempt has succeeded.
+func (a *attempts) retry(key types.NamespacedName, after func(*outcome.Problem) bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.unheard == nil {
+		a.unheard = map[types.NamespacedName]bool{}
+	}
+	a.unheard[key] = true
 	at, ok := a.m[key]
-	if !ok || at.problem == nil || at.problem.Reason != v1alpha1.ReasonConsentRequired {
+	if !ok || at.problem == nil || !after(at.problem) {
 		return false
 	}
 	at.notBefore = time.Time{}
 	a.m[key] = at
-	return true
-}
-
-// wakeEvery is how often a binding is woken because somebody came back from the zone, at most: whoever reaches the page can say
-// so at any time.
-const wakeEvery = 10 * time.Second
-
-// wake forgets a failure that a person had to mend, so that it is tried again. Pauses for the zone's sake last.
-func (a *attempts) wake(key types.NamespacedName, now time.Time) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if last, ok := a.wokenAt[key]; ok && now.Sub(last).Abs() < wakeEvery {
-		return false
-	}
-	if a.wokenAt == nil {
-		a.wokenAt = map[types.NamespacedName]time.Time{}
-	}
-	a.wokenAt[key] = now
-	if p := a.m[key].problem; p != nil && p.Kind == outcome.Person {
-		delete(a.m, key)
-	}
 	return true
 }

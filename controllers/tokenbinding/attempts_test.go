@@ -34,3 +34,39 @@ func TestConsentedStaysWaiting(t *testing.T) {
 	last, _ := a.last(throttled, "")
 	g.Expect(last.notBefore).To(Equal(noon.Add(time.Hour)))
 }
+
+// Whoever comes back from the zone is believed a few times in a row, and then once in ten minutes until a token is there. What a
+// person can't mend is not tried sooner.
+func TestReturnsAreBounded(t *testing.T) {
+	g := NewWithT(t)
+	var a attempts
+	hers, throttled := types.NamespacedName{Name: "hers"}, types.NamespacedName{Name: "throttled"}
+	pause := func() {
+		a.remember(hers, attempt{failures: 2, notBefore: noon.Add(time.Hour), problem: outcome.NeedsPerson(v1alpha1.ReasonNoAccessibleSites, "x")})
+	}
+	now, woken := noon, 0
+	for range 20 {
+		pause()
+		was := a.wake(hers, now)
+		last, ok := a.last(hers, "")
+		g.Expect(ok).To(BeTrue())
+		g.Expect(last.failures).To(Equal(2), "the failure is remembered")
+		g.Expect(last.notBefore.IsZero()).To(Equal(was))
+		if was {
+			woken++
+		}
+		now = now.Add(10 * time.Second)
+	}
+	g.Expect(woken).To(Equal(4))
+	now = now.Add(10 * time.Minute)
+	g.Expect(a.wake(hers, now)).To(BeTrue())
+	g.Expect(a.wake(hers, now)).To(BeFalse())
+	a.forget(hers) // it has succeeded
+	pause()
+	g.Expect(a.wake(hers, now)).To(BeTrue())
+
+	a.remember(throttled, attempt{notBefore: noon.Add(time.Hour), problem: outcome.Passing(v1alpha1.ReasonThrottled, "x")})
+	a.wake(throttled, now)
+	last, _ := a.last(throttled, "")
+	g.Expect(last.notBefore).To(Equal(noon.Add(time.Hour)))
+}

@@ -98,12 +98,13 @@ func (r *Reconciler) Consent(ctx context.Context, namespace, name string) (conse
 	return consent.NewRequest(&b, s.install, s.resource, metadata.AuthorizationEndpoint)
 }
 
-// Consented tries a binding again at once, because a person has just been at the zone for it, and with it all others of hers
-// that wait for the same consent.
+// Consented tries a binding again at once, because somebody says to have been at the zone for it, and with it all others of the
+// same person that wait for the same consent. Who says so too often is not believed: consent shows in the zone's grants too.
 func (r *Reconciler) Consented(ctx context.Context, namespace, name string) {
 	now := r.Clock.Now()
-	for _, key := range r.consentedWith(ctx, types.NamespacedName{Namespace: namespace, Name: name}) {
-		if !r.attempts.wake(key, now) {
+	for i, key := range r.consentedWith(ctx, types.NamespacedName{Namespace: namespace, Name: name}) {
+		// The binding itself is looked at in any case: its link may have been taken away to tell, and is to be there again.
+		if !r.attempts.wake(key, now) && i > 0 {
 			continue
 		}
 		select {
@@ -132,9 +133,17 @@ func (r *Reconciler) consentedWith(ctx context.Context, key types.NamespacedName
 	return keys
 }
 
-// TellConsented lets the replica that works know that a person has just been at the zone for a binding: by taking the
-// link away, which she needs no more.
+// TellConsented lets the replica that works know that somebody says to have been at the zone for a binding: by taking the link
+// away. Without a link there is nothing to tell, and after too many in a row the other finds out by itself.
 func (r *Reconciler) TellConsented(ctx context.Context, namespace, name string) error {
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	var have v1alpha1.ConfluenceTokenBinding
+	if err := r.Client.Get(ctx, key, &have); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if have.Status.ConsentURL == "" || !r.attempts.returned(key, r.Clock.Now()) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	b := &v1alpha1.ConfluenceTokenBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
@@ -143,6 +152,11 @@ func (r *Reconciler) TellConsented(ctx context.Context, namespace, name string) 
 		return fmt.Errorf("telling the leader of a consent: %w", err)
 	}
 	return nil
+}
+
+// ForgetReturns is for a replica that does not work, when a binding is gone: nothing else tells it.
+func (r *Reconciler) ForgetReturns(namespace, name string) {
+	r.attempts.forgetReturns(types.NamespacedName{Namespace: namespace, Name: name})
 }
 
 // ToldConsented tells whether an update of a binding is what TellConsented makes: the replica that works takes the link

@@ -74,8 +74,8 @@ type Reconciler struct {
 	Catalog   catalog.Catalog
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
-	// Gates stand before the zones.
-	Gates *gate.Gates
+	// Gates stand before the zones, and LookUps before the management APIs where users are looked up.
+	Gates, LookUps *gate.Gates
 	// Metrics count what happens at the zones.
 	Metrics *Metrics
 	// ConsentURL is where browsers reach the consent page; nil when there is none.
@@ -100,6 +100,10 @@ type Reconciler struct {
 	// restarts remembers restarts that failed, and restarted counts those that did not.
 	restarts  attempts
 	restarted atomic.Int64
+	// probeAgain is when tokens may be tried at Confluence again, in nanoseconds since 1970.
+	probeAgain atomic.Int64
+	// layouts remembers layouts that could not be followed while a refresh failed.
+	layouts attempts
 	// wakes remembers when bindings are to be woken, and rescued counts those that were not.
 	wakes wakes
 	// grants is what is known of the grants in the zones whose bindings wait for consent.
@@ -136,7 +140,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
 	if errors.Is(err, errQueued) {
-		return r.result(s, nil), nil
+		if s.reported() {
+			return r.result(s, nil), nil
+		}
+		err = nil // nothing failed, and tools wait for status to follow the spec
 	}
 	at, problem := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
 	r.restart(ctx, s)
@@ -157,10 +164,12 @@ func (r *Reconciler) result(s *scope, problem *outcome.Problem) ctrl.Result {
 func (r *Reconciler) forget(key client.ObjectKey) {
 	r.attempts.drop(key)
 	r.restarts.drop(key)
+	r.layouts.drop(key)
 	r.bindings.Forget(key)
 	r.secrets.Forget(key)
 	r.wakes.drop(key)
 	r.Gates.Withdraw(key.String())
+	r.LookUps.Withdraw(key.String())
 	r.subjects.Delete(key)
 	r.sessions.drop(key)
 }
@@ -188,25 +197,42 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 	return "", nil
 }
 
-// followLayout lays the present token out as the spec wants it, even while the next one is not to be had.
+// followLayout lays the present token out as the spec wants it, even while the next one is not to be had. What keeps it from
+// that has a backoff of its own: the next token may be hours away.
 func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
 	if failed != stepToken || s.minted != nil {
 		return
 	}
-	var shown *outcome.Problem
-	if err := r.ensureSecret(ctx, s); err != nil && !errors.As(err, &shown) {
-		log.FromContext(ctx).Error(err, "laying the token out again")
+	last, _ := r.layouts.last(s.key(), s.wantLayout)
+	if s.now.Before(last.notBefore) && !s.laidOut() {
+		s.layout = last
+		return
 	}
+	err := r.ensureSecret(ctx, s)
+	if err == nil {
+		r.layouts.forget(s.key())
+		return
+	}
+	p := asProblem(ctx, err)
+	wait := p.Retry(last.failures+1, s.remaining(), s.uid())
+	s.layout = attempt{inputs: s.wantLayout, problem: p, failures: last.failures + 1, notBefore: r.Clock.Now().Add(wait)}
+	r.layouts.remember(s.key(), s.layout)
 }
 
-// remember keeps a failed attempt for the next reconcile, so that no unrelated event cuts the backoff
-// short, and gives what to show: the problem, and the step it belongs to.
-func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error) (step, *outcome.Problem) {
+// asProblem gives what of an error may be shown.
+func asProblem(ctx context.Context, err error) *outcome.Problem {
 	var p *outcome.Problem
 	if err != nil && !errors.As(err, &p) {
 		log.FromContext(ctx).Error(err, "the cluster failed")
 		p = outcome.FromCluster(err)
 	}
+	return p
+}
+
+// remember keeps a failed attempt for the next reconcile, so that no unrelated event cuts the backoff
+// short, and gives what to show: the problem, and the step it belongs to.
+func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error) (step, *outcome.Problem) {
+	p := asProblem(ctx, err)
 	if s.queued {
 		return at, p // it was no attempt
 	}

@@ -52,8 +52,7 @@ type held struct {
 	subjectVersion string
 	// subjectHash fingerprints that token; empty for other subjects, and for the token of an operator that did not note it.
 	subjectHash string
-	// user is the zone's identifier of the user, where it was looked up; verdict what came of trying the token.
-	user    string
+	// verdict is what came of trying the token.
 	verdict verdict
 	// lifetimeNote is what was odd about the lifetime that the zone announced.
 	lifetimeNote string
@@ -61,6 +60,12 @@ type held struct {
 	// that did not note it here.
 	request string
 }
+
+// clockTolerance is how far the clocks of replicas may differ without a new token.
+const clockTolerance = time.Minute
+
+// fromLater tells whether the token was received later than now, by a clock that was ahead. It expires sooner than was noted.
+func (h *held) fromLater(now time.Time) bool { return h.life.IssuedAt.Sub(now) > clockTolerance }
 
 // check is one reason to act. Checks run in order and the first that applies decides.
 type check struct {
@@ -79,6 +84,9 @@ var checks = []check{
 	{"the Secret's data was changed by somebody else", exchange, func(f facts) bool { return !f.intact }},
 	{"the token is due for refresh", exchange, func(f facts) bool {
 		return !f.now.Before(schedule.RefreshAt(f.held.life, f.uid, f.before))
+	}},
+	{"the clock was set back since: when the token expires is not known", exchange, func(f facts) bool {
+		return f.held.fromLater(f.now)
 	}},
 	{"Confluence refuses the token", exchange, func(f facts) bool {
 		return f.refused && !f.now.Before(tryAgainAt(f.held.life, f.uid))

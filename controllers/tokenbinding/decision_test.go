@@ -28,17 +28,19 @@ func TestDecide(t *testing.T) {
 		change func(*facts)
 		want   action
 	}{
-		"nothing happened":        {func(*facts) {}, keep},
-		"no token":                {func(f *facts) { f.held = nil }, exchange},
-		"another spec":            {func(f *facts) { f.wantExchange = "other" }, exchange},
-		"somebody changed it":     {func(f *facts) { f.intact = false }, exchange},
-		"asked for":               {func(f *facts) { f.requested = true }, exchange},
-		"the session was renewed": {func(f *facts) { f.renewed = true }, exchange},
-		"due":                     {func(f *facts) { f.now = schedule.RefreshAt(f.held.life, "uid", 0) }, exchange},
-		"a second before":         {func(f *facts) { f.now = schedule.RefreshAt(f.held.life, "uid", 0).Add(-time.Second) }, keep},
-		"expired long ago":        {func(f *facts) { f.now = noon.Add(24 * time.Hour) }, exchange},
-		"another layout":          {func(f *facts) { f.wantLayout = "other" }, relayout},
-		"another layout and spec": {func(f *facts) { f.wantLayout, f.wantExchange = "other", "other" }, exchange},
+		"nothing happened":            {func(*facts) {}, keep},
+		"no token":                    {func(f *facts) { f.held = nil }, exchange},
+		"another spec":                {func(f *facts) { f.wantExchange = "other" }, exchange},
+		"somebody changed it":         {func(f *facts) { f.intact = false }, exchange},
+		"asked for":                   {func(f *facts) { f.requested = true }, exchange},
+		"the session was renewed":     {func(f *facts) { f.renewed = true }, exchange},
+		"due":                         {func(f *facts) { f.now = schedule.RefreshAt(f.held.life, "uid", 0) }, exchange},
+		"a second before":             {func(f *facts) { f.now = schedule.RefreshAt(f.held.life, "uid", 0).Add(-time.Second) }, keep},
+		"expired long ago":            {func(f *facts) { f.now = noon.Add(24 * time.Hour) }, exchange},
+		"from a clock that was ahead": {func(f *facts) { f.now = noon.Add(-clockTolerance - time.Second) }, exchange},
+		"from another clock":          {func(f *facts) { f.now = noon.Add(-clockTolerance) }, keep},
+		"another layout":              {func(f *facts) { f.wantLayout = "other" }, relayout},
+		"another layout and spec":     {func(f *facts) { f.wantLayout, f.wantExchange = "other", "other" }, exchange},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -72,23 +72,11 @@ func (r *Reconciler) waitingForConsent(ctx context.Context) (list []waiter) {
 
 // watchConsent looks for consent as long as the controller lives: only the leader does.
 func (r *Reconciler) watchConsent(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	go func() {
-		if !r.leads(ctx) {
-			return
+	go r.every(ctx, cmp.Or(r.WatchEvery, defaultTick), func() {
+		for _, key := range r.LookForConsent(ctx) {
+			queue.Add(reconcile.Request{NamespacedName: key})
 		}
-		ticker := time.NewTicker(cmp.Or(r.WatchEvery, defaultTick))
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			for _, key := range r.LookForConsent(ctx) {
-				queue.Add(reconcile.Request{NamespacedName: key})
-			}
-		}
-	}()
+	})
 	return nil
 }
 
@@ -216,7 +204,7 @@ func (g *installGrants) compare(list []keycard.Grant) (fresh []keycard.Grant, se
 	return fresh[:usersPerLook], seen
 }
 
-// identityOf is what makes a grant another one. Its refreshes do not.
+// identityOf is what makes a grant another one. Its refreshes do not. It is kept, so its length is not the server's to choose.
 func identityOf(g keycard.Grant) string {
-	return strings.Join(append([]string{g.ID, g.CreatedAt}, slices.Sorted(slices.Values(g.Scopes))...), " ")
+	return hash(g.ID, g.CreatedAt, slices.Sorted(slices.Values(g.Scopes)))
 }

@@ -5,6 +5,7 @@ package tokenbinding
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -50,4 +51,13 @@ func TestCompareGrants(t *testing.T) {
 	g.Expect(look(known, list)).To(BeEmpty(), "the same in another order")
 	g.Expect(look(known, list[:129])).To(BeEmpty(), "one is not active")
 	g.Expect(look(known, list)).To(Equal([]string{"u129"}), "and is again")
+}
+
+// What is remembered of a grant does not grow with what the server answers.
+func TestIdentityIsShort(t *testing.T) {
+	g := NewWithT(t)
+	list := many(1)
+	list[0].ID, list[0].Scopes = strings.Repeat("x", 1<<20), []string{strings.Repeat("y", 1<<20)}
+	g.Expect(len(identityOf(list[0]))).To(BeNumerically("<", 100))
+	g.Expect(identityOf(list[0])).NotTo(Equal(identityOf(many(1)[0])))
 }

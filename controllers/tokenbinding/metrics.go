@@ -5,6 +5,7 @@ package tokenbinding
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,8 +14,14 @@ import (
 	"github.com/keycardai/keycard-operator/internal/outcome"
 )
 
+// mostZones is with how many zones there are series before those of all are begun anew: whoever may edit an install names zones.
+const mostZones = 1000
+
 // Metrics count what happens at the zones. No series is about one binding.
 type Metrics struct {
+	mu    sync.Mutex
+	zones map[string]bool
+
 	exchanges *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	unchanged *prometheus.CounterVec
@@ -24,6 +31,7 @@ type Metrics struct {
 func NewMetrics() *Metrics {
 	zone := []string{"zone"}
 	return &Metrics{
+		zones: map[string]bool{},
 		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keycard_exchanges_total",
 			Help: "How often a zone was asked for a token, by outcome: Issued, the reason why not, or Failed where the cluster failed.",
@@ -57,6 +65,15 @@ func (m *Metrics) exchanged(zone string, took time.Duration, err error) {
 			result = p.Reason
 		}
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.zones[zone] && len(m.zones) == mostZones {
+		clear(m.zones)
+		m.exchanges.Reset()
+		m.duration.Reset()
+		m.unchanged.Reset()
+	}
+	m.zones[zone] = true
 	m.exchanges.WithLabelValues(zone, result).Inc()
 	m.duration.WithLabelValues(zone).Observe(took.Seconds())
 }

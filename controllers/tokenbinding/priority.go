@@ -14,18 +14,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/outcome"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
-// The priorities of reconciles that the operator asks for itself. Events of the cluster have 0, or -100 at the start.
+// The priorities of reconciles that the operator asks for itself. Events of the cluster have 0, as when a binding is made, or
+// -100 at the start.
 const (
 	// urgent: the token lapses before a mounted file could follow, or has lapsed.
-	urgent = 2000
+	urgent = 1000
 	// first: there is no token yet.
-	first = 1000
-	// routine is of a token that has all the time; one that lapses sooner has more, up to first.
-	routine = 100
+	first = 0
+	// routine is of a token that has all the time; one that lapses sooner has more, up to soon. The looks at the start come
+	// before that: most of them find nothing to do.
+	routine, soon = -1000, -101
 )
 
 // priority orders bindings by how soon their token lapses at now (zero: they have none that works).
@@ -38,7 +41,7 @@ func priority(deadline, now time.Time) int {
 		return urgent
 	}
 	minutes := int(min(left, schedule.MaxLifetime) / time.Minute)
-	return routine + (first-routine-1)*(int(schedule.MaxLifetime/time.Minute)-minutes)/int(schedule.MaxLifetime/time.Minute)
+	return soon - (soon-routine)*minutes/int(schedule.MaxLifetime/time.Minute)
 }
 
 // deadline is when the token lapses, or when it did; zero when there is none for this spec.
@@ -74,13 +77,16 @@ func (s *scope) queue(why string, silent bool) error {
 	s.queued = true
 	s.binding.Status.LastRefreshRequest = s.found.LastRefreshRequest
 	switch {
-	case silent:
+	case silent && (s.reported() || s.attempt.problem == nil && s.hasTime()):
 		return errQueued
 	case s.attempt.problem != nil:
 		return s.attempt.problem
 	}
 	return outcome.Wait(v1alpha1.ReasonThrottled, "%s; it is tried again when it is its turn", why)
 }
+
+// reported tells whether status speaks of this spec already.
+func (s *scope) reported() bool { return s.before.Status.ObservedGeneration == s.binding.Generation }
 
 // hasTime tells whether the token works for a while: a refresh that is not through yet is nobody's concern.
 func (s *scope) hasTime() bool {
@@ -101,9 +107,11 @@ func (s *scope) backstop(others int) time.Duration {
 
 // answerCalls has bindings reconciled that the gates call: whose turn it is comes before everything else.
 func (r *Reconciler) answerCalls(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	r.Gates.OnCall(func(id string) {
-		namespace, name, _ := strings.Cut(id, "/")
-		enqueue(queue, types.NamespacedName{Namespace: namespace, Name: name}, urgent)
-	})
+	for _, gates := range []*gate.Gates{r.Gates, r.LookUps} {
+		gates.OnCall(func(id string) {
+			namespace, name, _ := strings.Cut(id, "/")
+			enqueue(queue, types.NamespacedName{Namespace: namespace, Name: name}, urgent)
+		})
+	}
 	return nil
 }

@@ -39,15 +39,19 @@ func (s *scope) recollectRequest() {
 
 // asked is the value of the annotation, as status shows it.
 func (s *scope) asked() string {
-	asked := s.binding.Annotations[v1alpha1.RefreshRequestedAtAnnotation]
-	if len(asked) > maxRequest {
-		cut := maxRequest
-		for !utf8.RuneStart(asked[cut]) {
-			cut--
-		}
-		asked = asked[:cut]
+	return shown(s.binding.Annotations[v1alpha1.RefreshRequestedAtAnnotation])
+}
+
+// shown is what status can take of a request.
+func shown(request string) string {
+	if len(request) <= maxRequest {
+		return request
 	}
-	return asked
+	cut := maxRequest
+	for !utf8.RuneStart(request[cut]) {
+		cut--
+	}
+	return request[:cut]
 }
 
 // requestChanged lets updates pass that ask for a new token. No other annotation matters.

@@ -31,19 +31,18 @@ const (
 )
 
 // minted is a token that is to be written, and what is remembered with it: what was odd about the lifetime that the zone
-// announced, who its user is in the zone, the fingerprint of the subject's token, and what came of trying it.
+// announced, the fingerprint of the subject's token, and what came of trying it.
 type minted struct {
 	tokenfile.Token
 	lifetimeNote string
-	user         string
 	subjectHash  string
 	verdict      verdict
 }
 
-// issued is a token of the zone, and what is known of whom it was asked for.
+// issued is a token of the zone, and the fingerprint of the subject's token that it was issued for.
 type issued struct {
 	keycard.Token
-	user, subjectHash string
+	subjectHash string
 }
 
 // scope is what one reconcile knows of one binding.
@@ -93,6 +92,8 @@ type scope struct {
 	pausing bool
 	// owed is a request for a new token that the last attempt did not honour, with these inputs or others.
 	owed string
+	// layout is what keeps the present token from being laid out anew while the next one fails; its problem is nil when nothing does.
+	layout attempt
 	// queued is true when the binding waits for its turn at the zone.
 	queued bool
 	// recalled is true once attempt is known: what fails before that says nothing about the attempt.
@@ -114,6 +115,9 @@ func newScope(b *v1alpha1.ConfluenceTokenBinding, now time.Time) *scope {
 		s.formats = append(s.formats, tokenfile.Format(f))
 	}
 	s.wantLayout, s.wantSpec = s.layoutHash(), s.specHash()
+	if !s.reported() {
+		s.binding.Status.User = "" // it was found for another spec
+	}
 	return s
 }
 

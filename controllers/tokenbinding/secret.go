@@ -122,7 +122,13 @@ func ownerOf(m *metav1.PartialObjectMetadata) string {
 
 // heldIn reads from the Secret's annotations which token is in it; nil when they can't be understood.
 func heldIn(m *metav1.PartialObjectMetadata) *held {
-	a := m.Annotations
+	a, ours := m.Annotations, ownedBy(m, v1alpha1.FieldManager, metav1.ManagedFieldsOperationApply).Metadata.Annotations
+	note := func(key string) string { // one that need not be there; what somebody else wrote is none
+		if !ours.has(key) {
+			return ""
+		}
+		return a[key]
+	}
 	issued, err := time.Parse(time.RFC3339, a[v1alpha1.IssuedAtAnnotation])
 	if err != nil {
 		return nil
@@ -136,15 +142,14 @@ func heldIn(m *metav1.PartialObjectMetadata) *held {
 		exchangeHash:   a[v1alpha1.ExchangeHashAnnotation],
 		specHash:       a[v1alpha1.SpecHashAnnotation],
 		layoutHash:     a[v1alpha1.LayoutHashAnnotation],
-		subjectVersion: a[v1alpha1.SubjectVersionAnnotation],
+		subjectVersion: note(v1alpha1.SubjectVersionAnnotation),
 		scopes:         strings.Fields(a[v1alpha1.ScopesAnnotation]),
 		siteURL:        a[v1alpha1.SiteURLAnnotation],
 		cloudID:        a[v1alpha1.CloudIDAnnotation],
-		lifetimeNote:   a[v1alpha1.LifetimeNoteAnnotation],
-		user:           a[v1alpha1.UserAnnotation],
-		verdict:        verdict(a[v1alpha1.VerdictAnnotation]),
-		subjectHash:    a[v1alpha1.SubjectHashAnnotation],
-		request:        a[v1alpha1.RefreshRequestAnnotation],
+		lifetimeNote:   note(v1alpha1.LifetimeNoteAnnotation),
+		verdict:        verdict(note(v1alpha1.VerdictAnnotation)),
+		subjectHash:    note(v1alpha1.SubjectHashAnnotation),
+		request:        shown(note(v1alpha1.RefreshRequestAnnotation)),
 	}
 }
 
@@ -212,7 +217,7 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 		return r.writeSecret(ctx, s, *s.minted)
 	}
 	// The layout follows even while the next token is waited for.
-	if !s.usable() || s.held.layoutHash == s.wantLayout && s.dressed {
+	if s.laidOut() {
 		return nil
 	}
 	if s.pausing && s.attempt.at == stepSecret {
@@ -226,6 +231,9 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 	}
 	return r.relayout(ctx, s)
 }
+
+// laidOut tells whether nothing of the Secret but its token could be wrong.
+func (s *scope) laidOut() bool { return !s.usable() || s.held.layoutHash == s.wantLayout && s.dressed }
 
 // relayout writes the token that is in the Secret into it again, in the layout that is wanted now.
 func (r *Reconciler) relayout(ctx context.Context, s *scope) error {
@@ -244,7 +252,7 @@ func (r *Reconciler) relayout(ctx context.Context, s *scope) error {
 	if s.subjectRenewed() {
 		s.subjectVersion = s.held.subjectVersion // this token is still of the one before
 	}
-	return r.writeSecret(ctx, s, minted{Token: token, lifetimeNote: s.held.lifetimeNote, user: s.held.user, subjectHash: s.held.subjectHash, verdict: s.held.verdict})
+	return r.writeSecret(ctx, s, minted{Token: token, lifetimeNote: s.held.lifetimeNote, subjectHash: s.held.subjectHash, verdict: s.held.verdict})
 }
 
 // writeSecret applies the whole Secret in one request, so that all files change together. The request
@@ -343,8 +351,8 @@ func (s *scope) secretApply(token minted, data map[string][]byte) *corev1ac.Secr
 		v1alpha1.CloudIDAnnotation:      token.CloudID,
 	}
 	for key, note := range map[string]string{
-		v1alpha1.LifetimeNoteAnnotation: token.lifetimeNote, v1alpha1.UserAnnotation: token.user,
-		v1alpha1.VerdictAnnotation: string(token.verdict), v1alpha1.SubjectVersionAnnotation: s.subjectVersion,
+		v1alpha1.LifetimeNoteAnnotation: token.lifetimeNote,
+		v1alpha1.VerdictAnnotation:      string(token.verdict), v1alpha1.SubjectVersionAnnotation: s.subjectVersion,
 		v1alpha1.SubjectHashAnnotation: token.subjectHash, v1alpha1.RefreshRequestAnnotation: s.binding.Status.LastRefreshRequest,
 	} {
 		if note != "" {

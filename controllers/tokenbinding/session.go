@@ -51,7 +51,8 @@ type session struct {
 	access keycard.Token
 }
 
-// sessions keeps one session for each key of a Secret: bindings that share it take turns. The zero value is ready for use.
+// sessions keeps one session for each key of a Secret and each zone: bindings that share it take turns. They have their places at
+// the zone while they do, so those of another zone, which may hang, are none of theirs. The zero value is ready for use.
 type sessions struct {
 	mu sync.Mutex
 	m  map[string]*session
@@ -60,13 +61,13 @@ type sessions struct {
 }
 
 // of gives the session that a binding uses now, and lets go of the one that it used before.
-func (s *sessions) of(binding, secret types.NamespacedName, key string) *session {
+func (s *sessions) of(binding types.NamespacedName, issuer string, secret types.NamespacedName, key string) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m == nil {
 		s.m, s.users = map[string]*session{}, map[types.NamespacedName]string{}
 	}
-	id := secret.String() + "/" + key
+	id := secret.String() + "/" + key + " " + issuer
 	if s.users[binding] != id {
 		s.release(binding)
 		s.users[binding] = id
@@ -142,7 +143,7 @@ func (r *Reconciler) exchangeSession(ctx context.Context, s *scope, zone *keycar
 func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.ZoneClient, auth keycard.ClientAuth) (token redacted.String, remembered bool, err error) {
 	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
 	key := s.local(ref.Name)
-	held := r.sessions.of(s.key(), key, ref.Key)
+	held := r.sessions.of(s.key(), s.issuer, key, ref.Key)
 	held.mu.Lock()
 	defer held.mu.Unlock()
 	defer func() { s.values.subject = s.fingerprint(held.current.Reveal()) }() // what is in the Secret then
@@ -195,7 +196,7 @@ func (r *Reconciler) renew(ctx context.Context, held *session, stored *corev1.Se
 // forgetAccess drops the session's access token, because the zone does not take it. Another binding may have got the next one.
 func (r *Reconciler) forgetAccess(s *scope, refused redacted.String) {
 	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
-	held := r.sessions.of(s.key(), s.local(ref.Name), ref.Key)
+	held := r.sessions.of(s.key(), s.issuer, s.local(ref.Name), ref.Key)
 	held.mu.Lock()
 	defer held.mu.Unlock()
 	if held.access.AccessToken.Reveal() == refused.Reveal() {

@@ -120,6 +120,8 @@ func (s *scope) reportSecret(c conditions.Writer, at step, problem *outcome.Prob
 	switch {
 	case at == stepSecret && problem != nil:
 		c.Set(v1alpha1.ConditionSecretSynced, metav1.ConditionFalse, problem.Reason, problem.Message)
+	case s.layout.problem != nil:
+		c.Set(v1alpha1.ConditionSecretSynced, metav1.ConditionFalse, s.layout.problem.Reason, s.layout.problem.Message)
 	case s.usable():
 		c.Set(v1alpha1.ConditionSecretSynced, metav1.ConditionTrue, v1alpha1.ReasonSynced, "the Secret holds the token")
 	default:
@@ -192,7 +194,7 @@ func (s *scope) remaining() time.Duration {
 
 // wakeTimes are the moments at which something changes by time alone.
 func (s *scope) wakeTimes(problem *outcome.Problem) []time.Time {
-	times := s.restartWakes()
+	times := append(s.restartWakes(), s.layout.notBefore)
 	if s.held != nil {
 		times = append(times, s.held.life.ExpiresAt)
 	}

@@ -110,7 +110,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope, why string) error {
 		return err
 	}
 	s.minted = &minted{
-		user: s.exchanged.user, subjectHash: s.exchanged.subjectHash, verdict: r.probe(ctx, s, token, site),
+		subjectHash: s.exchanged.subjectHash, verdict: r.probe(ctx, s, token, site),
 		Token: tokenfile.Token{
 			AccessToken: token.AccessToken, IssuedAt: life.IssuedAt, ExpiresAt: life.ExpiresAt,
 			Scopes: token.Scopes, Resource: s.resource,
@@ -144,11 +144,14 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, why string) error {
 	}
 	log.FromContext(ctx).Info("exchanging for a token", "why", why)
 	token, err := r.exchangeInTurn(ctx, s)
+	if s.queued {
+		return err
+	}
 	if err != nil {
 		return s.person.explain(s.awaitRegistration(s.subjectRefused(s.nameWhoConsents(err))))
 	}
 	r.attempts.issued(s.key(), s.now)
-	s.exchanged = &issued{Token: token, user: s.person.found, subjectHash: s.subjectHash}
+	s.exchanged = &issued{Token: token, subjectHash: s.subjectHash}
 	return nil
 }
 
@@ -179,9 +182,9 @@ const sameExpiry = 2 * time.Second
 
 // wouldNotAdvance tells whether the zone handed out a token that lives no longer than the present one:
 // it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody. In the place of a token
-// that Confluence refuses any is welcome, and who asks for another takes what there is, unless it is the same one.
+// that Confluence refuses, or whose expiry is not known, any is welcome, and who asks for another takes what there is, unless it is the same one.
 func (s *scope) wouldNotAdvance(life schedule.Life, requested bool) bool {
-	if !s.usable() || s.refused() || s.subjectRenewed() {
+	if !s.usable() || s.refused() || s.subjectRenewed() || s.held.fromLater(s.now) {
 		return false
 	}
 	gain := life.ExpiresAt.Sub(s.held.life.ExpiresAt)
@@ -191,13 +194,13 @@ func (s *scope) wouldNotAdvance(life schedule.Life, requested bool) bool {
 	return gain <= sameExpiry
 }
 
-// exchangeInTurn goes through the zone's gate. New bindings that only wait for others say nothing of it: there may be thousands.
+// exchangeInTurn goes through the zone's gate.
 func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Token, error) {
-	switch r.Gates.Enter(s.issuer, s.key().String(), s.turn(), s.usable()) {
-	case gate.Full:
-		return keycard.Token{}, s.queue("as many exchanges are under way at the zone as may be", s.hasTime() || s.neverIssued())
-	case gate.Paused:
-		return keycard.Token{}, s.queue("the zone asked for a pause", s.hasTime())
+	if err := r.identify(ctx, s); err != nil {
+		return keycard.Token{}, err
+	}
+	if err := s.inLine(r.Gates.Enter(s.issuer, s.key().String(), s.turn(), s.usable())); err != nil {
+		return keycard.Token{}, err
 	}
 	answer := gate.Answer{}
 	defer func() { r.Gates.Leave(s.issuer, answer) }()
@@ -212,7 +215,19 @@ func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Toke
 	return token, err
 }
 
-// exchange asks the zone for a token for the binding's subject.
+// inLine has a binding wait that the zone's gate does not let pass. New ones that only wait for others say nothing of it: there
+// may be thousands.
+func (s *scope) inLine(verdict gate.Verdict) error {
+	switch verdict {
+	case gate.Full:
+		return s.queue("as many exchanges are under way at the zone as may be", s.hasTime() || s.neverIssued())
+	case gate.Paused:
+		return s.queue("the zone asked for a pause", s.hasTime())
+	}
+	return nil
+}
+
+// exchange asks the zone for a token for the binding's subject. Besides the zone it asks the cluster only.
 func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, error) {
 	zone, err := r.zone(ctx, s)
 	if err != nil {
@@ -230,7 +245,7 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 	switch {
 	case subject.User != "":
 		request.SubjectTokenType = keycard.TokenTypeSubstituteUser
-		request.SubjectToken, err = r.impersonation(ctx, s)
+		request.SubjectToken, err = keycard.ImpersonationToken(s.person.identifier)
 	case subject.AccessTokenSecretRef != nil:
 		request.SubjectToken, err = r.subjectToken(ctx, s)
 		s.subjectHash = s.values.subject
@@ -248,14 +263,22 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 }
 
 // site finds the Atlassian site. It does not change from token to token, so a routine refresh does not ask
-// again; after a failure or a refusal it may be another, because the person consented anew.
+// again; after a refusal it may be another, because the person consented anew.
 func (r *Reconciler) site(ctx context.Context, s *scope, token keycard.Token) (atlassian.Site, error) {
-	if s.usable() && s.attempt.failures == 0 && !s.refused() && s.held.cloudID != "" {
-		return atlassian.Site{URL: s.held.siteURL, CloudID: s.held.cloudID}, nil
+	known := atlassian.Site{}
+	if s.usable() {
+		known = atlassian.Site{URL: s.held.siteURL, CloudID: s.held.cloudID}
+	}
+	if known.CloudID != "" && !s.wasRefused() && !s.refused() {
+		return known, nil
 	}
 	sites, err := r.Atlassian.Sites(ctx, token.AccessToken)
 	if err != nil {
-		return atlassian.Site{}, atlassianProblem(err)
+		err = atlassianProblem(err)
+		if p, ok := errors.AsType[*outcome.Problem](err); ok && p.Passes() && known.CloudID != "" {
+			return known, nil // a good token need not wait for that
+		}
+		return atlassian.Site{}, err
 	}
 	wanted := ""
 	if s.binding.Spec.Site != nil {

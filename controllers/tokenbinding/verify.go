@@ -60,6 +60,13 @@ var verdicts = map[verdict]struct {
 // refuses tells whether Confluence does not take the token.
 func (v verdict) refuses() bool { return verdicts[v].status == metav1.ConditionFalse }
 
+// A probe holds a worker that all bindings share, while the token waits to be written. So it is given up soon, and while
+// Confluence does not answer at all, tokens are tried once in a while only.
+const (
+	probeTimeout = 5 * time.Second
+	probePause   = time.Minute
+)
+
 // probe tries a token before it is written, where the spec wants that. Whatever comes of it the token is written: a probe can
 // be wrong, and a token that is withheld is an outage for sure.
 func (r *Reconciler) probe(ctx context.Context, s *scope, token keycard.Token, site atlassian.Site) verdict {
@@ -70,11 +77,19 @@ func (r *Reconciler) probe(ctx context.Context, s *scope, token keycard.Token, s
 	if len(scopes) == 0 {
 		scopes = s.scopes
 	}
+	if r.Clock.Now().Before(time.Unix(0, r.probeAgain.Load())) {
+		return v1alpha1.ReasonProbeInconclusive
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	err := r.Atlassian.Probe(ctx, site.CloudID, scopes, token.AccessToken)
 	v := verdictOf(err)
-	if v == v1alpha1.ReasonSiteNotFound && r.covers(ctx, token, site) {
-		// The site is there, so it was the call that Confluence does not know any more.
+	if v == v1alpha1.ReasonSiteNotFound && !r.gone(ctx, token, site) {
+		// The site may be there, and it was the call that Confluence does not know any more.
 		v = v1alpha1.ReasonProbeInconclusive
+	}
+	if remote, ok := keycard.AsError(err); ok && remote.Status == 0 {
+		r.probeAgain.Store(r.Clock.Now().Add(probePause).UnixNano())
 	}
 	if err != nil {
 		log.FromContext(ctx).Info("tried the token at Confluence", "verdict", v, "cause", err.Error())
@@ -104,10 +119,10 @@ func verdictOf(err error) verdict {
 	return v1alpha1.ReasonProbeInconclusive
 }
 
-// covers tells whether a token is known to be good for a site.
-func (r *Reconciler) covers(ctx context.Context, token keycard.Token, site atlassian.Site) bool {
+// gone tells whether a token is known to be good for a site no more.
+func (r *Reconciler) gone(ctx context.Context, token keycard.Token, site atlassian.Site) bool {
 	sites, err := r.Atlassian.Sites(ctx, token.AccessToken)
-	return err == nil && slices.ContainsFunc(sites, func(x atlassian.Site) bool { return x.CloudID == site.CloudID })
+	return err == nil && !slices.ContainsFunc(sites, func(x atlassian.Site) bool { return x.CloudID == site.CloudID })
 }
 
 // refused tells whether the spec wants tokens tried and Confluence did not take the one in the Secret.

@@ -102,24 +102,30 @@ func (r *Reconciler) noting() reconcile.Reconciler {
 
 // watch starts the watchdog, which lives as long as the controller: only the leader has one.
 func (r *Reconciler) watch(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	go func() {
-		if !r.leads(ctx) {
-			return
+	told := map[types.NamespacedName]bool{}
+	go r.every(ctx, cmp.Or(r.WatchEvery, defaultWatchEvery), func() {
+		if err := r.look(ctx, queue, told); err != nil && ctx.Err() == nil {
+			log.FromContext(ctx).Error(err, "looking for bindings that were not woken")
 		}
-		ticker := time.NewTicker(cmp.Or(r.WatchEvery, defaultWatchEvery))
-		defer ticker.Stop()
-		for told := map[types.NamespacedName]bool{}; ; {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			if err := r.look(ctx, queue, told); err != nil && ctx.Err() == nil {
-				log.FromContext(ctx).Error(err, "looking for bindings that were not woken")
-			}
-		}
-	}()
+	})
 	return nil
+}
+
+// every does something again and again while this replica is the leader, and ends with the context.
+func (r *Reconciler) every(ctx context.Context, period time.Duration, do func()) {
+	if !r.leads(ctx) {
+		return
+	}
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			do()
+		}
+	}
 }
 
 // leads waits until this replica is the leader: sources start before that, so that a standby is warm.
@@ -151,7 +157,7 @@ func (r *Reconciler) look(ctx context.Context, queue workqueue.TypedRateLimiting
 			log.FromContext(ctx).Info("a binding was not woken in time; it is reconciled now", "binding", key)
 		}
 		r.rescued.Add(1)
-		enqueue(queue, key, priority(lapses(b, now), now))
+		enqueue(queue, key, priority(lapses(b), now))
 	}
 	clear(told)
 	for key := range late {
@@ -160,9 +166,9 @@ func (r *Reconciler) look(ctx context.Context, queue workqueue.TypedRateLimiting
 	return nil
 }
 
-// lapses is when a binding's token expires, by its status; zero when it has.
-func lapses(b *v1alpha1.ConfluenceTokenBinding, now time.Time) time.Time {
-	if b.Status.ExpiresAt == nil || !now.Before(b.Status.ExpiresAt.Time) {
+// lapses is when a binding's token expires, or when it did, by its status; zero when there is none.
+func lapses(b *v1alpha1.ConfluenceTokenBinding) time.Time {
+	if b.Status.ExpiresAt == nil {
 		return time.Time{}
 	}
 	return b.Status.ExpiresAt.Time

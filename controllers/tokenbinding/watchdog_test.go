@@ -25,7 +25,7 @@ func TestWakesAreForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock := clocktesting.NewFakeClock(noon)
-	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock, Gates: gate.New(1, clock)}
+	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock, Gates: gate.New(1, clock), LookUps: gate.New(1, clock)}
 	gone := types.NamespacedName{Namespace: "ns", Name: "gone"}
 	r.wakes.note(gone, noon)
 	if _, err := r.noting().Reconcile(t.Context(), reconcile.Request{NamespacedName: gone}); err != nil {

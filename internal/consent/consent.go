@@ -33,8 +33,8 @@ import (
 const callbackPath = "/-/callback"
 
 // stateCookie holds the state of the one flow of a browser that is under way,
-// and whose it is.
-const stateCookie = "keycard_consent"
+// and whose it is. With the prefix no other site of the domain can set it.
+const stateCookie, stateCookieHTTPS = "keycard_consent", "__Host-keycard_consent"
 
 // flowLifetime is how long a person may take.
 const flowLifetime = 15 * time.Minute
@@ -54,12 +54,23 @@ type Request struct {
 	Application, User string
 	// ResourceName is the resource in words, Resource its identifier.
 	ResourceName, Resource string
-	Scopes                 []string
+	// Scopes are what she consents to: the zone asks the provider for all that the resource offers. Used is what the binding
+	// has of them; empty when that is all.
+	Scopes, Used []string
 	// AuthorizationEndpoint is the zone's.
 	AuthorizationEndpoint string
 	// ClientID is the public application in the zone that people sign in to: its redirect URIs have the page's, and it
 	// depends on the resource.
 	ClientID string
+}
+
+// Zone is the host that her browser is sent to.
+func (r Request) Zone() string {
+	u, err := url.Parse(r.AuthorizationEndpoint)
+	if err != nil {
+		return ""
+	}
+	return printable(u.Host)
 }
 
 // Config is what the page works with. Every field is required but Refused.
@@ -121,7 +132,30 @@ func Handler(c Config) http.Handler {
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		s.fail(w, http.StatusForbidden, "This form was sent from another site. Open the link again.")
 	}))
-	return guard.Handler(mux)
+	return s.atItsAddress(guard.Handler(mux))
+}
+
+// atItsAddress refuses requests for another host. A site whose name leads to this address could otherwise read the page as its
+// own (DNS rebinding), also on a person's own machine.
+func (s *server) atItsAddress(next http.Handler) http.Handler {
+	own := address(s.URL.Scheme, s.URL.Host)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if address(s.URL.Scheme, r.Host) != own {
+			s.fail(w, http.StatusMisdirectedRequest, "This page is at "+s.URL.Scheme+"://"+s.URL.Host+". Open the link again; a proxy on the way has to pass the Host header on.")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// address is a host with its port, which may be left out when it is the scheme's.
+func address(scheme, host string) string {
+	u := url.URL{Host: strings.ToLower(host)}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // page is what the templates show.
@@ -172,7 +206,7 @@ func (s *server) start(w http.ResponseWriter, r *http.Request) {
 // callback takes the browser back. The state has to be the one in its cookie
 // (RFC 6749, section 10.12).
 func (s *server) callback(w http.ResponseWriter, r *http.Request) {
-	cookie, err := r.Cookie(stateCookie)
+	cookie, err := r.Cookie(s.cookie())
 	var parts []string
 	if err == nil {
 		parts = strings.Split(cookie.Value, "/")
@@ -206,9 +240,16 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 	s.render(w, http.StatusOK, "thanks", "", page{Request: request, Title: "Thank you"})
 }
 
+func (s *server) cookie() string {
+	if s.URL.Scheme == "https" {
+		return stateCookieHTTPS
+	}
+	return stateCookie
+}
+
 func (s *server) setCookie(w http.ResponseWriter, value string, age time.Duration) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure would lose the cookie where the page is at a loopback http address
-		Name: stateCookie, Value: value, Path: "/", MaxAge: int(age / time.Second),
+		Name: s.cookie(), Value: value, Path: "/", MaxAge: int(age / time.Second),
 		HttpOnly: true, Secure: s.URL.Scheme == "https", SameSite: http.SameSiteLaxMode,
 	})
 }

@@ -48,7 +48,7 @@ func start(t *testing.T, path string) *site {
 			case "reports":
 				return consent.Request{
 					Namespace: namespace, Name: name, Application: "<b>reports</b>", User: "alice@example.com",
-					ResourceName: "Confluence", Resource: "urn:confluence", Scopes: []string{"read"},
+					ResourceName: "Confluence", Resource: "urn:confluence", Scopes: []string{"read", "write"}, Used: []string{"read"},
 					AuthorizationEndpoint: "https://zone.example/authorize?fixed=1", ClientID: "public-app",
 				}, nil
 			case "down":
@@ -100,7 +100,8 @@ func TestThereAndBack(t *testing.T) {
 			s := start(t, path)
 			resp, page := s.do("GET", "/team/reports", nil)
 			g.Expect(resp.StatusCode).To(Equal(200))
-			g.Expect(page).To(And(ContainSubstring("&lt;b&gt;reports&lt;/b&gt;"), ContainSubstring("alice@example.com"), ContainSubstring("<code>read</code>"), Not(ContainSubstring("<b>reports"))))
+			g.Expect(page).To(And(ContainSubstring("&lt;b&gt;reports&lt;/b&gt;"), ContainSubstring("alice@example.com"), ContainSubstring("<code>write</code>"), MatchRegexp(`uses of that</dt>\s*<dd>\s*<ul>\s*<li><code>read</code></li>\s*</ul>`),
+				ContainSubstring("<dd>zone.example, and then"), Not(ContainSubstring("<b>reports"))))
 			csp := resp.Header.Get("Content-Security-Policy")
 			g.Expect(csp).To(And(ContainSubstring("default-src 'none'"), ContainSubstring("form-action 'self' https:"), ContainSubstring("frame-ancestors 'none'")))
 			g.Expect(resp.Header.Get("Referrer-Policy")).To(Equal("no-referrer"))
@@ -171,6 +172,97 @@ func TestRefused(t *testing.T) {
 			g.Expect(strings.Contains(page, "canary")).To(BeFalse())
 			g.Expect(resp.Cookies()).To(BeEmpty())
 		})
+	}
+}
+
+// Another name that leads to the page's address is not the page: its site would be able to read it.
+func TestOtherHosts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		url, host string
+		status    int
+	}{
+		"its own":             {"https://consent.example/keycard", "consent.example", 200},
+		"in capitals":         {"https://consent.example/keycard", "Consent.Example", 200},
+		"with https's port":   {"https://consent.example/keycard", "consent.example:443", 200},
+		"the port is in URL":  {"https://consent.example:443/keycard", "consent.example", 200},
+		"another port":        {"https://consent.example/keycard", "consent.example:80", 421},
+		"another name":        {"https://consent.example/keycard", "evil.example", 421},
+		"none":                {"https://consent.example/keycard", "", 421},
+		"on one's own":        {"http://127.0.0.1:8765", "127.0.0.1:8765", 200},
+		"rebound to it":       {"http://127.0.0.1:8765", "evil.example:8765", 421},
+		"another loopback":    {"http://127.0.0.1:8765", "localhost:8765", 421},
+		"IPv6":                {"http://[::1]:8765", "[::1]:8765", 200},
+		"another program's":   {"http://127.0.0.1:8765", "127.0.0.1:8766", 421},
+		"http's port is told": {"http://127.0.0.1", "127.0.0.1:80", 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			base, err := url.Parse(tt.url)
+			g.Expect(err).NotTo(HaveOccurred())
+			handler := consent.Handler(consent.Config{
+				URL: base, Logger: logr.Discard(), Consented: func(string, string) {},
+				Lookup: func(context.Context, string, string) (consent.Request, error) {
+					return consent.Request{User: "alice@example.com", AuthorizationEndpoint: "https://zone.example"}, nil
+				},
+			})
+			for _, method := range []string{"GET", "POST"} {
+				r := httptest.NewRequest(method, base.Path+"/team/reports", nil)
+				r.Host = tt.host
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, r)
+				if tt.status == 200 && method == "POST" {
+					g.Expect(w.Code).To(Equal(303))
+					continue
+				}
+				g.Expect(w.Code).To(Equal(tt.status))
+				g.Expect(strings.Contains(w.Body.String(), "alice")).To(Equal(tt.status == 200))
+				g.Expect(w.Header().Get("Set-Cookie")).To(BeEmpty())
+			}
+		})
+	}
+}
+
+// At an https address no other site of the domain can set the cookie.
+func TestCookie(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://consent.example/keycard": "^__Host-keycard_consent=[^;]+; Path=/; Max-Age=900; HttpOnly; Secure; SameSite=Lax$",
+		"http://127.0.0.1:8765":           "^keycard_consent=[^;]+; Path=/; Max-Age=900; HttpOnly; SameSite=Lax$",
+	} {
+		t.Run(address, func(t *testing.T) {
+			g := NewWithT(t)
+			base, err := url.Parse(address)
+			g.Expect(err).NotTo(HaveOccurred())
+			var consented []string
+			handler := consent.Handler(consent.Config{
+				URL: base, Logger: logr.Discard(), Consented: func(namespace, name string) { consented = append(consented, namespace+"/"+name) },
+				Lookup: func(_ context.Context, namespace, name string) (consent.Request, error) {
+					return consent.Request{Namespace: namespace, Name: name, AuthorizationEndpoint: "https://zone.example"}, nil
+				},
+			})
+			there := httptest.NewRecorder()
+			handler.ServeHTTP(there, httptest.NewRequest(http.MethodPost, address+"/team/reports", nil))
+			cookie := there.Header().Get("Set-Cookie")
+			g.Expect(cookie).To(MatchRegexp(want))
+			target, err := there.Result().Location()
+			g.Expect(err).NotTo(HaveOccurred())
+			r := httptest.NewRequest(http.MethodGet, address+"/-/callback?code=x&state="+target.Query().Get("state"), nil)
+			r.AddCookie(there.Result().Cookies()[0])
+			handler.ServeHTTP(httptest.NewRecorder(), r)
+			g.Expect(consented).To(Equal([]string{"team/reports"}))
+		})
+	}
+}
+
+// The page names the host that the browser goes to, and nothing that could pass for another.
+func TestZone(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"https://zone.example/authorize?x=1": "zone.example",
+		"https://zone.example:8443/a":        "zone.example:8443",
+		"https://known.example@zone.example": "zone.example",
+		"https://z\u043ene.example":          "z?ne.example",
+		"::":                                 "",
+	} {
+		NewWithT(t).Expect(consent.Request{AuthorizationEndpoint: endpoint}.Zone()).To(Equal(want))
 	}
 }
 

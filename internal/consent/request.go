@@ -21,16 +21,20 @@ func NewRequest(b *v1alpha1.ConfluenceTokenBinding, install *v1alpha1.KeycardRes
 	case install.Status.ConsentClientID == "":
 		return Request{}, ErrNotYet
 	}
-	scopes := b.Spec.Scopes
-	if len(scopes) == 0 {
-		scopes = install.Status.Scopes
+	scopes, used := sorted(install.Status.Scopes), sorted(b.Spec.Scopes)
+	if slices.Equal(used, scopes) {
+		used = nil
 	}
 	return Request{
 		Namespace: b.Namespace, Name: b.Name,
 		Application: cmp.Or(b.Spec.Application.ServiceAccountName, b.Name), User: b.Spec.Subject.User,
-		ResourceName: "Confluence", Resource: resource, Scopes: slices.Sorted(slices.Values(v1alpha1.ScopeNames(scopes))),
+		ResourceName: "Confluence", Resource: resource, Scopes: scopes, Used: used,
 		AuthorizationEndpoint: authorizationEndpoint, ClientID: install.Status.ConsentClientID,
 	}, nil
+}
+
+func sorted(scopes []v1alpha1.Scope) []string {
+	return slices.Sorted(slices.Values(v1alpha1.ScopeNames(scopes)))
 }
 
 // Command is what to run where there is no page.

@@ -26,7 +26,10 @@ func TestNewRequest(t *testing.T) {
 		}, func(r *consent.Request) { r.Application = "wiki" }, nil},
 		"with scopes of its own": {func(b *v1alpha1.ConfluenceTokenBinding, _ *v1alpha1.KeycardResource) {
 			b.Spec.Scopes = []v1alpha1.Scope{"c"}
-		}, func(r *consent.Request) { r.Scopes = []string{"c"} }, nil},
+		}, func(r *consent.Request) { r.Used = []string{"c"} }, nil},
+		"with all the scopes": {func(b *v1alpha1.ConfluenceTokenBinding, _ *v1alpha1.KeycardResource) {
+			b.Spec.Scopes = []v1alpha1.Scope{"a", "b"}
+		}, func(*consent.Request) {}, nil},
 		"for nobody":             {func(b *v1alpha1.ConfluenceTokenBinding, _ *v1alpha1.KeycardResource) { b.Spec.Subject.User = "" }, nil, consent.ErrUnknown},
 		"without an application": {func(_ *v1alpha1.ConfluenceTokenBinding, k *v1alpha1.KeycardResource) { k.Status.ConsentClientID = "" }, nil, consent.ErrNotYet},
 		"for nobody and without it": {func(b *v1alpha1.ConfluenceTokenBinding, k *v1alpha1.KeycardResource) {

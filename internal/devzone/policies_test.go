@@ -251,6 +251,26 @@ func TestPolicySetsByStatus(t *testing.T) {
 	g.Expect(names("order=desc")).To(Equal(order))
 }
 
+// A set for a resource, a user or a session is in force beside the zone's, which
+// stays the one that decides.
+func TestPolicySetsOfOtherScopes(t *testing.T) {
+	g := NewWithT(t)
+	z := start(t, devzone.Config{})
+	z.install(nil)
+	decides := z.activeSet()["id"]
+	forbid := entry(z.addPolicy("nobody", "forbid (principal, action, resource);"))
+	set := z.must("POST", "/policy-sets", map[string]any{"name": "of a resource", "scope_type": "resource"})["id"].(string)
+	z.putInForce(set, []any{forbid})
+	got := map[any]any{}
+	for _, s := range z.must("GET", "/policy-sets?filter[active]=true", nil)["items"].([]any) {
+		s := s.(map[string]any)
+		g.Expect(s).To(HaveKeyWithValue("mode", "active"))
+		got[s["id"]] = s["scope_type"]
+	}
+	g.Expect(got).To(Equal(map[any]any{decides: "zone", set: "resource"}))
+	g.Expect(z.impersonate("alice@example.com").Status).To(Equal(200))
+}
+
 // A misspelt name makes a policy that never applies: it is taken, as the hosted
 // service's schema may know it, and the log says so.
 func TestPolicyMisfits(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/devzone/seed"
 )
 
 const clientCredentials = "client_credentials"
@@ -81,7 +82,10 @@ func TestMetadata(t *testing.T) {
 }
 
 func TestClientAuthentication(t *testing.T) {
-	z := start(t, devzone.Config{})
+	const team = "dev-only+a/b=%41"
+	seeded := seed.Default()
+	seeded.Applications[0].Credentials = append(seeded.Applications[0].Credentials, seed.Credential{Type: "password", Identifier: "reports@team", Password: team})
+	z := start(t, devzone.Config{Seed: seeded})
 	z.own("https://own.example.com", false, nil)
 	app := z.must("GET", "/applications?identifier=reports", nil)["items"].([]any)[0].(map[string]any)["id"].(string)
 	odd := z.must("POST", "/application-credentials", map[string]any{"application_id": app, "type": "password", "identifier": "odd:cl%ient é"})
@@ -102,11 +106,16 @@ func TestClientAuthentication(t *testing.T) {
 		"basic lower case":      {header: "basic" + basic("reports:" + password)[5:], status: 200},
 		"basic with client_id":  {header: basic("reports:" + password), form: url.Values{"client_id": {"reports"}}, status: 200},
 		"basic urlencoded":      {header: basic(url.QueryEscape("odd:cl%ient é") + ":" + url.QueryEscape(odd["password"].(string))), status: 200},
+		"basic odd, as it is":   {header: basic("reports@team:" + team), status: 200},
+		"basic odd, urlencoded": {header: basic("reports%40team:" + url.QueryEscape(team)), status: 200},
+		"basic odd, client_id":  {header: basic("reports%40team:" + url.QueryEscape(team)), form: url.Values{"client_id": {"reports@team"}}, status: 200},
+		"post odd":              {form: url.Values{"client_id": {"reports@team"}, "client_secret": {team}}, status: 200},
 		"post":                  {form: url.Values{"client_id": {"reports"}, "client_secret": {password}}, status: 200},
+		"basic odd, half way":   {header: basic("reports%40team:" + team), status: 401, code: "invalid_client"},
 		"basic wrong secret":    {header: basic("reports:no"), status: 401, code: "invalid_client"},
 		"basic unknown client":  {header: basic("nobody:" + password), status: 401, code: "invalid_client"},
 		"basic no colon":        {header: basic("reports"), status: 401, code: "invalid_client", want: "client_id:client_secret"},
-		"basic bad escape":      {header: basic("reports:%zz"), status: 401, code: "invalid_client", want: "form-urlencoded"},
+		"basic bad escape":      {header: basic("reports:%zz"), status: 401, code: "invalid_client", want: "wrong client secret"},
 		"basic bad base64":      {header: "Basic !!", status: 401, code: "invalid_client", want: "base64"},
 		"bearer":                {header: "Bearer x", status: 401, code: "invalid_client", want: "Basic scheme"},
 		"post wrong secret":     {form: url.Values{"client_id": {"reports"}, "client_secret": {"no"}}, status: 401, code: "invalid_client"},

@@ -8,6 +8,7 @@ package gate
 
 import (
 	"container/heap"
+	"maps"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	// lastChance is what is left of a token when a pause does not hold it back any more: zones ask for pauses of up to an
 	// hour, and one request each ProbeEvery is no load.
 	lastChance = 2 * time.Minute
+	// most is how many gates are kept before those that nobody uses are forgotten: whoever may edit an install names zones.
+	most = 1000
 )
 
 // Gates has a gate for each zone. Make one with New.
@@ -79,22 +82,50 @@ const (
 func (g *Gates) Enter(zone, id string, deadline time.Time, lapses bool) Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	z, verdict := g.judge(zone, id, deadline, lapses)
+	if verdict != Go {
+		return verdict
+	}
+	if !z.pausedUntil.IsZero() {
+		z.probing = g.clock.Now()
+	}
+	z.line.remove(id)
+	z.underWay++
+	return Go
+}
+
+// Ask is Enter for one who has to go elsewhere first: who may go has no place at the zone yet, and has to enter afterwards, or
+// to Pass.
+func (g *Gates) Ask(zone, id string, deadline time.Time, lapses bool) Verdict {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, verdict := g.judge(zone, id, deadline, lapses)
+	return verdict
+}
+
+// judge puts whoever may not go in line.
+func (g *Gates) judge(zone, id string, deadline time.Time, lapses bool) (*gate, Verdict) {
 	z := g.of(zone)
 	now := g.clock.Now()
 	switch {
 	case z.closed(now) && (!lapses || !z.mayTry(now, deadline)):
 		z.line.add(id, deadline)
-		return Paused
+		return z, Paused
 	case z.underWay >= g.limit:
 		z.line.add(id, deadline)
-		return Full
+		return z, Full
 	}
-	if !z.pausedUntil.IsZero() {
-		z.probing = now
+	return z, Go
+}
+
+// Pass calls those in line whom there is room for, because one who was called does not come.
+func (g *Gates) Pass(zone string) {
+	g.mu.Lock()
+	called, call := g.next(g.of(zone)), g.call
+	g.mu.Unlock()
+	for _, w := range called {
+		call(w.id)
 	}
-	z.line.remove(id)
-	z.underWay++
-	return Go
 }
 
 // Answer is what came of a request that was let go.
@@ -172,10 +203,16 @@ func (g *Gates) Zones() []State {
 
 func (g *Gates) of(zone string) *gate {
 	if g.m[zone] == nil {
+		if len(g.m) >= most {
+			maps.DeleteFunc(g.m, func(_ string, z *gate) bool { return z.idle() })
+		}
 		g.m[zone] = &gate{line: line{at: map[string]*waiter{}}}
 	}
 	return g.m[zone]
 }
+
+// idle tells whether the gate holds nobody and holds nobody up.
+func (z *gate) idle() bool { return z.underWay == 0 && z.line.Len() == 0 && z.pausedUntil.IsZero() }
 
 // closed tells whether nobody may pass because of a pause: it lasts, or somebody is trying whether it is over.
 func (z *gate) closed(now time.Time) bool {
@@ -200,17 +237,7 @@ func (g *Gates) pause(zone string, z *gate, d time.Duration) {
 	if until := now.Add(d); until.After(z.pausedUntil) {
 		z.paused += min(d, until.Sub(z.pausedUntil))
 		z.pausedUntil = until
-		g.clock.AfterFunc(d, func() { go g.over(zone) }) // a clock may call with its own lock held
-	}
-}
-
-// over calls one of the line, when the pause is over.
-func (g *Gates) over(zone string) {
-	g.mu.Lock()
-	called, call := g.next(g.of(zone)), g.call
-	g.mu.Unlock()
-	for _, w := range called {
-		call(w.id)
+		g.clock.AfterFunc(d, func() { go g.Pass(zone) }) // a clock may call with its own lock held
 	}
 }
 

@@ -190,6 +190,63 @@ func TestWithdraw(t *testing.T) {
 	c.next(t, "b")
 }
 
+// Who has to go elsewhere first takes no place meanwhile, waits like the others where there is none, and hands a call on.
+func TestAskAndPass(t *testing.T) {
+	c := newCrowd(1)
+	ask := func(id string, lapses time.Duration, want gate.Verdict) {
+		t.Helper()
+		if got := c.Ask(zone, id, start.Add(lapses), lapses > 0); got != want {
+			t.Fatalf("%s: the verdict is %d, want %d", id, got, want)
+		}
+	}
+	ask("a", time.Minute, gate.Go)
+	c.enter(t, "b", 0, gate.Go)
+	c.enter(t, "a", time.Minute, gate.Full)
+	ask("c", time.Hour, gate.Full)
+	c.Pass(zone)
+	c.silent(t) // there is no room for anybody
+	c.Leave(zone, fine)
+	c.next(t, "a")
+	ask("a", time.Minute, gate.Go)
+	c.silent(t)
+	c.Pass(zone)
+	c.next(t, "c")
+
+	c.enter(t, "b", 0, gate.Go)
+	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: time.Second})
+	ask("a", time.Minute, gate.Paused)
+	ask("c", time.Hour, gate.Paused)
+	c.Pass(zone)
+	c.silent(t)
+	c.clock.Step(time.Second)
+	c.next(t, "a")
+	ask("a", time.Minute, gate.Go) // which does not make it the one that tries
+	c.enter(t, "c", time.Hour, gate.Go)
+	ask("a", time.Minute, gate.Paused)
+}
+
+// Zones that come and go do not stay for ever; those that somebody is at, waits for, or must not ask, do.
+func TestGatesAreForgotten(t *testing.T) {
+	c := newCrowd(1)
+	c.Enter("https://busy", "a", start, false)
+	c.Enter("https://paused", "b", start, false)
+	c.Leave("https://paused", gate.Answer{Answered: true, Throttled: true, Pause: time.Hour})
+	for i := range 5000 {
+		name := fmt.Sprint("https://z", i)
+		c.Enter(name, "c", start, false)
+		c.Leave(name, fine)
+	}
+	if n := len(c.Zones()); n > 1000 {
+		t.Errorf("%d gates are left", n)
+	}
+	if got := c.Enter("https://busy", "d", start, false); got != gate.Full {
+		t.Errorf("the verdict is %d where somebody is", got)
+	}
+	if !c.Paused("https://paused") {
+		t.Error("the pause is forgotten")
+	}
+}
+
 // Whatever happens in whatever order: never more than the limit, nobody during a pause, and who is in line is called.
 func TestRandomCrowds(t *testing.T) {
 	for seed := range uint64(200) {

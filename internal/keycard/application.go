@@ -103,16 +103,16 @@ func (m *ManagementClient) ListDependencies(ctx context.Context, zoneID, applica
 		func(Resource) bool { return true }, "zones", zoneID, "applications", applicationID, "dependencies")
 }
 
-// HasDependency tells whether an application may ask tokens for a resource.
-func (m *ManagementClient) HasDependency(ctx context.Context, zoneID, applicationID, resourceID string) (bool, error) {
-	_, err := get[Resource](ctx, m, "getting the dependency", "zones", zoneID, "applications", applicationID, "dependencies", resourceID)
+// FindDependency tells whether an application may ask tokens for a resource, which WhenAccessing may restrict.
+func (m *ManagementClient) FindDependency(ctx context.Context, zoneID, applicationID, resourceID string) (Resource, bool, error) {
+	r, err := get[Resource](ctx, m, "getting the dependency", "zones", zoneID, "applications", applicationID, "dependencies", resourceID)
 	if IsNotFound(err) {
-		return false, nil
+		return r, false, nil
 	}
-	return err == nil, err
+	return r, err == nil, err
 }
 
-// PutDependency lets an application ask tokens for a resource. It is idempotent.
+// PutDependency lets an application ask tokens for a resource, whatever it is accessing. It is idempotent.
 func (m *ManagementClient) PutDependency(ctx context.Context, zoneID, applicationID, resourceID string) error {
 	return m.send(ctx, request{
 		op: "adding the dependency", method: http.MethodPut,

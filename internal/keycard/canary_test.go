@@ -214,16 +214,28 @@ func TestNoSecretInAnyValue(t *testing.T) {
 	}
 }
 
-// TestEncodedFormsOfASecret uses a secret that is too short and plain to look like one.
+// TestEncodedFormsOfASecret uses secrets that are too short and plain to look like one.
 func TestEncodedFormsOfASecret(t *testing.T) {
-	g := NewWithT(t)
-	s := newZone(t)
-	s.on("POST "+tokenPath, func(w http.ResponseWriter, r *http.Request) {
-		decoded, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(r.Header.Get("Authorization"), "Basic "))
-		answer(400, `{"error":"invalid_client","error_description":"got `+r.Header.Get("Authorization")+` which is `+string(decoded)+`"}`)(w, r)
-	})
-	request := exchangeRequest()
-	request.ClientAuth = keycard.ClientSecretBasic{ClientID: "a", ClientSecret: redacted.New("pw+x+y")}
-	_, err := zoneClient(t, s, options()).Exchange(context.Background(), request)
-	g.Expect(err).To(MatchError("exchanging the token: invalid_client: got Basic [redacted] which is a:[redacted]"))
+	for secret, want := range map[string]string{
+		"pw-x-y": "got Basic [redacted] which is a:[redacted]",
+		"pw+x+y": "got [redacted] which is [redacted]",
+	} {
+		t.Run(secret, func(t *testing.T) {
+			g := NewWithT(t)
+			s := newZone(t)
+			s.on("POST "+tokenPath, func(w http.ResponseWriter, r *http.Request) {
+				sent, decoded := r.Header.Get("Authorization"), []byte(s.requests(tokenPath)[0].form(t).Get("client_secret"))
+				if sent == "" {
+					sent = url.QueryEscape(string(decoded))
+				} else {
+					decoded, _ = base64.StdEncoding.DecodeString(strings.TrimPrefix(sent, "Basic "))
+				}
+				answer(400, `{"error":"invalid_client","error_description":"got `+sent+` which is `+string(decoded)+`"}`)(w, r)
+			})
+			request := exchangeRequest()
+			request.ClientAuth = keycard.ClientSecretBasic{ClientID: "a", ClientSecret: redacted.New(secret)}
+			_, err := zoneClient(t, s, options()).Exchange(context.Background(), request)
+			g.Expect(err).To(MatchError("exchanging the token: invalid_client: " + want))
+		})
+	}
 }

@@ -24,8 +24,8 @@ type ClientAuth interface {
 	secrets() []redacted.String
 }
 
-// ClientSecretBasic authenticates with a client id and secret in the Authorization header (RFC 6749
-// section 2.3.1).
+// ClientSecretBasic authenticates with a client id and secret in the Authorization header, or, where servers do not agree on
+// how to read that, in the form (RFC 6749 section 2.3.1).
 type ClientSecretBasic struct {
 	ClientID     string
 	ClientSecret redacted.String
@@ -42,22 +42,30 @@ func (a ClientSecretBasic) check() string {
 	}
 }
 
-func (a ClientSecretBasic) apply(header http.Header, _ url.Values) {
+func (a ClientSecretBasic) apply(header http.Header, form url.Values) {
+	if a.disputed() {
+		form.Set("client_id", a.ClientID)
+		form.Set("client_secret", a.ClientSecret.Reveal())
+		return
+	}
 	header.Set("Authorization", "Basic "+a.encoded())
 }
 
-// encoded form-encodes both parts before joining them with a colon, as RFC 6749 asks: an id with a colon
-// would otherwise end early. For the characters that Keycard's own ids and secrets consist of, this
-// changes nothing.
+// disputed tells whether form-encoding would change the id or the secret. RFC 6749 asks for it in the Authorization header,
+// Keycard's own clients leave it out, and a server may do either; a form is read the same everywhere.
+func (a ClientSecretBasic) disputed() bool {
+	pair := a.ClientID + a.ClientSecret.Reveal()
+	return url.QueryEscape(pair) != pair
+}
+
 func (a ClientSecretBasic) encoded() string {
-	pair := url.QueryEscape(a.ClientID) + ":" + url.QueryEscape(a.ClientSecret.Reveal())
-	return base64.StdEncoding.EncodeToString([]byte(pair))
+	return base64.StdEncoding.EncodeToString([]byte(a.ClientID + ":" + a.ClientSecret.Reveal()))
 }
 
 func (a ClientSecretBasic) secrets() []redacted.String {
 	return []redacted.String{
 		a.ClientSecret,
-		redacted.New(url.QueryEscape(a.ClientSecret.Reveal())),
+		redacted.New(url.QueryEscape(a.ClientSecret.Reveal())), // as it is in the form
 		redacted.New(a.encoded()),
 	}
 }

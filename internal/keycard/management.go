@@ -70,7 +70,8 @@ func newManagementClient(t *transport, cfg ManagementConfig) (*ManagementClient,
 	return m, nil
 }
 
-// fetchToken gets a service-account token: POST /service-account-token.
+// fetchToken gets a service-account token: POST /service-account-token. Nothing of the answer is kept but the access token,
+// whose length is bounded: an install names the server.
 func (m *ManagementClient) fetchToken(ctx context.Context) (Token, time.Time, error) {
 	t, err := m.transport.requestToken(ctx, tokenCall{
 		op:   opManagementToken,
@@ -82,7 +83,7 @@ func (m *ManagementClient) fetchToken(ctx context.Context) (Token, time.Time, er
 	if t.LifetimeKnown {
 		life = t.ExpiresIn
 	}
-	return t, t.ObservedAt.Add(life - min(renewEarly, life/10)), err
+	return Token{AccessToken: t.AccessToken}, t.ObservedAt.Add(life - min(renewEarly, life/10)), err
 }
 
 // CheckCredentials gets a service-account token unless a good one is at hand, and so tells whether the

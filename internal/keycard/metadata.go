@@ -15,6 +15,9 @@ import (
 const (
 	opMetadata  = "reading the zone's metadata"
 	metadataTTL = time.Hour
+
+	// maxEndpoint bounds each URL, because they are kept for every zone. Browsers and servers stop at about as much.
+	maxEndpoint = 2 << 10
 )
 
 // ServerMetadata is what the operator uses of an authorization server's metadata (RFC 8414 section 2).
@@ -39,20 +42,30 @@ func (o Options) parseMetadata(body []byte, issuer *url.URL) (ServerMetadata, er
 		return ServerMetadata{}, misconfigured("", "the metadata is for the issuer %q, not for this one",
 			cleanDescription(m.Issuer, nil))
 	}
+	if err := o.checkEndpoints(m, issuer); err != nil {
+		return ServerMetadata{}, err
+	}
+	return m, nil
+}
+
+func (o Options) checkEndpoints(m ServerMetadata, issuer *url.URL) error {
 	if m.TokenEndpoint == "" {
-		return ServerMetadata{}, misconfigured("", "the metadata has no token_endpoint")
+		return misconfigured("", "the metadata has no token_endpoint")
+	}
+	if max(len(m.Issuer), len(m.TokenEndpoint), len(m.AuthorizationEndpoint)) > maxEndpoint {
+		return endpointError("", "the metadata has a URL of more than %d bytes", maxEndpoint)
 	}
 	token, err := url.Parse(m.TokenEndpoint)
 	if err != nil || token.User != nil || token.Fragment != "" || !sameOrigin(token, issuer) {
-		return ServerMetadata{}, endpointError("", "the metadata's token_endpoint is not on the issuer's host %s", issuer.Host)
+		return endpointError("", "the metadata's token_endpoint is not on the issuer's host %s", issuer.Host)
 	}
 	if m.AuthorizationEndpoint != "" {
 		authorize, err := url.Parse(m.AuthorizationEndpoint)
 		if err != nil || authorize.Host == "" || !o.schemeAllowed(authorize) {
-			return ServerMetadata{}, endpointError("", "the metadata's authorization_endpoint is not an https URL")
+			return endpointError("", "the metadata's authorization_endpoint is not an https URL")
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // discover reads the zone's metadata: the OAuth document (RFC 8414), or the OpenID one where the former

@@ -104,6 +104,20 @@ var documents = map[string]struct {
 		problem:   "the metadata's authorization_endpoint is not an https URL",
 		endpoints: true,
 	},
+	"issuer with a megabyte of slashes": {
+		document: func(i string) string {
+			return `{"issuer":"` + i + strings.Repeat("/", 900<<10) + `","token_endpoint":"` + i + `/t"}`
+		},
+		problem:   "the metadata has a URL of more than 2048 bytes",
+		endpoints: true,
+	},
+	"token endpoint of a megabyte": {
+		document: func(i string) string {
+			return `{"issuer":"` + i + `","token_endpoint":"` + i + `/` + strings.Repeat("t", 900<<10) + `"}`
+		},
+		problem:   "the metadata has a URL of more than 2048 bytes",
+		endpoints: true,
+	},
 	"authorization as a script": {
 		document: func(i string) string {
 			return `{"issuer":"` + i + `","token_endpoint":"` + i + `/t","authorization_endpoint":"javascript:alert(1)"}`

@@ -33,6 +33,15 @@ type Options struct {
 	Wrap func(http.RoundTripper) http.RoundTripper
 	// Now is the clock for caches and observation times. Default time.Now.
 	Now func() time.Time
+
+	// http2 finds connections out that take requests and give no answer any more. Default silentConnections.
+	http2 *http.HTTP2Config
+}
+
+// silentConnections has a connection of HTTP/2 tried when nothing came for a while: all requests to a server share one, and
+// when something on the way drops its packets without a word, TCP takes a quarter of an hour to notice.
+var silentConnections = http.HTTP2Config{
+	SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second, WriteByteTimeout: 30 * time.Second,
 }
 
 func (o Options) withDefaults() Options {
@@ -52,6 +61,9 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.http2 == nil {
+		o.http2 = &silentConnections
+	}
 	return o
 }
 
@@ -69,6 +81,7 @@ func (o Options) httpClient() *http.Client {
 			TLSHandshakeTimeout:    o.TLSHandshakeTimeout,
 			ResponseHeaderTimeout:  o.ResponseHeaderTimeout,
 			ForceAttemptHTTP2:      true,
+			HTTP2:                  o.http2,
 			MaxIdleConns:           100,
 			MaxIdleConnsPerHost:    16,
 			IdleConnTimeout:        90 * time.Second,

@@ -31,18 +31,36 @@ type PolicyVersion struct {
 
 func (v PolicyVersion) objectID() string { return v.ID }
 
-// PolicySet is a named set of policies (/zones/{zone}/policy-sets). One version of one set is in force.
+const (
+	scopeZone  = "zone"
+	modeShadow = "shadow"
+)
+
+// PolicySet is a named set of policies (/zones/{zone}/policy-sets). One version of one set is in force in the zone.
 type PolicySet struct {
-	ID              string `json:"id"`
-	OwnerType       string `json:"owner_type"`
-	Name            string `json:"name"`
+	ID        string `json:"id"`
+	OwnerType string `json:"owner_type"`
+	Name      string `json:"name"`
+	// ScopeType is "zone", "resource", "user" or "session"; empty when the zone does not say.
+	ScopeType string `json:"scope_type"`
+	// Active says that the set is bound to something of its scope, in the Mode "active" or "shadow".
 	Active          bool   `json:"active"`
+	Mode            string `json:"mode"`
 	ActiveVersionID string `json:"active_version_id"`
 	LatestVersionID string `json:"latest_version_id"`
 	ArchivedAt      string `json:"archived_at"`
 }
 
 func (s PolicySet) objectID() string { return s.ID }
+
+// ZoneWide tells whether the set is one that decides in the whole zone when it is in force: it is neither for a resource, a
+// user or a session alone, nor evaluated for the log only. A zone that does not say so has no other sets.
+func (s PolicySet) ZoneWide() bool {
+	return (s.ScopeType == "" || s.ScopeType == scopeZone) && s.Mode != modeShadow
+}
+
+// InForce tells whether the whole zone decides by a version of the set.
+func (s PolicySet) InForce() bool { return s.ZoneWide() && s.Active && s.ActiveVersionID != "" }
 
 // PolicySetVersion is one state of a policy set. It never changes.
 type PolicySetVersion struct {
@@ -109,7 +127,7 @@ func (m *ManagementClient) ListPolicySets(ctx context.Context, zoneID string, ke
 func (m *ManagementClient) CreatePolicySet(ctx context.Context, zoneID, name string) (PolicySet, error) {
 	return exchangeObject[PolicySet](ctx, m, request{
 		op: "creating the policy set", method: http.MethodPost, path: []string{"zones", zoneID, "policy-sets"},
-		body: map[string]string{"name": name, "scope_type": "zone"},
+		body: map[string]string{"name": name, "scope_type": scopeZone},
 	})
 }
 

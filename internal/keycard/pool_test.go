@@ -6,6 +6,8 @@ package keycard_test
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -82,4 +84,27 @@ func TestPoolIsBounded(t *testing.T) {
 	zone(limit)
 	g.Expect(zone(0)).To(BeIdenticalTo(oldest), "it was used after the second one")
 	g.Expect(zone(1)).NotTo(BeIdenticalTo(second), "the one that was used least recently made room")
+}
+
+// A server that an install names does not decide how much of its answer stays in memory.
+func TestManagementTokenIsAllThatIsKept(t *testing.T) {
+	g := NewWithT(t)
+	s := newAPI(t)
+	s.on("POST "+accountPath, answer(200, `{"access_token":"`+managementToken+`","refresh_token":"`+strings.Repeat("r", 900<<10)+`","expires_in":3600}`))
+	const clients = 50
+	pool := newPool(t, options())
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := heap()
+	for i := range clients {
+		m, err := pool.Management(keycard.ManagementConfig{BaseURL: s.URL, ClientID: fmt.Sprint("id", i), ClientSecret: redacted.New(clientSecret)})
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(m.CheckCredentials(context.Background())).To(Succeed())
+	}
+	g.Expect(heap() - before).To(BeNumerically("<", clients*100<<10))
+	runtime.KeepAlive(pool)
 }

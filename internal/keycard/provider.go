@@ -103,16 +103,17 @@ func (p ProviderPatch) IsZero() bool { return isZero(p) }
 
 // ProviderOAuth2Patch is the protocols.oauth2 member of a ProviderPatch. Issuer cannot be null.
 type ProviderOAuth2Patch struct {
-	Issuer                         Field[string]            `json:"issuer,omitzero"`
-	AuthorizationEndpoint          Field[string]            `json:"authorization_endpoint,omitzero"`
-	TokenEndpoint                  Field[string]            `json:"token_endpoint,omitzero"`
-	JWKSURI                        Field[string]            `json:"jwks_uri,omitzero"`
-	AuthorizationParameters        Field[map[string]string] `json:"authorization_parameters,omitzero"`
-	AuthorizationResourceEnabled   Field[bool]              `json:"authorization_resource_enabled,omitzero"`
-	AuthorizationResourceParameter Field[string]            `json:"authorization_resource_parameter,omitzero"`
-	ScopeParameter                 Field[string]            `json:"scope_parameter,omitzero"`
-	ScopeSeparator                 Field[string]            `json:"scope_separator,omitzero"`
-	ScopesSupported                Field[[]string]          `json:"scopes_supported,omitzero"`
+	Issuer                          Field[string]            `json:"issuer,omitzero"`
+	AuthorizationEndpoint           Field[string]            `json:"authorization_endpoint,omitzero"`
+	TokenEndpoint                   Field[string]            `json:"token_endpoint,omitzero"`
+	JWKSURI                         Field[string]            `json:"jwks_uri,omitzero"`
+	AuthorizationParameters         Field[map[string]string] `json:"authorization_parameters,omitzero"`
+	AuthorizationResourceEnabled    Field[bool]              `json:"authorization_resource_enabled,omitzero"`
+	AuthorizationResourceParameter  Field[string]            `json:"authorization_resource_parameter,omitzero"`
+	ScopeParameter                  Field[string]            `json:"scope_parameter,omitzero"`
+	ScopeSeparator                  Field[string]            `json:"scope_separator,omitzero"`
+	ScopesSupported                 Field[[]string]          `json:"scopes_supported,omitzero"`
+	TokenResponseAccessTokenPointer Field[string]            `json:"token_response_access_token_pointer,omitzero"`
 }
 
 // providerBody is a create or PATCH body on the wire, with the secret revealed.

@@ -25,6 +25,9 @@ type Resource struct {
 	Prefix               bool     `json:"prefix"`
 	Scopes               []string `json:"scopes"`
 	Metadata             Metadata `json:"metadata"`
+	// WhenAccessing is for the resource as a dependency: the resources for which the application may have its tokens, any
+	// when there are none.
+	WhenAccessing []string `json:"when_accessing"`
 }
 
 func (r Resource) objectID() string { return r.ID }

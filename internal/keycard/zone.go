@@ -11,12 +11,14 @@ import (
 
 // Zone is a Keycard zone (/zones/{zone}).
 type Zone struct {
-	ID             string        `json:"id"`
-	OrganizationID string        `json:"organization_id"`
-	Slug           string        `json:"slug"`
-	Name           string        `json:"name"`
-	Description    string        `json:"description"`
-	Protocols      ZoneProtocols `json:"protocols"`
+	ID             string `json:"id"`
+	OrganizationID string `json:"organization_id"`
+	Slug           string `json:"slug"`
+	Name           string `json:"name"`
+	Description    string `json:"description"`
+	// CreatedAt is a timestamp as the zone writes it.
+	CreatedAt string        `json:"created_at"`
+	Protocols ZoneProtocols `json:"protocols"`
 }
 
 func (z Zone) objectID() string { return z.ID }
@@ -103,8 +105,8 @@ func (m *ManagementClient) ListUsersByEmail(ctx context.Context, zoneID, email s
 	if email == "" {
 		return nil, misconfigured(op, "the email address is empty")
 	}
-	return listAll(ctx, m, op, url.Values{"filter[email]": {email}},
-		func(u User) bool { return strings.EqualFold(u.Email, email) }, "zones", zoneID, "users")
+	return newListing(m, op, url.Values{"filter[email]": {email}},
+		func(u User) bool { return strings.EqualFold(u.Email, email) }, "zones", zoneID, "users").all(ctx, few)
 }
 
 // GetUser reads one user; IsNotFound tells when there is none with that id.

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/flowcontrol"
@@ -63,11 +64,22 @@ func (b *bench) bareClient(ctx context.Context) error {
 		"%.1f s (%g requests a second, %d at once, %d workers); the cold start takes %.2f times as long",
 		took.Seconds(), b.limits.qps, b.limits.burst, b.limits.concurrency, b.coldTime.Seconds()/took.Seconds())
 	for _, kind := range []client.Object{&v1alpha1.ConfluenceTokenBinding{}, &corev1.Secret{}} {
-		if err := b.admin.DeleteAllOf(ctx, kind, client.InNamespace(bareNamespace)); err != nil {
+		if err := b.removeAll(ctx, kind); err != nil {
 			return fmt.Errorf("removing what the bare client wrote: %w", err)
 		}
 	}
 	return nil
+}
+
+// removeAll deletes what the bare client made of a kind. After a minute the server gives up on a collection; asked again, it
+// goes on with what is left.
+func (b *bench) removeAll(ctx context.Context, kind client.Object) error {
+	for {
+		err := b.admin.DeleteAllOf(ctx, kind, client.InNamespace(bareNamespace))
+		if !apierrors.IsTimeout(err) {
+			return err //nolint:wrapcheck // the caller says what was being done
+		}
+	}
 }
 
 // write does the writes for one binding, in the operator's order.

@@ -75,6 +75,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		b.coldStart, b.restart, b.relabel, b.reapply, b.memory, b.bareClient, b.rotate,
 	} {
 		if err := step(ctx); err != nil {
+			b.figures.writeTo(b.out) // those there are
 			return err
 		}
 	}

@@ -182,7 +182,9 @@ func TestBindingIsReadyAfterConsent(t *testing.T) {
 
 	p := newVisitor(t)
 	p.open(b.Status.ConsentURL)
-	p.sees("May reports act for you?", "namespace "+namespace, "Confluence", "alice@example.com", "read:confluence-content.all")
+	issuer, err := url.Parse(o.Issuer)
+	g.Expect(err).NotTo(HaveOccurred())
+	p.sees("May reports act for you?", "namespace "+namespace, "Confluence", "alice@example.com", "read:confluence-content.all", issuer.Host)
 	p.checkPage()
 	p.press("button")
 	g.Expect(ask[string](p, `document.querySelector("#identifier").value`)).To(Equal("alice@example.com"))
@@ -225,17 +227,25 @@ func TestConsentInOneCall(t *testing.T) {
 	b := o.apply("https://acme.atlassian.net")
 	other := &v1alpha1.ConfluenceTokenBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "other"}, Spec: *b.Spec.DeepCopy()}
 	other.Spec.Subject.User, other.Spec.Secret.Name = "bob@example.com", "other-token"
+	other.Spec.Scopes = []v1alpha1.Scope{"read:confluence-content.all"}
 	g.Expect(o.k8s.Create(t.Context(), other)).To(Succeed())
 	for _, binding := range []*v1alpha1.ConfluenceTokenBinding{b, other} {
 		o.until(binding, "it asks for consent", func() bool { return binding.Status.ConsentURL != "" })
 	}
 	g.Expect(known("alice").Consent(newVisitor(t), b.Status.ConsentURL, acme)).To(Succeed())
+	// What he agrees to is all that the install asks for, as the page says, and not what his binding uses.
+	visitor := newVisitor(t)
+	visitor.open(other.Status.ConsentURL)
+	visitor.sees("What you agree to", "write:confluence-content", "What it uses of that")
 	plain, err := person.NewPlain(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(known("bob").Consent(plain, other.Status.ConsentURL)).To(Succeed())
 	for _, binding := range []*v1alpha1.ConfluenceTokenBinding{b, other} {
 		o.until(binding, "it is Ready", func() bool { return ready(binding) })
 		g.Expect(binding.Status.Site.CloudID).To(Equal(acme))
+	}
+	for _, grant := range o.grants() {
+		g.Expect(grant).To(HaveKeyWithValue("scopes", ContainElements("read:confluence-content.all", "write:confluence-content")))
 	}
 	// What went wrong is said.
 	g.Expect(person.Person{Email: "bob@example.com", Password: "wrong"}.SignIn(plain)).To(MatchError(ContainSubstring(`has no "Sign in"; it says: Thank you`)))

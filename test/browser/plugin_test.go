@@ -5,6 +5,7 @@ package browser_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,14 +22,15 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // plugin is kubectl-keycard, as it is released.
 var plugin = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "kubectl-keycard")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/kubectl-keycard").CombinedOutput()
-	if err != nil {
-		return "", &buildError{string(out)}
+	var out strings.Builder
+	if err := program.Go(context.Background(), &out, "build", "-o", path, "../../cmd/kubectl-keycard"); err != nil {
+		return "", &buildError{out.String()}
 	}
 	return path, nil
 })

@@ -87,11 +87,15 @@ func TestNoDrift(t *testing.T) {
 			w.apply()
 			w.watch()
 			stop() // what is under way is finished
+			w.judge(w.get("KeycardResource", "confluence"))
 			w.judge(w.get("ConfluenceTokenBinding", "reports"))
+			if len(w.healthy) != 2 {
+				t.Errorf("healthy were %v only", w.healthy)
+			}
 			w.expectSchedule()
 			w.expectNoDrift("KeycardResource", "confluence")
 			w.expectNoDrift("ConfluenceTokenBinding", "reports")
-			t.Logf("%d tokens, %d exchanges, %d applies, %d versions of the binding", len(w.issued), w.exchanges.Load(), w.applies, w.versions)
+			t.Logf("%d tokens, %d exchanges, %d applies, %d versions of the objects", len(w.issued), w.exchanges.Load(), w.applies, w.versions)
 		})
 	}
 }
@@ -124,16 +128,15 @@ type world struct {
 	manager   string
 	flags     []string
 	exchanges atomic.Int32
-	// applies and versions count how often the file was applied, and what was judged of the binding.
+	// applies and versions count how often the file was applied, and what was judged of the objects.
 	applies, versions int
-	// healthy is whether the binding has been so, issued when its tokens were issued.
-	healthy bool
-	issued  map[string]bool
+	// healthy is which objects have been so, by kind; issued is when the binding's tokens were issued.
+	healthy, issued map[string]bool
 }
 
 func newWorld(t *testing.T, cluster *testenv.ControlPlane, ns string) *world {
 	t.Helper()
-	w := &world{t: t, cluster: cluster, ns: ns, file: filepath.Join(t.TempDir(), "manifests.yaml"), issued: map[string]bool{}}
+	w := &world{t: t, cluster: cluster, ns: ns, file: filepath.Join(t.TempDir(), "manifests.yaml"), healthy: map[string]bool{}, issued: map[string]bool{}}
 	var err error
 	w.zone, err = devzone.Start(context.WithoutCancel(t.Context()), devzone.Config{
 		Clock: time.Now, UpstreamTokenLifetime: 30 * time.Second, ZoneMiddleware: w.count,
@@ -179,6 +182,7 @@ func (w *world) startOperator() (stop func()) {
 	must(w.t, controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency: 10, Namespaces: []string{w.ns}, ClusterID: "test-cluster", UserAgent: "test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: w.zone.AtlassianURL, Metrics: prometheus.NewRegistry(),
+		CheckEvery: 10 * time.Second, // so that looks at the zone are among what is judged
 	}))
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
@@ -200,24 +204,37 @@ func (w *world) apply() {
 	w.kubectl(append([]string{"apply", "-f", w.file}, w.flags...)...)
 }
 
-// watch judges every version of the binding until there were enough rotations, and applies all the time.
-func (w *world) watch() {
+// versionsOf follows the objects of a kind.
+func (w *world) versionsOf(kind string) watch.Interface {
 	w.t.Helper()
 	list := &unstructured.UnstructuredList{}
-	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ConfluenceTokenBindingList"))
+	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind + "List"))
 	changes, err := w.client.Watch(w.t.Context(), list, client.InNamespace(w.ns))
 	must(w.t, err)
-	defer changes.Stop()
+	return changes
+}
+
+// watch judges every version of the objects until there were enough rotations, and applies all the time.
+func (w *world) watch() {
+	w.t.Helper()
+	bindings, installs := w.versionsOf("ConfluenceTokenBinding"), w.versionsOf("KeycardResource")
+	defer bindings.Stop()
+	defer installs.Stop()
+	look := func(change watch.Event, open bool) {
+		if !open || change.Type == watch.Error {
+			w.t.Fatalf("the watch ended: %v", change.Object)
+		}
+		w.judge(change.Object.(*unstructured.Unstructured))
+	}
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
 	tooLate := time.After(5 * time.Minute)
 	for len(w.issued) <= rotations {
 		select {
-		case change, open := <-changes.ResultChan():
-			if !open || change.Type == watch.Error {
-				w.t.Fatalf("the watch ended: %v", change.Object)
-			}
-			w.judge(change.Object.(*unstructured.Unstructured))
+		case change, open := <-bindings.ResultChan():
+			look(change, open)
+		case change, open := <-installs.ResultChan():
+			look(change, open)
 		case <-again.C:
 			w.apply()
 		case <-tooLate:
@@ -226,7 +243,7 @@ func (w *world) watch() {
 	}
 }
 
-// judge looks at a version of the binding as Argo CD and kstatus do.
+// judge looks at a version of an object as Argo CD and kstatus do.
 func (w *world) judge(obj *unstructured.Unstructured) {
 	w.t.Helper()
 	w.versions++
@@ -234,9 +251,9 @@ func (w *world) judge(obj *unstructured.Unstructured) {
 	result, err := status.Compute(obj)
 	must(w.t, err)
 	if health == "Healthy" && result.Status == status.CurrentStatus {
-		w.healthy = true
-	} else if w.healthy {
-		w.t.Errorf("the binding was healthy and is %s (%s), %s (%s)", health, message, result.Status, result.Message)
+		w.healthy[obj.GetKind()] = true
+	} else if w.healthy[obj.GetKind()] {
+		w.t.Errorf("%s was healthy and is %s (%s), %s (%s)", obj.GetKind(), health, message, result.Status, result.Message)
 	}
 	at, found, err := unstructured.NestedString(obj.Object, "status", "issuedAt")
 	must(w.t, err)

@@ -478,6 +478,41 @@ func TestZoneHabits(t *testing.T) {
 	}
 }
 
+// What keeps a layout from being followed is tried again after seconds, however long the next token may take.
+func TestLayoutIsRetriedWhileTheRefreshFails(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	defer w.refused("access_denied", "Access denied by policy.")() // which is tried again after ten minutes
+	w.reconcileBinding(binding)
+	binding.Spec.Secret.Formats = []v1alpha1.Format{v1alpha1.FormatHeader}
+	must(t, w.k8s.Update(w.ctx, binding))
+	undo := w.withoutPermission()
+	w.writes.take()
+	wait := w.reconcileBinding(binding).RequeueAfter
+	message := w.expect(binding, v1alpha1.ConditionSecretSynced, metav1.ConditionFalse, v1alpha1.ReasonSecretWriteFailed)
+	w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+	if !strings.Contains(message, "reports-token") || wait < time.Second || wait > 10*time.Second {
+		t.Errorf("in %s it tries again after: %s", wait, message)
+	}
+	w.reconcileBinding(binding)
+	if n := w.writes.count("/secrets/"); n != 1 {
+		t.Errorf("an event led to %d writes", n)
+	}
+	w.clock.Step(wait)
+	next := w.reconcileBinding(binding).RequeueAfter
+	if next <= wait {
+		t.Errorf("the wait after %s was %s", wait, next)
+	}
+	undo()
+	w.clock.Step(next)
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionSecretSynced, metav1.ConditionTrue, v1alpha1.ReasonSynced)
+	if w.output(binding).Data["header"] == nil {
+		t.Error("the Secret was not laid out anew")
+	}
+}
+
 // The files follow the spec while the zone is down: the token that is there is laid out again, once.
 func TestLayoutFollowsWhileTheRefreshFails(t *testing.T) {
 	w := newWorld(t)

@@ -161,3 +161,22 @@ func TestWorkloadsOfASkewedZone(t *testing.T) {
 		})
 	}
 }
+
+// A token that was received by a clock that was an hour ahead expires an hour before what was noted: once the clock is right
+// it is replaced, and the times are right again.
+func TestClockIsSetBack(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	before := string(w.output(binding).Data["token"])
+	w.clock.SetTime(w.clock.Now().Add(-time.Hour))
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if string(w.output(binding).Data["token"]) == before || binding.Status.IssuedAt.After(w.clock.Now()) {
+		t.Errorf("the token is of %s", binding.Status.IssuedAt)
+	}
+	w.requests.take()
+	w.reconcileBinding(binding)
+	if n := w.requests.count(exchanges); n != 0 {
+		t.Errorf("%d more exchanges", n)
+	}
+}

@@ -6,9 +6,7 @@ package integration
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"strings"
 	"testing"
@@ -69,6 +67,19 @@ func (w *world) lookFor(d time.Duration) (woken []types.NamespacedName) {
 		}
 	}
 	return woken
+}
+
+// untilLooked lets time go by until the whole operator has looked for consent.
+func (w *world) untilLooked() {
+	w.t.Helper()
+	before := w.requests.count(listGrants)
+	w.eventually("the grants are listed", func(context.Context) (bool, error) {
+		if w.requests.count(listGrants) > before {
+			return true, nil
+		}
+		w.clock.Step(time.Second)
+		return false, nil
+	})
 }
 
 // denied has the zone's policies forbid exchanges, until the returned function is called.
@@ -303,6 +314,31 @@ func TestConsentThatDoesNotHelp(t *testing.T) {
 	w.expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonConsentRequired)
 }
 
+// Consent that is noticed while an exchange is under way, which the zone refuses yet, is not forgotten over that.
+func TestConsentDuringAnExchange(t *testing.T) {
+	w := newWorld(t)
+	install := w.install()
+	must(t, w.k8s.Create(w.ctx, install))
+	w.reconcileResource(install)
+	b := w.waiting("reports")[0]
+	w.lookFor(time.Minute)
+	w.consentElsewhere(user)
+	w.clock.Step(11 * time.Minute)
+	var woken []types.NamespacedName
+	undo := w.requests.answer(exchanges, func(rw http.ResponseWriter, _ *http.Request) {
+		woken = w.bindings.LookForConsent(w.ctx)
+		writeJSON(rw, `{"error":"insufficient_authorization"}`)
+	})
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonConsentRequired)
+	if len(woken) != 1 {
+		t.Fatalf("woken are %v", woken)
+	}
+	undo()
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
 // A management API that fails is asked less and less often, no sooner than it wants, and consent is noticed when it is back.
 func TestConsentWhileGrantsCannotBeListed(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -379,78 +415,6 @@ func TestConsentElsewhereWithWatches(t *testing.T) {
 	w.eventually("the first look", func(context.Context) (bool, error) { return w.requests.count(listGrants) > 0, nil })
 	undo()
 	w.consentElsewhere(user)
-	w.clock.Step(15 * time.Second)
+	w.untilLooked()
 	w.untilReady(b)
-}
-
-// When a person comes back to the consent page, all bindings of hers that wait are tried at once, and those of others are
-// not. Whoever comes back again and again leads to nothing more.
-func TestSiblingsAfterConsent(t *testing.T) {
-	w := newWorld(t)
-	undo := w.withoutConsent()
-	install := w.install()
-	must(t, w.k8s.Create(w.ctx, install))
-	hers, his := []*v1alpha1.ConfluenceTokenBinding{w.binding("first"), w.binding("second"), w.binding("third")}, w.binding("his")
-	his.Spec.Subject.User = "bob@example.com"
-	for _, b := range append(hers, his) {
-		must(t, w.k8s.Create(w.ctx, b))
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	address := listener.Addr().String()
-	must(t, listener.Close())
-	w.startOperator(func(o *controllers.Options) {
-		o.Clock, o.WatchEvery = w.clock, time.Hour // so that nothing else notices
-		o.Consent = controllers.ConsentOptions{Application: true, Address: address, URL: "http://" + address}
-	})
-	for _, b := range append(hers, his) {
-		w.eventually("the link is there", func(ctx context.Context) (bool, error) {
-			err := w.k8s.Get(ctx, client.ObjectKeyFromObject(b), b)
-			return b.Status.ConsentURL != "", err
-		})
-	}
-	come := func() {
-		t.Helper()
-		jar, err := cookiejar.New(nil)
-		must(t, err)
-		browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-		w.eventually("the page is there", func(context.Context) (bool, error) {
-			answer, err := browser.Post(hers[0].Status.ConsentURL, "", nil)
-			if err != nil {
-				return false, nil // it is not served yet
-			}
-			defer answer.Body.Close()
-			there, err := answer.Location()
-			if err != nil {
-				return false, err
-			}
-			back, err := browser.Get("http://" + address + "/-/callback?code=x&state=" + there.Query().Get("state"))
-			if err != nil {
-				return false, err
-			}
-			defer back.Body.Close()
-			return back.StatusCode == http.StatusOK, nil
-		})
-	}
-	w.requests.take()
-	rounds := 0
-	failed := func() int { return strings.Count(w.logs.String(), "the attempt failed") }
-	before := failed()
-	for range 3 {
-		rounds++
-		come()
-		w.eventually("all of hers were tried again", func(context.Context) (bool, error) { return failed() >= before+rounds*len(hers), nil })
-		for range 5 {
-			come() // too soon
-		}
-		w.clock.Step(11 * time.Second)
-	}
-	undo()
-	come()
-	for _, b := range hers {
-		w.untilReady(b)
-	}
-	if n, want := w.requests.count(exchanges), (rounds+1)*len(hers); n != want {
-		t.Errorf("%d exchanges, want %d", n, want)
-	}
 }

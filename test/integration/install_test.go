@@ -179,7 +179,18 @@ func TestObjectsOfOthers(t *testing.T) {
 		t.Errorf("the message does not name both apps: %s", message)
 	}
 
-	_, err = admin.PatchProvider(w.ctx, w.zone.ZoneID, foreign.ID, keycard.ProviderPatch{ClientID: keycard.Set("atlassian-app"), ClientSecret: keycard.Set(redacted.New(atlassianSecret))})
+	_, err = admin.PatchProvider(w.ctx, w.zone.ZoneID, foreign.ID, keycard.ProviderPatch{ClientID: keycard.Set("atlassian-app"), ClientSecret: keycard.Null[redacted.String]()})
+	must(t, err)
+	w.requests.take()
+	w.reconcileResource(resource)
+	message = w.expect(resource, v1alpha1.ConditionProviderRegistered, metav1.ConditionFalse, v1alpha1.ReasonProviderConflict)
+	if !strings.Contains(message, "set the client secret") {
+		t.Errorf("the message does not ask for the client secret: %s", message)
+	}
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote to objects of others: %v", r)
+	}
+	_, err = admin.PatchProvider(w.ctx, w.zone.ZoneID, foreign.ID, keycard.ProviderPatch{ClientSecret: keycard.Set(redacted.New(atlassianSecret))})
 	must(t, err)
 	mine, err := admin.CreateResource(w.ctx, w.zone.ZoneID, keycard.ResourceCreate{Identifier: resourceIdentifier, Name: "Made by hand", CredentialProviderID: foreign.ID})
 	must(t, err)

@@ -19,7 +19,9 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/devzone/seed"
 	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
 // application registers an application in the zone by hand.
@@ -30,12 +32,12 @@ func (w *world) application(identifier string) keycard.Application {
 	return app
 }
 
-// depends tells whether an application may ask for tokens of the install's resource.
+// depends tells whether an application may ask for tokens of the install's resource, at any time.
 func (w *world) depends(app string, resource *v1alpha1.KeycardResource) bool {
 	w.t.Helper()
-	has, err := w.admin().HasDependency(w.ctx, w.zone.ZoneID, app, resource.Status.ResourceID)
+	have, found, err := w.admin().FindDependency(w.ctx, w.zone.ZoneID, app, resource.Status.ResourceID)
 	must(w.t, err)
-	return has
+	return found && len(have.WhenAccessing) == 0
 }
 
 // edit changes an install's spec and reconciles it.
@@ -78,6 +80,17 @@ func TestDriftIsReported(t *testing.T) {
 			})
 			must(t, err)
 		}, []string{"provider: clientID, tokenEndpoint"}},
+		"the provider's issuer, and how it reads scopes and tokens": {func() {
+			_, err := admin.PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{OAuth2: keycard.ProviderOAuth2Patch{
+				Issuer: keycard.Set("https://evil.example"), ScopeParameter: keycard.Set("user_scope"), ScopeSeparator: keycard.Set(","),
+				TokenResponseAccessTokenPointer: keycard.Set("authed_user.access_token"),
+			}})
+			must(t, err)
+		}, []string{"provider: issuer, scopeParameter, scopeSeparator, tokenResponseAccessTokenPointer"}},
+		"the provider's client secret": {func() {
+			_, err := admin.PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{ClientSecret: keycard.Null[redacted.String]()})
+			must(t, err)
+		}, []string{"provider: clientSecret"}},
 		"the resource is deleted": {func() {
 			must(t, admin.DeleteResource(w.ctx, w.zone.ZoneID, resource.Status.ResourceID))
 		}, []string{"resource: deleted"}},
@@ -101,6 +114,21 @@ func TestDriftIsReported(t *testing.T) {
 	}
 }
 
+// An issuer that the zone writes with a slash is the same.
+func TestIssuerWithASlash(t *testing.T) {
+	w := newWorld(t)
+	resource, _ := w.ready()
+	_, err := w.admin().PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{
+		OAuth2: keycard.ProviderOAuth2Patch{Issuer: keycard.Set(providerIdentifier + "/")},
+	})
+	must(t, err)
+	w.requests.take()
+	w.reconcileResource(resource)
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote to the zone: %v", r)
+	}
+}
+
 // What could not be put right yet is not announced as if it were.
 func TestDriftThatStays(t *testing.T) {
 	w := newWorld(t)
@@ -119,9 +147,12 @@ func TestDriftThatStays(t *testing.T) {
 	w.expectEvent(v1alpha1.EventDriftCorrected, "resource: deleted")
 }
 
-// What a changed spec or a rotated OAuth app asks for is no drift.
+// What a changed spec, a rotated OAuth app or a rotated service account asks for is no drift; what somebody changed
+// meanwhile is.
 func TestWantedChangesAreNoDrift(t *testing.T) {
-	w := newWorld(t)
+	s := seed.Default()
+	s.ServiceAccounts = append(s.ServiceAccounts, seed.ServiceAccount{ClientID: "operator-2", ClientSecret: "dev-only-next-operator-secret"})
+	w := newWorld(t, func(c *devzone.Config) { c.Seed = s })
 	resource, _ := w.ready()
 	w.events.take()
 	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
@@ -130,15 +161,42 @@ func TestWantedChangesAreNoDrift(t *testing.T) {
 	if e := w.events.take(); len(e) > 0 {
 		t.Errorf("a changed spec is announced: %v", e)
 	}
-	var s corev1.Secret
-	must(t, w.k8s.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: "oauth-app"}, &s))
-	s.Data[v1alpha1.ClientSecretKey] = []byte("rotated-secret")
-	must(t, w.k8s.Update(w.ctx, &s))
-	w.reconcileResource(resource)
-	list := w.events.take()
-	if len(list) != 1 || !strings.Contains(list[0], "Normal "+v1alpha1.EventOAuthAppRotated) {
-		t.Errorf("the rotation is announced as %v", list)
+	change := func(name, id, secret string) {
+		t.Helper()
+		var s corev1.Secret
+		must(t, w.k8s.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: name}, &s))
+		s.Data[v1alpha1.ClientIDKey], s.Data[v1alpha1.ClientSecretKey] = []byte(id), []byte(secret)
+		must(t, w.k8s.Update(w.ctx, &s))
+		w.reconcileResource(resource)
+		w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
+	redirect := func() {
+		t.Helper()
+		_, err := w.admin().PatchProvider(w.ctx, w.zone.ZoneID, resource.Status.ProviderID, keycard.ProviderPatch{
+			OAuth2: keycard.ProviderOAuth2Patch{TokenEndpoint: keycard.Set("https://evil.example/token")},
+		})
+		must(t, err)
+	}
+	announced := func(want ...string) {
+		t.Helper()
+		list := w.events.take()
+		if !slices.EqualFunc(list, want, strings.Contains) {
+			t.Errorf("there are the events %q, want %q", list, want)
+		}
+	}
+	const rotated = "Normal " + v1alpha1.EventOAuthAppRotated
+	change("oauth-app", "atlassian-app", "rotated-secret")
+	announced(rotated)
+	change("oauth-app", "another-app", "another-secret")
+	announced(rotated)
+	change("service-account", "operator-2", "dev-only-next-operator-secret")
+	announced()
+	redirect()
+	change("service-account", "operator", operatorSecret)
+	announced("provider: tokenEndpoint")
+	redirect()
+	change("oauth-app", "atlassian-app", "next-secret")
+	announced(rotated, "provider: tokenEndpoint")
 }
 
 // Observe compares and reports, and sends nothing that changes the zone.
@@ -165,7 +223,7 @@ func TestObserve(t *testing.T) {
 	// Somebody else's tool installs it, otherwise than the spec says.
 	admin := w.admin()
 	provider, err := admin.CreateProvider(w.ctx, w.zone.ZoneID, keycard.ProviderCreate{
-		Identifier: providerIdentifier, Name: "Atlassian", ClientID: "atlassian-app",
+		Identifier: providerIdentifier, Name: "Atlassian", ClientID: "atlassian-app", ClientSecret: redacted.New(atlassianSecret),
 		OAuth2: keycard.ProviderOAuth2{
 			TokenEndpoint: "https://auth.atlassian.com/oauth/token", AuthorizationEndpoint: "https://auth.atlassian.com/authorize",
 			AuthorizationParameters: map[string]string{"audience": "api.atlassian.com", "prompt": "consent"},
@@ -197,7 +255,16 @@ func TestObserve(t *testing.T) {
 	})
 	must(t, err)
 	must(t, admin.PutDependency(w.ctx, w.zone.ZoneID, app.ID, remote.ID))
+	_, err = admin.PatchProvider(w.ctx, w.zone.ZoneID, provider.ID, keycard.ProviderPatch{ClientSecret: keycard.Null[redacted.String]()})
+	must(t, err)
 	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) { s.Policies = nil })
+	message = w.expect(resource, v1alpha1.ConditionProviderRegistered, metav1.ConditionFalse, v1alpha1.ReasonDrifted)
+	if !strings.Contains(message, "provider: clientSecret") {
+		t.Errorf("the message does not name the client secret: %s", message)
+	}
+	_, err = admin.PatchProvider(w.ctx, w.zone.ZoneID, provider.ID, keycard.ProviderPatch{ClientSecret: keycard.Set(redacted.New(atlassianSecret))})
+	must(t, err)
+	w.reconcileResource(resource)
 	w.expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.expect(resource, v1alpha1.ConditionApplicationsRegistered, metav1.ConditionTrue, v1alpha1.ReasonObserved)
 }
@@ -248,6 +315,47 @@ func TestDeclaredApplications(t *testing.T) {
 	check(false, false, true)
 	if len(resource.Status.Applications) > 0 {
 		t.Errorf("status still names %v", resource.Status.Applications)
+	}
+}
+
+// A dependency that holds only while the application accesses something else is no full one: it is reported where the
+// zone is only observed, and put right elsewhere.
+func TestRestrictedDependency(t *testing.T) {
+	restriction := ""
+	w := newWorld(t, func(c *devzone.Config) {
+		recorded := c.APIMiddleware
+		c.APIMiddleware = func(next http.Handler) http.Handler {
+			return recorded(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPut {
+					r.URL.RawQuery = restriction
+				}
+				next.ServeHTTP(rw, r)
+			}))
+		}
+	})
+	resource, _ := w.ready()
+	app := w.application("urn:app:wiki")
+	other, err := w.admin().CreateResource(w.ctx, w.zone.ZoneID, keycard.ResourceCreate{Identifier: "https://other.example", Name: "Other"})
+	must(t, err)
+	restriction = "when_accessing=" + other.ID
+	must(t, w.admin().PutDependency(w.ctx, w.zone.ZoneID, app.ID, resource.Status.ResourceID))
+	restriction = ""
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) {
+		s.ManagementPolicy, s.Applications = v1alpha1.ManagementObserve, []v1alpha1.ApplicationReference{{Identifier: "urn:app:wiki"}}
+	})
+	message := w.expect(resource, v1alpha1.ConditionApplicationsRegistered, metav1.ConditionFalse, v1alpha1.ReasonDrifted)
+	if !strings.Contains(message, "application urn:app:wiki: whenAccessing") || w.depends(app.ID, resource) {
+		t.Errorf("depends at any time: %v; the message is %s", w.depends(app.ID, resource), message)
+	}
+	w.edit(resource, func(s *v1alpha1.KeycardResourceSpec) { s.ManagementPolicy = v1alpha1.ManagementManage })
+	w.expect(resource, v1alpha1.ConditionApplicationsRegistered, metav1.ConditionTrue, v1alpha1.ReasonRegistered)
+	if !w.depends(app.ID, resource) {
+		t.Error("the dependency is still restricted")
+	}
+	w.requests.take()
+	w.reconcileResource(resource)
+	if r := remoteWrites(w.requests.take()); len(r) > 0 {
+		t.Errorf("wrote again: %v", r)
 	}
 }
 

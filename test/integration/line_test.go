@@ -76,6 +76,26 @@ func TestTokenLapsesInLine(t *testing.T) {
 	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
+// Tools that wait for status to follow the spec are not kept waiting by the line.
+func TestStatusFollowsTheSpecInLine(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	defer w.crowd()()
+	binding.Spec.Secret.Labels = map[string]v1alpha1.LabelValue{"example.com/team": "reports"}
+	must(t, w.k8s.Update(w.ctx, binding))
+	w.reconcileBinding(binding)
+	if binding.Status.ObservedGeneration != binding.Generation || w.output(binding).Labels["example.com/team"] == "" {
+		t.Errorf("status is of generation %d, the spec %d", binding.Status.ObservedGeneration, binding.Generation)
+	}
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	before := binding.ResourceVersion
+	w.reconcileBinding(binding)
+	if binding.ResourceVersion != before {
+		t.Error("it writes its status again")
+	}
+}
+
 // A new binding waits in silence; one that failed before shows what for, and its backoff is as it was; a request is kept until
 // it can be honoured.
 func TestWaitingInLineIsNoAttempt(t *testing.T) {

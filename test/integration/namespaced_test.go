@@ -5,7 +5,6 @@ package integration
 
 import (
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,10 +20,7 @@ import (
 // install in its own namespace, and for a binding in a second one that the install selects by a label set later.
 func TestNamespacedInstall(t *testing.T) {
 	w := newWorld(t, realTime)
-	binary := filepath.Join(t.TempDir(), "operator")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/operator").CombinedOutput(); err != nil {
-		t.Fatalf("building the operator: %v: %s", err, out)
-	}
+	binary := buildOperator(t, "test")
 	kubectl := func(args ...string) {
 		t.Helper()
 		_, err := cluster.Kubectl(w.ctx, args...)

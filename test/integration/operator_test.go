@@ -32,6 +32,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // patience is how long the whole operator may take for anything in these tests.
@@ -101,8 +102,8 @@ func (w *world) untilReady(o client.Object) {
 	})
 }
 
-// reconciles is how often the controller ran, in this process.
-func reconciles(t *testing.T, controller string) (n float64) {
+// reconciles is how often the bindings' controller ran, in this process.
+func reconciles(t *testing.T) (n float64) {
 	t.Helper()
 	families, err := metrics.Registry.Gather()
 	must(t, err)
@@ -112,7 +113,7 @@ func reconciles(t *testing.T, controller string) (n float64) {
 		}
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if l.GetName() == "controller" && l.GetValue() == controller {
+				if l.GetName() == "controller" && l.GetValue() == "confluencetokenbinding" {
 					n += m.GetCounter().GetValue()
 				}
 			}
@@ -164,10 +165,10 @@ func TestRestartCostsNothing(t *testing.T) {
 	}
 
 	w.requests.take()
-	before := reconciles(t, "confluencetokenbinding")
+	before := reconciles(t)
 	second := w.startOperator()
 	w.eventually("every binding was reconciled again", func(context.Context) (bool, error) {
-		return reconciles(t, "confluencetokenbinding") >= before+bindings, nil
+		return reconciles(t) >= before+bindings, nil
 	})
 	second.stop()
 	if n := w.requests.count(exchanges); n != 0 {
@@ -356,9 +357,9 @@ func TestKillBetweenCreateAndStatus(t *testing.T) {
 func buildOperator(t *testing.T, version string) (binary string) {
 	t.Helper()
 	binary = filepath.Join(t.TempDir(), "operator")
-	build := exec.Command("go", "build", "-ldflags", "-X main.version="+version, "-o", binary, "../../cmd/operator")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the operator: %v: %s", err, out)
+	var out strings.Builder
+	if err := program.Go(t.Context(), &out, "build", "-ldflags", "-X main.version="+version, "-o", binary, "../../cmd/operator"); err != nil {
+		t.Fatalf("building the operator: %v: %s", err, &out)
 	}
 	return binary
 }

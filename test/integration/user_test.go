@@ -35,8 +35,8 @@ func TestUserIsLookedUpOnce(t *testing.T) {
 	if n := w.requests.count(lookup); n != 1 {
 		t.Errorf("looked up %d times", n)
 	}
-	if got := w.output(binding).Annotations[v1alpha1.UserAnnotation]; got != userID {
-		t.Errorf("remembered %q", got)
+	if binding.Status.User != userID {
+		t.Errorf("remembered %q", binding.Status.User)
 	}
 	w.pages(w.output(binding))
 	for range 3 {
@@ -130,6 +130,100 @@ func TestUserLookUpFaults(t *testing.T) {
 				w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			}
 		})
+	}
+}
+
+// Whom the operator acts for is not for those to choose who may write Secrets; and what they note there beside the token is no
+// word of the operator's.
+func TestNotesOfOthersAreIgnored(t *testing.T) {
+	w := newWorld(t, identifiedByID)
+	_, binding := w.ready()
+	secret := w.output(binding)
+	for key, note := range map[string]string{
+		"keycard.cloud/user": "usr-bob", v1alpha1.VerdictAnnotation: v1alpha1.ReasonTokenRefused,
+		v1alpha1.RefreshRequestAnnotation: strings.Repeat("x", 100), v1alpha1.LifetimeNoteAnnotation: "odd",
+	} {
+		secret.Annotations[key] = note
+	}
+	must(t, w.k8s.Update(w.ctx, secret))
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	w.connect()
+	w.requests.take()
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if binding.Status.User != userID || binding.Status.LastRefreshRequest != "" {
+		t.Errorf("status says %q %q", binding.Status.User, binding.Status.LastRefreshRequest)
+	}
+	w.pages(w.output(binding)) // those of Alice
+}
+
+// Another user, and another zone's, is looked up anew.
+func TestAnotherUserIsLookedUp(t *testing.T) {
+	w := newWorld(t, identifiedByID)
+	_, binding := w.ready()
+	binding.Spec.Subject.User = "nobody@example.com"
+	must(t, w.k8s.Update(w.ctx, binding))
+	leave := w.crowd()
+	w.reconcileBinding(binding)
+	if binding.Status.User != "" {
+		t.Errorf("while it waits in line, status says %q", binding.Status.User)
+	}
+	leave()
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionFalse, v1alpha1.ReasonConsentRequired)
+	if binding.Status.User != "" {
+		t.Errorf("status says %q", binding.Status.User)
+	}
+}
+
+// After a failure that passes, the next token waits neither for the management API nor for the list of sites: both are known.
+func TestOutagesBesideTheZone(t *testing.T) {
+	broken := func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }
+	for _, what := range []string{lookup, "accessible-resources"} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, identifiedByID)
+			_, binding := w.ready()
+			w.clock.SetTime(binding.Status.RefreshAt.Time)
+			undo := w.requests.answer(exchanges, broken)
+			before := string(w.output(binding).Data["token"])
+			wait := w.reconcileBinding(binding).RequeueAfter
+			w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+			undo()
+			defer w.requests.answer(what, broken)()
+			w.requests.take()
+			w.clock.Step(wait)
+			w.reconcileBinding(binding)
+			w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+			if string(w.output(binding).Data["token"]) == before {
+				t.Error("there is no new token")
+			}
+			if n := w.requests.count(what); n != 0 {
+				t.Errorf("it was asked for %d times", n)
+			}
+		})
+	}
+}
+
+// A refusal is looked into, and one that passes is no worse for a management API or an Atlassian that can't be asked.
+func TestRefusalAndAnOutageBeside(t *testing.T) {
+	broken := func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }
+	w := newWorld(t, identifiedByID)
+	_, binding := w.ready()
+	w.clock.SetTime(binding.Status.RefreshAt.Time)
+	undo := w.refused("access_denied", "Access denied by policy.")
+	wait := w.reconcileBinding(binding).RequeueAfter
+	w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+	undo()
+	defer w.requests.answer(lookup, broken)()
+	defer w.requests.answer("accessible-resources", broken)()
+	w.requests.take()
+	w.clock.Step(wait)
+	w.reconcileBinding(binding)
+	w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	if w.requests.count(lookup) == 0 || w.requests.count("accessible-resources") == 0 {
+		t.Error("it was not looked into")
 	}
 }
 

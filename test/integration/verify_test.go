@@ -61,6 +61,32 @@ func TestProbeOncePerRotation(t *testing.T) {
 	}
 }
 
+// A Confluence that does not answer is not asked for each binding: every probe would hold a worker until it is given up.
+func TestProbesOfASilentConfluence(t *testing.T) {
+	w := newWorld(t)
+	install, first := w.install(), w.probing()
+	must(t, w.k8s.Create(w.ctx, install))
+	w.reconcileResource(install)
+	undo := w.inject("atlassian GET /ex/confluence/", slow)
+	for i, want := range []int{1, 0, 0} {
+		b := w.probing()
+		b.Name, b.Spec.Secret.Name = fmt.Sprint("reports-", i), fmt.Sprintf("reports-%d-token", i)
+		must(t, w.k8s.Create(w.ctx, b))
+		w.requests.take()
+		w.reconcileBinding(b)
+		w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		w.expect(b, v1alpha1.ConditionVerified, metav1.ConditionUnknown, v1alpha1.ReasonProbeInconclusive)
+		if n := w.requests.count(probeCall); n != want {
+			t.Errorf("binding %d: tried %d times, want %d", i, n, want)
+		}
+	}
+	undo()
+	w.clock.Step(time.Minute)
+	must(t, w.k8s.Create(w.ctx, first))
+	w.reconcileBinding(first)
+	w.expect(first, v1alpha1.ConditionVerified, metav1.ConditionTrue, v1alpha1.ReasonVerified)
+}
+
 // What Confluence says to a new token, and what that means. The token is there whatever it says.
 func TestProbeVerdicts(t *testing.T) {
 	unknown, no := metav1.ConditionUnknown, metav1.ConditionFalse
@@ -77,6 +103,7 @@ func TestProbeVerdicts(t *testing.T) {
 		"the site blocks the app":      {replyJSON(403, `{"statusCode":403,"message":"blocked"}`), "", no, v1alpha1.ReasonAccessForbidden},
 		"the site is gone":             {replyJSON(404, `{"statusCode":404}`), `[]`, no, v1alpha1.ReasonSiteNotFound},
 		"the call is gone":             {replyJSON(404, `{"statusCode":404}`), "", unknown, v1alpha1.ReasonProbeInconclusive},
+		"nobody knows of the site":     {replyJSON(404, `{"statusCode":404}`), "nonsense", unknown, v1alpha1.ReasonProbeInconclusive},
 		"the call is gone for good":    {replyJSON(410, `{}`), "", unknown, v1alpha1.ReasonProbeInconclusive},
 		"Confluence is down":           {replyJSON(503, `{}`), "", unknown, v1alpha1.ReasonProbeInconclusive},
 		"Confluence throttles":         {throttled, "", unknown, v1alpha1.ReasonProbeInconclusive},

@@ -119,7 +119,7 @@ func (w *world) connect() {
 	}
 	w.bindings = &tokenbinding.Reconciler{
 		Client: c, Live: c, Zones: pool, Catalog: entries, Atlassian: atlassian.NewClient(pool, w.zone.AtlassianURL),
-		Recorder: w.events, Clock: w.clock, Gates: gate.New(8, w.clock), Metrics: tokenbinding.NewMetrics(),
+		Recorder: w.events, Clock: w.clock, Gates: gate.New(8, w.clock), LookUps: gate.New(8, w.clock), Metrics: tokenbinding.NewMetrics(),
 	}
 }
 

@@ -63,6 +63,10 @@ func TestChartValues(t *testing.T) {
 		"pull secrets":         {values{"imagePullSecrets": []any{values{"name": "s"}}}, map[string]any{theDeployment + ": spec.template.spec.imagePullSecrets": []any{values{"name": "s"}}}},
 		"nodes":                {values{"nodeSelector": values{"a": "b"}}, map[string]any{theDeployment + ": spec.template.spec.nodeSelector": values{"a": "b"}}},
 		"tolerations":          {values{"tolerations": []any{values{"key": "a"}}}, map[string]any{theDeployment + ": spec.template.spec.tolerations": []any{values{"key": "a"}}}},
+		"affinity":             {values{"affinity": values{"nodeAffinity": values{}}}, map[string]any{theDeployment + ": spec.template.spec.affinity": values{"nodeAffinity": values{}}}},
+		"priority":             {values{"priorityClassName": "high"}, map[string]any{theDeployment + ": spec.template.spec.priorityClassName": "high"}},
+		"labels":               {values{"podLabels": values{"team": "a"}}, map[string]any{theDeployment + ": spec.template.metadata.labels.team": "a"}},
+		"annotations":          {values{"podAnnotations": values{"note": "a"}}, map[string]any{theDeployment + ": spec.template.metadata.annotations.note": "a"}},
 		"no disruption budget": {values{"podDisruptionBudget": false}, map[string]any{"PodDisruptionBudget keycard-system/keycard-operator": nil}},
 		"no network policy":    {values{"networkPolicy": values{"enabled": false}}, map[string]any{policy: nil}},
 		"no CRDs": {values{"crds": false}, map[string]any{
@@ -193,15 +197,16 @@ func with(v values, name string, value any) values {
 // What can't work is refused before it is installed, by the name of the value.
 func TestChartRefuses(t *testing.T) {
 	for name, v := range map[string]values{
-		"replica":           {"replica": 1},
-		"replicas":          {"replicas": "two"},
-		"/args/0":           {"args": []any{"leader-elect"}},
-		"/consent/url":      {"consent": values{"address": ":8082"}},
-		"/consent/address":  {"consent": values{"address": "8082", "url": "https://a.example"}},
-		"/watchNamespaces":  {"watchNamespaces": "team-a"},
-		"restartNamespaces": {"watchNamespaces": []any{"a"}, "restartNamespaces": []any{"b"}},
-		"networkPolicies":   {"networkPolicies": values{}},
-		"/image/pullPolicy": {"image": values{"pullPolicy": "Sometimes"}},
+		"replica":                {"replica": 1},
+		"replicas":               {"replicas": "two"},
+		"/args/0":                {"args": []any{"leader-elect"}},
+		"/consent/url":           {"consent": values{"address": ":8082"}},
+		"/consent/address":       {"consent": values{"address": "8082", "url": "https://a.example"}},
+		"/watchNamespaces":       {"watchNamespaces": "team-a"},
+		"restartNamespaces":      {"watchNamespaces": []any{"a"}, "restartNamespaces": []any{"b"}},
+		"networkPolicies":        {"networkPolicies": values{}},
+		"app.kubernetes.io/name": {"podLabels": values{"app.kubernetes.io/name": "other"}},
+		"/image/pullPolicy":      {"image": values{"pullPolicy": "Sometimes"}},
 	} {
 		if _, err := renderChart(t, namespace, v); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v: %v", v, err)

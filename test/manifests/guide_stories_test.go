@@ -104,8 +104,7 @@ func (g *guide) helm() {
 	if left := g.ofTheOperator(); left != "" {
 		g.t.Errorf("uninstalled, there are %s", left)
 	}
-	g.run(removal, "kubectl delete -f dist/crds.yaml")
-	g.kubectl("delete", "namespace", "keycard-system", "--timeout=60s")
+	g.run(removal, "kubectl delete -k config/crd", "kubectl delete namespace keycard-system")
 }
 
 // takeOver has Helm take over what kubectl applied. The CRDs stay for what follows: an API server that has just changed a CRD
@@ -208,7 +207,9 @@ func (g *guide) singleNamespaces() {
 	}
 
 	g.sh("kubectl -n team-b delete confluencetokenbindings --all && kubectl -n team-a delete keycardresources --all")
-	g.run(removal, "kubectl -n team-b delete -k config/namespaced/watched", "kubectl -n team-a delete -f dist/namespaced.yaml")
+	g.run(removal, "kubectl -n team-b delete -k config/namespaced/watched", "kubectl -n team-a delete -f dist/namespaced.yaml",
+		"kubectl -n team-a delete lease operator.keycard.cloud")
+	g.kubectl("-n", "team-b", "delete", "rolebinding", "keycard-operator-restart")
 	if left := g.ofTheOperator(); left != "" {
 		g.t.Errorf("removed, there are %s", left)
 	}
@@ -345,6 +346,6 @@ func (g *guide) resourceVersions() string {
 func (g *guide) ofTheOperator() string {
 	g.t.Helper()
 	const kinds = "deployments,services,networkpolicies,poddisruptionbudgets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings"
-	return g.kubectl("get", kinds, "--all-namespaces", "-l", "app.kubernetes.io/name=keycard-operator",
+	return g.kubectl("get", "leases", "--all-namespaces", "--field-selector=metadata.name=operator.keycard.cloud", "-o", "name") + g.kubectl("get", kinds, "--all-namespaces", "-l", "app.kubernetes.io/name=keycard-operator",
 		"-o", `jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {end}`)
 }

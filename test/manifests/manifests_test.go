@@ -8,6 +8,7 @@ package manifests
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -39,6 +40,7 @@ func TestInstall(t *testing.T) {
 	apply(t, c, "-k", "../../config/default")
 	permissions(t, kubernetes.NewForConfigOrDie(c.Config))
 	restartPermissions(t, c)
+	withFlags(t, c)
 	const team = "team"
 	if out, err := c.Kubectl(t.Context(), "create", "namespace", team); err != nil {
 		t.Fatal(err, out)
@@ -46,6 +48,34 @@ func TestInstall(t *testing.T) {
 	apply(t, c, "-n", team, "-k", "../../config/namespaced")
 	permissionsInNamespace(t, kubernetes.NewForConfigOrDie(c.Config), team)
 	apply(t, c, "-f", render(t, namespace, consent).write(t))
+}
+
+// withFlags applies what docs/deploy.md shows for an operator with other flags.
+func withFlags(t *testing.T, c *testenv.ControlPlane) {
+	t.Helper()
+	document, err := os.ReadFile("../../docs/deploy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(document), "```yaml\napiVersion: kustomize.config.k8s.io/v1beta1\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(shown), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "keycard-operator", "config"), os.DirFS("../../config")); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, c, "-k", dir)
+	container, err := c.Kubectl(t.Context(), "-n", namespace, "get", "deployment/keycard-operator", "-o", "jsonpath={.spec.template.spec.containers[0]}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{`"--check-interval=5m"`, `"--leader-elect`, `"image":"registry.example.com/keycard-operator:v1"`} {
+		if !strings.Contains(container, part) {
+			t.Errorf("the Deployment lacks %s: %s", part, container)
+		}
+	}
 }
 
 // apply applies twice: kubectl prints the server's warnings, of fields it does not know and of what the namespace's

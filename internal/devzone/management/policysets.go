@@ -60,7 +60,7 @@ type manifestView struct {
 }
 
 // policySetRoutes registers policy sets and their versions. One version of one
-// set is in force in a zone; PATCH {"active":true} puts it there.
+// set of each scope is in force in a zone; PATCH {"active":true} puts it there.
 func (s *server) policySetRoutes() {
 	const path = "/zones/{zone}/policy-sets"
 	s.inZone("GET "+path, s.listPolicySets)
@@ -91,7 +91,10 @@ func policySetViewOf(tx *store.Tx, set store.PolicySet) policySetView {
 		}
 	}
 	if v.Active {
-		v.Mode, v.ScopeTargetID = "active", set.ZoneID
+		v.Mode = "active"
+		if set.ScopeType == store.ScopeZone {
+			v.ScopeTargetID = set.ZoneID
+		}
 	}
 	return v
 }
@@ -185,7 +188,7 @@ func filterPolicySets(q url.Values) (func(store.PolicySet) bool, error) {
 	}, nil
 }
 
-var isScopeType = isOneOf("zone", "resource", "user", "session")
+var isScopeType = isOneOf(store.ScopeZone, "resource", "user", "session")
 
 func (s *server) createPolicySet(r *http.Request) (any, error) {
 	o, err := readObject(r)
@@ -193,7 +196,7 @@ func (s *server) createPolicySet(r *http.Request) (any, error) {
 		return nil, err
 	}
 	set := store.PolicySet{
-		Meta: store.Meta{ZoneID: r.PathValue("zone")}, OwnerType: store.OwnerCustomer, ScopeType: "zone", CreatedBy: caller(r).ClientID,
+		Meta: store.Meta{ZoneID: r.PathValue("zone")}, OwnerType: store.OwnerCustomer, ScopeType: store.ScopeZone, CreatedBy: caller(r).ClientID,
 	}
 	o.text("name", true, &set.Name, isName)
 	o.text("scope_type", false, &set.ScopeType, isScopeType)

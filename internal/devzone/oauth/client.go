@@ -50,10 +50,21 @@ func (c client) id() string {
 // presentation is how a client authenticates, and with what.
 type presentation struct {
 	id, secret string
+	// decoded is another reading of a Basic header: the SDKs send both parts as
+	// they are, RFC 6749, section 2.3.1, wants them form-urlencoded. Either will do.
+	decoded *pair
 	// assertion is set instead of a secret.
 	assertion string
 	// anonymous is true when a client_id is all there is.
 	anonymous bool
+}
+
+// pair is a client_id with its secret.
+type pair struct{ id, secret string }
+
+// names tells whether a client_id is the one presented.
+func (p presentation) names(id string) bool {
+	return p.id == id || p.decoded != nil && p.decoded.id == id
 }
 
 // authenticate finds the caller.
@@ -69,7 +80,10 @@ func (s *server) authenticate(ctx context.Context, zoneID string, r *http.Reques
 	case p.anonymous:
 		found, err = s.authenticatePublic(ctx, zoneID, p.id)
 	default:
-		found, err = s.authenticateSecret(zoneID, p)
+		found, err = s.authenticateSecret(zoneID, pair{p.id, p.secret})
+		if err != nil && p.decoded != nil {
+			found, err = s.authenticateSecret(zoneID, *p.decoded)
+		}
 	}
 	if err != nil {
 		return client{}, err
@@ -99,7 +113,7 @@ func (s *server) findCredential(zoneID, id string) (found store.Credential, ok b
 	return found, ok && found.Type != store.CredentialToken
 }
 
-func (s *server) authenticateSecret(zoneID string, p presentation) (store.Credential, error) {
+func (s *server) authenticateSecret(zoneID string, p pair) (store.Credential, error) {
 	found, known := s.findCredential(zoneID, p.id)
 	known = known && found.Type == store.CredentialPassword
 	// The comparison runs for unknown clients too, so that the time taken does
@@ -147,11 +161,11 @@ func present(r *http.Request, f form) (presentation, error) {
 	case ways > 1 || len(r.Header.Values("Authorization")) > 1:
 		return p, invalidRequest("the client must authenticate in one way only")
 	case header != "":
-		id, secret, err := basic(header)
-		if err == nil && p.id != "" && p.id != id {
+		b, err := basic(header)
+		if err == nil && p.id != "" && !b.names(p.id) {
 			err = invalidRequest("client_id differs from the one in the Authorization header")
 		}
-		return presentation{id: id, secret: secret}, err
+		return b, err
 	case p.assertion != "" || f["client_assertion_type"] != "":
 		return p, checkAssertionType(f)
 	case p.id == "":
@@ -173,22 +187,25 @@ func checkAssertionType(f form) error {
 	return nil
 }
 
-// basic decodes an Authorization header whose two parts are form-urlencoded
-// before they are joined (RFC 6749, section 2.3.1).
-func basic(header string) (id, secret string, err error) {
+// basic reads an Authorization header.
+func basic(header string) (presentation, error) {
 	scheme, encoded, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Basic") {
-		return "", "", invalidClient("the Authorization header must use the Basic scheme")
+		return presentation{}, invalidClient("the Authorization header must use the Basic scheme")
 	}
 	raw, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return "", "", invalidClient("the Authorization header is not base64")
+		return presentation{}, invalidClient("the Authorization header is not base64")
 	}
-	first, second, ok := strings.Cut(string(raw), ":")
-	id, err1 := url.QueryUnescape(first)
-	secret, err2 := url.QueryUnescape(second)
-	if !ok || err1 != nil || err2 != nil || id == "" {
-		return "", "", invalidClient("the Authorization header must hold client_id:client_secret, each form-urlencoded")
+	id, secret, ok := strings.Cut(string(raw), ":")
+	if !ok || id == "" {
+		return presentation{}, invalidClient("the Authorization header must hold client_id:client_secret")
 	}
-	return id, secret, nil
+	p := presentation{id: id, secret: secret}
+	id, err1 := url.QueryUnescape(id)
+	secret, err2 := url.QueryUnescape(secret)
+	if err1 == nil && err2 == nil && (id != p.id || secret != p.secret) {
+		p.decoded = &pair{id, secret}
+	}
+	return p, nil
 }

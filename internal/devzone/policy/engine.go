@@ -25,9 +25,10 @@ type Engine struct {
 }
 
 // Decide answers by the zone's active set. A zone without one allows nothing.
+// Sets for a resource, a user or a session take no part.
 func (e *Engine) Decide(tx *store.Tx, zoneID string, q Request) (Decision, error) {
 	d, shadow := Decision{Set: "none"}, (*Decision)(nil)
-	for _, set := range tx.PolicySets.All(zoneID, nil) {
+	for _, set := range tx.PolicySets.All(zoneID, func(s store.PolicySet) bool { return s.ScopeType == store.ScopeZone }) {
 		if set.ActiveVersionID != "" {
 			decided, err := e.decide(tx, set, set.ActiveVersionID, q)
 			if err != nil {

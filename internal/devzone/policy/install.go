@@ -76,7 +76,7 @@ func AddPolicies(tx *store.Tx, zoneID, owner string, policies []Named) ([]store.
 // AddSet adds a set with one version and makes it the zone's active one.
 func AddSet(tx *store.Tx, zoneID, owner, name string, manifest []store.ManifestEntry) error {
 	set, err := tx.PolicySets.Insert(store.PolicySet{
-		Meta: store.Meta{ZoneID: zoneID}, OwnerType: owner, Name: name, ScopeType: "zone", CreatedBy: owner,
+		Meta: store.Meta{ZoneID: zoneID}, OwnerType: owner, Name: name, ScopeType: store.ScopeZone, CreatedBy: owner,
 	})
 	if err != nil {
 		return err

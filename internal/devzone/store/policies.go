@@ -32,6 +32,10 @@ type PolicyVersion struct {
 	ArchivedBy string
 }
 
+// ScopeZone is the scope of the sets that decide in the zone. Those of other
+// scopes are kept and shown, and decide nothing here.
+const ScopeZone = "zone"
+
 // PolicySet is a named set of policies; which ones is in its versions.
 type PolicySet struct {
 	Meta
@@ -40,8 +44,8 @@ type PolicySet struct {
 	ScopeType string
 	CreatedBy string
 	UpdatedBy string
-	// ActiveVersionID is the version that decides in the zone; empty when the
-	// set is not the zone's active one. At most one set has it.
+	// ActiveVersionID is the version that is in force; empty when the set is not
+	// the active one of its scope. At most one set of a scope has it.
 	ActiveVersionID string
 	// ShadowVersionID is the version that is evaluated for the log only.
 	ShadowVersionID string
@@ -79,10 +83,15 @@ func (p *PolicyVersion) label() string    { return "" }
 func (p *PolicySet) label() string        { return p.Name }
 func (p *PolicySetVersion) label() string { return "" }
 
-// Activate makes a set version the one that decides in its zone. The sets that
-// were active before are not any more, and a shadow that decides is none.
+// Activate makes a set version the one that is in force in its set's scope. The
+// sets of that scope that were active before are not any more, and a shadow that
+// decides is none.
 func (tx *Tx) Activate(version PolicySetVersion) error {
-	for _, set := range tx.PolicySets.All(version.ZoneID, nil) {
+	own, err := tx.PolicySets.Get(version.ZoneID, version.PolicySetID)
+	if err != nil {
+		return err
+	}
+	for _, set := range tx.PolicySets.All(version.ZoneID, func(s PolicySet) bool { return s.ScopeType == own.ScopeType }) {
 		active, shadow := "", set.ShadowVersionID
 		if set.ID == version.PolicySetID {
 			active = version.ID

@@ -23,10 +23,11 @@ func Build(ctx context.Context, out io.Writer, folder string, packages ...string
 	return Go(ctx, out, append([]string{"build", "-o", folder + string(filepath.Separator)}, packages...)...)
 }
 
-// Go runs the go command.
+// Go runs the go command. Programs are built as they are released: static, and without the paths of this machine.
 func Go(ctx context.Context, out io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...) // #nosec G204 -- the callers' are constant
 	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath "+os.Getenv("GOFLAGS"))
 	// The go command does not pass signals on to what it runs, so the whole group gets them.
 	cmd.SysProcAttr = GroupOfItsOwn()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }

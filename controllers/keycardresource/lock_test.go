@@ -1,0 +1,103 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package keycardresource
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/outcome"
+)
+
+// One at a time has a key; nobody waits for longer than a context lives; and a key that nobody uses is forgotten.
+func TestKeyedMutex(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var k keyedMutex
+		unlock, err := k.lock(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := k.lock(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("waiting ended with %v", err)
+		}
+		other, err := k.lock(t.Context(), "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		other()
+		inside := 0
+		var waiting sync.WaitGroup
+		for range 10 {
+			waiting.Go(func() {
+				unlock, err := k.lock(t.Context(), "a")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer unlock()
+				if inside++; inside != 1 {
+					t.Errorf("%d have it", inside)
+				}
+				<-time.After(time.Second) // of the bubble
+				inside--
+			})
+		}
+		synctest.Wait()
+		if inside != 0 {
+			t.Error("it was had twice")
+		}
+		unlock()
+		waiting.Wait()
+		if len(k.m) != 0 {
+			t.Errorf("%d keys are left", len(k.m))
+		}
+	})
+}
+
+// Installs of one zone wait for each other for a while and then say so; others do not wait, whatever id they name.
+func TestLockZone(t *testing.T) {
+	install := func(apiURL string) *scope {
+		return &scope{resource: &v1alpha1.KeycardResource{Spec: v1alpha1.KeycardResourceSpec{Zone: v1alpha1.ZoneReference{ID: "z1", APIURL: apiURL}}}}
+	}
+	for name, tt := range map[string]struct {
+		first, second string
+		waits         bool
+	}{
+		"the same":              {"", "", true},
+		"the hosted one":        {"", v1alpha1.DefaultAPIURL, true},
+		"another spelling":      {"https://API.example", "https://api.example", true},
+		"another":               {"https://api.example", "https://evil.example", false},
+		"not the hosted one":    {"", "https://evil.example", false},
+		"the same at two ports": {"https://api.example:1", "https://api.example:2", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &Reconciler{}
+				unlock, err := r.lockZone(t.Context(), install(tt.first))
+				if err != nil {
+					t.Fatal(err)
+				}
+				begun := time.Now()
+				second, err := r.lockZone(t.Context(), install(tt.second))
+				var problem *outcome.Problem
+				switch {
+				case tt.waits && (!errors.As(err, &problem) || !problem.Passes() || time.Since(begun) != lockPatience):
+					t.Errorf("after %s it is told %v", time.Since(begun), err)
+				case !tt.waits && err != nil:
+					t.Error(err)
+				case !tt.waits:
+					second()
+				}
+				unlock()
+			})
+		})
+	}
+}
