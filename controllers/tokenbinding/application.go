@@ -40,12 +40,25 @@ func (r *Reconciler) clientAuth(ctx context.Context, s *scope) (keycard.ClientAu
 		assertion, err := r.assertion(ctx, s, name)
 		return keycard.JWTBearerAssertion{Assertion: assertion}, err
 	}
-	ref := s.binding.Spec.Application.ClientSecretRef
-	app, err := credentials.ReadClient(ctx, r.Live, s.local(ref.Name), "the Keycard application's credential")
+	app, err := r.credential(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	return keycard.ClientSecretBasic{ClientID: app.ID, ClientSecret: app.Secret}, nil
+}
+
+// credential reads the client id and secret of the binding's application, once in a reconcile.
+func (r *Reconciler) credential(ctx context.Context, s *scope) (credentials.Client, error) {
+	if !s.clientRead.Secret.IsZero() {
+		return s.clientRead, nil
+	}
+	name := s.binding.Spec.Application.ClientSecretRef.Name
+	app, err := credentials.ReadClient(ctx, r.Live, s.local(name), "the Keycard application's credential")
+	if err != nil {
+		return app, err
+	}
+	s.clientRead, s.values.client = app, s.fingerprint(app.ID+"\n"+app.Secret.Reveal())
+	return app, nil
 }
 
 // assertion requests a token for a ServiceAccount in the binding's own namespace. Its audience is the zone, which the

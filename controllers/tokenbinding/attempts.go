@@ -18,8 +18,11 @@ import (
 // attempt is what is remembered of an exchange that did not end in the Secret. It is in memory only: a
 // restart tries again at once, which is what a person who restarts an operator expects.
 type attempt struct {
-	// inputs are the versions of all that the attempt depended on.
-	inputs string
+	// inputs are the versions of all that the attempt depended on, but for those of the Secrets that the user writes; values are
+	// what it read of them.
+	inputs   string
+	versions versions
+	values   values
 	// progress is how far the install had come.
 	progress progress
 	// failures counts attempts in a row; notBefore is when the next is due, zero when a watch reports.
@@ -34,11 +37,22 @@ type attempt struct {
 	minted    *minted
 	// asked is the request for a new token that the attempt honours; its status may not be written yet.
 	asked string
+	// renewed tells that the attempt was for another session, whose Secret does not show that any more: the operator has written
+	// the session's next refresh token.
+	renewed bool
 }
 
 // holdsRequested tells whether a token that somebody asked for waits to be written, or for its site.
 func (a attempt) holdsRequested(now time.Time) bool {
 	return a.asked != "" && (a.minted != nil && a.minted.ExpiresAt.After(now) || a.exchanged != nil && !lifeOf(a.exchanged.Token).Expired(now))
+}
+
+// owes is the request for a new token that the attempt could not honour, for a reason that passes; empty when there is none.
+func (a attempt) owes() string {
+	if a.problem == nil || !a.problem.Passes() || a.at != stepToken {
+		return ""
+	}
+	return a.asked
 }
 
 // pausedBy is what to show during the pause: the problem, or nothing when the zone had nothing newer.
@@ -135,17 +149,34 @@ func (a *attempts) failedEarly(key types.NamespacedName) int {
 	return a.early[key]
 }
 
+// recalled ends a row of reconciles that failed early. With follow, the last attempt is one with these versions from now on.
+func (a *attempts) recalled(key types.NamespacedName, at versions, follow bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.early, key)
+	if last, ok := a.m[key]; ok && follow {
+		last.versions = at
+		a.m[key] = last
+	}
+}
+
 // last gives what is remembered, if it was made with the same inputs.
 func (a *attempts) last(key types.NamespacedName, inputs string) (attempt, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.early, key)
 	delete(a.unheard, key)
 	at, ok := a.m[key]
 	if !ok || at.inputs != inputs {
 		return attempt{}, false
 	}
 	return at, true
+}
+
+// owed is the request for a new token that the last attempt owes, whatever its inputs were.
+func (a *attempts) owed(key types.NamespacedName) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.m[key].owes()
 }
 
 // waitsForNewer tells whether the zone had no newer token and is asked again later.

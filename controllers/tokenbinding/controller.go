@@ -55,9 +55,9 @@ import (
 // told to stop: a token that was issued and not stored is lost.
 const writeTimeout = 10 * time.Second
 
-// finishTimeout is what the look-ups between an exchange and its write have after a stop, for the same reason. Together they
-// fit in what the operator has after SIGTERM by default.
-const finishTimeout = 10 * time.Second
+// finishTimeout is what an exchange has after a stop, and the look-ups between it and its write once more, for the same reason.
+// All three fit in what the operator has after SIGTERM by default.
+const finishTimeout = 7 * time.Second
 
 // Reconciler keeps ConfluenceTokenBindings. All fields have to be set.
 type Reconciler struct {
@@ -259,7 +259,8 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 	// The pause counts from now: what failed by a timeout has waited already, but not in the zone's favour.
 	next := attempt{failures: failures, problem: p, at: at, notBefore: r.Clock.Now().Add(wait)}
 	if p.Kind == outcome.Transient || p.Kind == outcome.Throttled {
-		next.minted, next.exchanged = s.minted, s.exchanged
+		// An attempt that failed before it came to the token of an earlier one leaves it for the next.
+		next.minted, next.exchanged = cmp.Or(s.minted, s.attempt.minted), cmp.Or(s.exchanged, s.attempt.exchanged)
 	}
 	log.FromContext(ctx).Info("the attempt failed", "reason", p.Reason, "message", p.Message, "failures", failures, "retryAfter", wait)
 	r.pause(s, next)
@@ -292,7 +293,9 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem)
 // pause makes the next attempt wait.
 func (r *Reconciler) pause(s *scope, next attempt) {
 	next.inputs, next.progress = s.inputs, s.progress
-	next.asked = s.attempt.asked
+	next.versions, next.values = s.versions, s.values.or(s.attempt.values)
+	next.renewed = s.binding.Spec.Subject.RefreshTokenSecretRef != nil && s.subjectRenewed()
+	next.asked = cmp.Or(s.owed, s.attempt.asked)
 	if asked := s.binding.Status.LastRefreshRequest; asked != s.found.LastRefreshRequest {
 		next.asked = asked
 	}

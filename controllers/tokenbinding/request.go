@@ -23,8 +23,10 @@ func (s *scope) request() string {
 	return ""
 }
 
-// requested tells whether somebody asks for a new token, or one that was asked for is under way.
-func (s *scope) requested() bool { return s.request() != "" || s.attempt.holdsRequested(s.now) }
+// requested tells whether somebody asks for a new token, or one that was asked for is under way or could not be had yet.
+func (s *scope) requested() bool {
+	return s.request() != "" || s.owed != "" || s.attempt.holdsRequested(s.now)
+}
 
 // recollectRequest makes status say what the Secret remembers of the last request that led to a token: the write of a status
 // can fail, and a status can be lost.

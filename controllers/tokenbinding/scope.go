@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 	"github.com/keycardai/keycard-operator/internal/schedule"
@@ -78,8 +79,9 @@ type scope struct {
 	// of its Secret holds the one that was exchanged before.
 	subjectHash string
 	sameSubject bool
-	// subjectRead is the subject's token once it was read in this reconcile.
+	// subjectRead is the subject's token, and clientRead the application's credential, once they were read in this reconcile.
 	subjectRead redacted.String
+	clientRead  credentials.Client
 	// exchanged is what the zone issued in this reconcile or an earlier one; minted is the token that is to
 	// be written.
 	exchanged *issued
@@ -88,14 +90,19 @@ type scope struct {
 	// next one is due.
 	attempt attempt
 	pausing bool
+	// owed is a request for a new token that the last attempt did not honour, with these inputs or others.
+	owed string
 	// layout is what keeps the present token from being laid out anew while the next one fails; its problem is nil when nothing does.
 	layout attempt
 	// queued is true when the binding waits for its turn at the zone.
 	queued bool
 	// recalled is true once attempt is known: what fails before that says nothing about the attempt.
 	recalled bool
-	// inputs names the versions of all that an attempt depends on: when it changes, backoff starts anew.
-	inputs string
+	// inputs names the versions of all that an attempt depends on, but for the Secrets that the user writes: when it changes, backoff
+	// starts anew. versions are those of the Secrets, and values what was read of them in this reconcile.
+	inputs   string
+	versions versions
+	values   values
 	// progress is how far the install has come.
 	progress progress
 	// rollout is what is known of the restarts of workloads.

@@ -33,9 +33,10 @@ import (
 //
 //  1. Try the write of the Secret without doing it. A token that can't be replaced is not spent.
 //  2. Use the refresh token.
-//  3. Write the new one, before anything else is done, and even when the operator is told to stop.
+//  3. Write the new one, before anything else is done.
 //  4. Exchange the access token of the session for one of the resource.
 //
+// A stop of the operator comes before 2, or after 3: once the refresh token is sent, the answer is awaited and written.
 // A failure at 3 leaves the new token in memory, and the next attempt begins with it. What can't be mended from here is a
 // kill between the zone's answer and the end of 3: the zone has then given away a token that nobody holds.
 
@@ -110,39 +111,79 @@ func (s *sessions) release(binding types.NamespacedName) {
 // accessMargin is the life that the session's access token has to have left to be used again.
 const accessMargin = time.Minute
 
-// sessionToken gives an access token of the person's session, to be exchanged.
-func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.ZoneClient, auth keycard.ClientAuth) (redacted.String, error) {
+// keep remembers the session's access token. What was read of the clock counts on the wall: a monotonic clock stands still while
+// a machine sleeps.
+func (held *session) keep(token keycard.Token) {
+	token.ObservedAt = token.ObservedAt.Round(0)
+	held.access = token
+}
+
+// exchangeSession exchanges the session's access token. One that is remembered may be none any more, as when it was revoked or
+// the zone got other keys: then the session's next one is tried.
+func (r *Reconciler) exchangeSession(ctx context.Context, s *scope, zone *keycard.ZoneClient, request keycard.ExchangeRequest) (token keycard.Token, err error) {
+	for range 2 {
+		var remembered bool
+		if request.SubjectToken, remembered, err = r.sessionToken(ctx, s, zone, request.ClientAuth); err != nil {
+			return keycard.Token{}, err
+		}
+		token, err = completed(ctx, func(ctx context.Context) (keycard.Token, error) { return zone.Exchange(ctx, request) })
+		remote, refused := keycard.AsError(err)
+		if !refused || remote.Class == keycard.Transient || remote.Class == keycard.Throttled {
+			return token, err
+		}
+		r.forgetAccess(s, request.SubjectToken)
+		if !remembered || !refusesSubject(remote) {
+			return token, err
+		}
+	}
+	return token, err
+}
+
+// sessionToken gives an access token of the person's session, to be exchanged, and tells whether it is one that was remembered.
+func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.ZoneClient, auth keycard.ClientAuth) (token redacted.String, remembered bool, err error) {
 	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
 	key := s.local(ref.Name)
 	held := r.sessions.of(s.key(), s.issuer, key, ref.Key)
 	held.mu.Lock()
 	defer held.mu.Unlock()
+	defer func() { s.values.subject = s.fingerprint(held.current.Reveal()) }() // what is in the Secret then
 
 	stored, err := r.readSession(ctx, held, key, ref.Key)
 	if err != nil {
-		return redacted.String{}, err
+		return redacted.String{}, false, err
 	}
 	if err := r.settle(ctx, held, stored, ref.Key); err != nil {
-		return redacted.String{}, err
+		return redacted.String{}, false, err
 	}
 	if t := held.access; !t.AccessToken.IsZero() && r.Clock.Now().Before(t.ObservedAt.Add(t.ExpiresIn-accessMargin)) {
-		return t.AccessToken, nil
+		return t.AccessToken, true, nil
 	}
+	token, err = r.renew(ctx, held, stored, ref.Key, zone, keycard.RefreshRequest{ClientAuth: auth, RefreshToken: held.current})
+	return token, false, err
+}
+
+// renew uses the refresh token that was read, and has the zone's next one in its place before it gives the access token.
+func (r *Reconciler) renew(ctx context.Context, held *session, stored *corev1.Secret, dataKey string, zone *keycard.ZoneClient, request keycard.RefreshRequest) (redacted.String, error) {
+	key := client.ObjectKeyFromObject(stored)
 	// The value is another, because none at all is checked when nothing would change. A webhook that can't be asked without
 	// doing it is no reason to stop.
-	if err := r.writeSession(ctx, stored, ref.Key, redacted.New("dry-run"), client.DryRunAll); err != nil && !apierrors.IsBadRequest(err) {
+	if err := r.writeSession(ctx, stored, dataKey, redacted.New("dry-run"), client.DryRunAll); err != nil && !apierrors.IsBadRequest(err) {
 		return redacted.String{}, sessionWriteProblem(stored.Name, err)
 	}
-	token, err := zone.Refresh(ctx, keycard.RefreshRequest{ClientAuth: auth, RefreshToken: held.current})
-	if err != nil {
-		return redacted.String{}, sessionProblem(err, key, ref.Key)
+	if ctx.Err() != nil {
+		return redacted.String{}, ctx.Err() // nothing is begun after a stop
 	}
-	held.access = token
+	// The answer is awaited as long as the process lives, whatever the stop: without it nobody has the session.
+	token, err := zone.Refresh(context.WithoutCancel(ctx), request)
+	if err != nil {
+		return redacted.String{}, sessionProblem(err, key, dataKey)
+	}
+	held.keep(token)
 	if token.RefreshToken.IsZero() || token.RefreshToken.Reveal() == held.current.Reveal() {
 		return token.AccessToken, nil
 	}
 	held.unsaved = token.RefreshToken
-	if err := r.settle(ctx, held, stored, ref.Key); err != nil {
+	if err := r.settle(ctx, held, stored, dataKey); err != nil {
 		return redacted.String{}, err
 	}
 	if held.access.AccessToken.IsZero() {
@@ -152,13 +193,15 @@ func (r *Reconciler) sessionToken(ctx context.Context, s *scope, zone *keycard.Z
 	return held.access.AccessToken, nil
 }
 
-// forgetAccess drops the session's access token, because the zone does not take it.
-func (r *Reconciler) forgetAccess(s *scope) {
+// forgetAccess drops the session's access token, because the zone does not take it. Another binding may have got the next one.
+func (r *Reconciler) forgetAccess(s *scope, refused redacted.String) {
 	ref := s.binding.Spec.Subject.RefreshTokenSecretRef
 	held := r.sessions.of(s.key(), s.issuer, s.local(ref.Name), ref.Key)
 	held.mu.Lock()
 	defer held.mu.Unlock()
-	held.access = keycard.Token{}
+	if held.access.AccessToken.Reveal() == refused.Reveal() {
+		held.access = keycard.Token{}
+	}
 }
 
 // settle writes a refresh token that is not saved yet over the Secret as it was read, at once: reading it again would only

@@ -5,9 +5,12 @@ package tokenbinding
 
 import (
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
@@ -43,5 +46,34 @@ func TestSessionsAreForgotten(t *testing.T) {
 	s.drop(a)
 	if got := s.of(b, zone, name("alice"), "refresh_token"); got != unsaved || got.unsaved.Reveal() != "new" || !got.access.AccessToken.IsZero() {
 		t.Error("a refresh token that was not saved is lost, or the access token is kept")
+	}
+}
+
+// What is remembered of a session lapses by the clock on the wall, also when the machine slept.
+func TestSessionLapsesByTheWall(t *testing.T) {
+	var held session
+	now := time.Now()
+	held.keep(keycard.Token{ObservedAt: now})
+	// The operator compares the monotonic reading too.
+	if at := held.access.ObservedAt; !at.Equal(now) || at != at.Round(0) {
+		t.Errorf("the token was observed at %s", at)
+	}
+}
+
+// A token that is refused is forgotten, and not the next one, which another binding has got meanwhile.
+func TestForgetAccess(t *testing.T) {
+	b := &v1alpha1.ConfluenceTokenBinding{}
+	b.Namespace, b.Name = "ns", "a"
+	b.Spec.Subject.RefreshTokenSecretRef = &v1alpha1.SecretKeyReference{Name: "alice", Key: "refresh_token"}
+	s, r := newScope(b, noon), &Reconciler{}
+	held := r.sessions.of(s.key(), s.issuer, s.local("alice"), "refresh_token")
+	held.access.AccessToken = redacted.New("next")
+	r.forgetAccess(s, redacted.New("refused"))
+	if held.access.AccessToken.IsZero() {
+		t.Error("the next token is forgotten")
+	}
+	r.forgetAccess(s, redacted.New("next"))
+	if !held.access.AccessToken.IsZero() {
+		t.Error("a token that was refused is kept")
 	}
 }

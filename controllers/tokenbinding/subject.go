@@ -23,15 +23,18 @@ func (r *Reconciler) subjectToken(ctx context.Context, s *scope) (redacted.Strin
 	}
 	ref := s.binding.Spec.Subject.AccessTokenSecretRef
 	token, err := credentials.ReadKey(ctx, r.Live, s.local(ref.Name), ref.Key, "the subject's access token")
-	s.subjectRead = token
-	return token, err
+	if err != nil {
+		return token, err
+	}
+	s.subjectRead, s.values.subject = token, s.fingerprint(token.Reveal())
+	return token, nil
 }
 
-// hashOfSubject fingerprints the subject's token. A token is long and random, so nobody guesses it from that; with the key,
-// the fingerprint does not even tell which bindings have the same one.
-func (s *scope) hashOfSubject(token redacted.String) string {
+// fingerprint is of the subject's token, which goes into an annotation, and of credentials, which stays in memory. A token is long
+// and random, so nobody guesses it from that; with the key, the fingerprint does not even tell which bindings have the same one.
+func (s *scope) fingerprint(secret string) string {
 	mac := hmac.New(sha256.New, []byte(s.uid()))
-	_, _ = mac.Write([]byte(token.Reveal()))
+	_, _ = mac.Write([]byte(secret))
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
@@ -46,14 +49,14 @@ func (r *Reconciler) compareSubject(ctx context.Context, s *scope) error {
 		s.sameSubject = true
 		return nil
 	}
-	if s.pausing {
+	if s.pausing && s.subjectRead.IsZero() {
 		return nil // it was another one, or the look failed
 	}
 	token, err := r.subjectToken(ctx, s)
 	if err != nil {
 		return err
 	}
-	if s.sameSubject = s.hashOfSubject(token) == s.held.subjectHash; s.sameSubject {
+	if s.sameSubject = s.fingerprint(token.Reveal()) == s.held.subjectHash; s.sameSubject {
 		r.subjects.Store(s.key(), found)
 	}
 	return nil
@@ -61,15 +64,21 @@ func (r *Reconciler) compareSubject(ctx context.Context, s *scope) error {
 
 // subjectRenewed tells whether the subject's token may be another than the one that was exchanged. One that is gone is not.
 func (s *scope) subjectRenewed() bool {
-	return s.held != nil && s.subjectVersion != "" && s.subjectVersion != s.held.subjectVersion && !s.sameSubject
+	return s.attempt.renewed || s.held != nil && s.subjectVersion != "" && s.subjectVersion != s.held.subjectVersion && !s.sameSubject
 }
 
-// subjectRefused says that the access token of spec.subject.accessTokenSecretRef is no good, which only a fresh one mends. The
-// zone has other codes for what else of the request can be wrong; other errors stay as they are.
+// refusesSubject tells whether the zone refuses the token that is to be exchanged. It has other codes for what else of the
+// request can be wrong.
+func refusesSubject(remote *keycard.Error) bool {
+	return remote.Code == "invalid_grant" || remote.Code == "invalid_request"
+}
+
+// subjectRefused says that the access token of spec.subject.accessTokenSecretRef is no good, which only a fresh one mends. Other
+// errors stay as they are.
 func (s *scope) subjectRefused(err error) error {
 	ref := s.binding.Spec.Subject.AccessTokenSecretRef
 	remote, ok := keycard.AsError(err)
-	if ref == nil || !ok || remote.Code != "invalid_grant" && remote.Code != "invalid_request" {
+	if ref == nil || !ok || !refusesSubject(remote) {
 		return err
 	}
 	return outcome.NeedsPerson(v1alpha1.ReasonSubjectTokenRejected,

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -30,7 +29,9 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	if err := r.loadInputs(ctx, s); err != nil {
 		return err
 	}
-	r.recall(s)
+	if err := r.recall(ctx, s); err != nil {
+		return err
+	}
 	if err := r.compareSubject(ctx, s); err != nil {
 		return err
 	}
@@ -45,33 +46,34 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 		s.minted = m
 		return nil
 	}
-	if !r.attempts.mayIssue(s.key(), s.now) {
-		return &outcome.Problem{
-			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: schedule.MinInterval,
-			Message: fmt.Sprintf("too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?",
-				why, s.binding.Spec.Secret.Name),
-		}
-	}
-	log.FromContext(ctx).Info("exchanging for a token", "why", why)
-	return r.mint(ctx, s)
+	return r.mint(ctx, s, why)
 }
 
 // recall looks up the last attempt with these inputs. A refusal that a person has to mend is forgotten when the install has
 // done more in the zone since: that may be the remedy.
-func (r *Reconciler) recall(s *scope) {
-	s.recalled = true
+func (r *Reconciler) recall(ctx context.Context, s *scope) error {
 	last, ok := r.attempts.last(s.key(), s.inputs)
+	if ok {
+		var err error
+		if ok, err = r.sameValues(ctx, s, last); err != nil {
+			return err
+		}
+	}
+	s.recalled = true
+	s.owed = r.attempts.owed(s.key())
+	r.attempts.recalled(s.key(), s.versions, ok)
 	if !ok || last.problem == nil && !s.usable() {
-		return
+		return nil
 	}
 	if last.problem != nil && last.problem.Kind == outcome.Person && s.progress.beyond(last.progress) {
-		return
+		return nil
 	}
 	s.attempt = last
 	if last.asked != "" && s.request() == last.asked {
 		s.binding.Status.LastRefreshRequest = last.asked
 	}
 	s.pausing = s.now.Before(last.notBefore) && s.request() == ""
+	return nil
 }
 
 func (s *scope) decide() (action, string) {
@@ -83,22 +85,10 @@ func (s *scope) decide() (action, string) {
 }
 
 // mint exchanges for a token and finds its site.
-func (r *Reconciler) mint(ctx context.Context, s *scope) error {
+func (r *Reconciler) mint(ctx context.Context, s *scope, why string) error {
 	requested := s.requested()
-	if asked := s.request(); asked != "" {
-		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
-	}
-	if s.exchanged = s.attempt.exchanged; s.exchanged == nil || lifeOf(s.exchanged.Token).Expired(s.now) {
-		s.exchanged = nil
-		token, err := r.exchangeInTurn(ctx, s)
-		if s.queued {
-			return err
-		}
-		if err != nil {
-			return s.person.explain(s.awaitRegistration(s.subjectRefused(s.nameWhoConsents(err))))
-		}
-		r.attempts.issued(s.key(), s.now)
-		s.exchanged = &issued{Token: token, subjectHash: s.subjectHash}
+	if err := r.issue(ctx, s, why); err != nil {
+		return err
 	}
 	// From here on a token would be lost by a stop.
 	ctx, cancel := outliving(ctx)
@@ -133,11 +123,54 @@ func (r *Reconciler) mint(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// issue has the zone issue a token, unless there is one whose site is not known yet.
+func (r *Reconciler) issue(ctx context.Context, s *scope, why string) error {
+	waiting := s.attempt.exchanged
+	if waiting != nil && lifeOf(waiting.Token).Expired(s.now) {
+		waiting = nil
+	}
+	if waiting == nil && !r.attempts.mayIssue(s.key(), s.now) {
+		return &outcome.Problem{
+			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: schedule.MinInterval,
+			Message: fmt.Sprintf("too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?",
+				why, s.binding.Spec.Secret.Name),
+		}
+	}
+	if asked := s.request(); asked != "" {
+		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
+	}
+	if s.exchanged = waiting; waiting != nil {
+		return nil
+	}
+	log.FromContext(ctx).Info("exchanging for a token", "why", why)
+	token, err := r.exchangeInTurn(ctx, s)
+	if s.queued {
+		return err
+	}
+	if err != nil {
+		return s.person.explain(s.awaitRegistration(s.subjectRefused(s.nameWhoConsents(err))))
+	}
+	r.attempts.issued(s.key(), s.now)
+	s.exchanged = &issued{Token: token, subjectHash: s.subjectHash}
+	return nil
+}
+
 // outliving gives a context that ends finishTimeout after the other.
 func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(finishTimeout, cancel) })
 	return longer, func() { stop(); cancel() }
+}
+
+// completed has the zone issue a token, and awaits the answer even when the operator is told to stop meanwhile: the token would
+// be lost. After a stop none is asked for.
+func completed(ctx context.Context, issue func(context.Context) (keycard.Token, error)) (keycard.Token, error) {
+	if err := ctx.Err(); err != nil {
+		return keycard.Token{}, err
+	}
+	ctx, cancel := outliving(ctx)
+	defer cancel()
+	return issue(ctx)
 }
 
 // lifeOf is the life of a token of the zone: what it announced, from the receipt on by this cluster's clock. The zone's own
@@ -215,20 +248,18 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 		request.SubjectToken, err = keycard.ImpersonationToken(s.person.identifier)
 	case subject.AccessTokenSecretRef != nil:
 		request.SubjectToken, err = r.subjectToken(ctx, s)
-		s.subjectHash = s.hashOfSubject(request.SubjectToken)
+		s.subjectHash = s.values.subject
 	case subject.Application != nil:
-		return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
+		return completed(ctx, func(ctx context.Context) (keycard.Token, error) {
+			return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
+		})
 	default:
-		request.SubjectToken, err = r.sessionToken(ctx, s, zone, auth)
+		return r.exchangeSession(ctx, s, zone, request)
 	}
 	if err != nil {
 		return keycard.Token{}, err
 	}
-	token, err := zone.Exchange(ctx, request)
-	if remote, ok := keycard.AsError(err); ok && subject.RefreshTokenSecretRef != nil && remote.Class != keycard.Transient && remote.Class != keycard.Throttled {
-		r.forgetAccess(s)
-	}
-	return token, err
+	return completed(ctx, func(ctx context.Context) (keycard.Token, error) { return zone.Exchange(ctx, request) })
 }
 
 // site finds the Atlassian site. It does not change from token to token, so a routine refresh does not ask
@@ -289,56 +320,6 @@ func checkScopes(granted, requested []string) error {
 	return outcome.NeedsPerson(v1alpha1.ReasonScopeReduced,
 		"the zone granted a token without %s; the person has to consent to it, and the zone's policies have to permit it. Or leave it out of spec.scopes, or set spec.reducedScopes to Accept",
 		strings.Join(missing, ", "))
-}
-
-// loadInputs notes the versions of the Secrets the exchange depends on, from their cached metadata.
-func (r *Reconciler) loadInputs(ctx context.Context, s *scope) error {
-	subject := s.binding.Spec.Subject
-	s.inputs = fmt.Sprintf("%s|%s|%s/%d", s.inputs, s.wantExchange, s.binding.UID, s.binding.Generation)
-	for _, name := range inputSecrets(s.binding) {
-		m := secretMeta(s.binding.Namespace, name)
-		err := r.Client.Get(ctx, client.ObjectKeyFromObject(m), m)
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("reading metadata of Secret %s: %w", name, err)
-		}
-		version := string(m.UID) + "/" + m.ResourceVersion
-		if ref := subject.RefreshTokenSecretRef; ref != nil && ref.Name == name && renewedHere(m, ref.Key) {
-			// What the operator writes itself is no reason to do anything.
-			version = string(m.UID) + "/renewed"
-			if s.held != nil {
-				s.subjectVersion = s.held.subjectVersion
-			}
-		} else if err == nil && subjectSecret(subject) == name {
-			s.subjectVersion = version
-		}
-		s.inputs += "|" + version
-	}
-	return nil
-}
-
-// subjectSecret is the Secret with the subject's token; empty when there is none.
-func subjectSecret(subject v1alpha1.Subject) string {
-	switch {
-	case subject.AccessTokenSecretRef != nil:
-		return subject.AccessTokenSecretRef.Name
-	case subject.RefreshTokenSecretRef != nil:
-		return subject.RefreshTokenSecretRef.Name
-	}
-	return ""
-}
-
-// inputSecrets lists the Secrets that the spec refers to.
-func inputSecrets(b *v1alpha1.ConfluenceTokenBinding) []string {
-	var names []string
-	if ref := b.Spec.Application.ClientSecretRef; ref != nil {
-		names = append(names, ref.Name)
-	}
-	for _, ref := range []*v1alpha1.SecretKeyReference{b.Spec.Subject.AccessTokenSecretRef, b.Spec.Subject.RefreshTokenSecretRef} {
-		if ref != nil {
-			names = append(names, ref.Name)
-		}
-	}
-	return names
 }
 
 func (s *scope) local(name string) types.NamespacedName {

@@ -88,7 +88,7 @@ func missed(b *v1alpha1.ConfluenceTokenBinding, wake time.Time, known bool, now 
 func (r *Reconciler) noting() reconcile.Reconciler {
 	return reconcile.Func(func(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 		result, err := r.Reconcile(ctx, req)
-		if err != nil {
+		if err != nil || result.Priority == nil { // only a binding that is there has a priority
 			return result, err
 		}
 		var wake time.Time

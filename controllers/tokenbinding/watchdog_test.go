@@ -8,9 +8,33 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/gate"
 )
+
+// Nothing is remembered of a binding that is gone, or there would be more and more.
+func TestWakesAreForgotten(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	clock := clocktesting.NewFakeClock(noon)
+	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock, Gates: gate.New(1, clock), LookUps: gate.New(1, clock)}
+	gone := types.NamespacedName{Namespace: "ns", Name: "gone"}
+	r.wakes.note(gone, noon)
+	if _, err := r.noting().Reconcile(t.Context(), reconcile.Request{NamespacedName: gone}); err != nil {
+		t.Fatal(err)
+	}
+	if _, known := r.wakes.of(gone); known {
+		t.Error("it is still remembered when the binding is to be woken")
+	}
+}
 
 func TestMissed(t *testing.T) {
 	at := func(seconds int) *metav1.Time {

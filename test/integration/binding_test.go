@@ -340,6 +340,27 @@ func TestIssuedTokenIsKept(t *testing.T) {
 	}
 }
 
+// A token that waits for its site is taken up also when no other might be issued yet.
+func TestIssuedTokenIsNotThrottled(t *testing.T) {
+	w := newWorld(t)
+	_, binding := w.ready()
+	undo := func() {}
+	for made := 1; made < 4; made++ { // as many as may be issued in a row
+		if made == 3 {
+			undo = w.inject("accessible-resources", replyJSON(503, `{}`))
+		}
+		must(t, w.k8s.Delete(w.ctx, w.output(binding)))
+		w.reconcileBinding(binding)
+	}
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAtlassianUnreachable)
+	undo()
+	w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+	if n := w.exchangesOf(binding, 2); n != 0 {
+		t.Errorf("%d exchanges for a token that was there", n)
+	}
+	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
 // A write of the status that is lost costs no exchange: what the schedule remembers is in the Secret.
 func TestLostStatusIsDerivedFromTheSecret(t *testing.T) {
 	w := newWorld(t)

@@ -56,9 +56,15 @@ func TestOutageOfAMinute(t *testing.T) {
 			must(t, w.k8s.Update(w.ctx, binding))
 			return binding
 		},
+		"renewed subject": func(w *world) *v1alpha1.ConfluenceTokenBinding {
+			binding := w.portal()
+			w.clock.Step(5 * time.Minute)
+			w.portalSecret("access_token", w.signIn().AccessToken)
+			return binding
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorld(t, signsIn)
 			binding := begin(w)
 			w.requests.take()
 			before := ""

@@ -191,3 +191,51 @@ func TestRefreshRequestTakesAShorterToken(t *testing.T) {
 		})
 	}
 }
+
+// A request that fails for a reason that passes is made again until there is a token, whatever else happens meanwhile, though the
+// present one is good for a while.
+func TestRefreshRequestOutlivesFailures(t *testing.T) {
+	answers := map[string]http.HandlerFunc{
+		"an error": func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) },
+		"a pause": func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Retry-After", "30")
+			rw.WriteHeader(http.StatusTooManyRequests)
+		},
+	}
+	meanwhile := map[string]func(*world, *v1alpha1.ConfluenceTokenBinding){
+		"":                         func(*world, *v1alpha1.ConfluenceTokenBinding) {},
+		", and the spec is edited": func(w *world, b *v1alpha1.ConfluenceTokenBinding) { w.layOut(b, v1alpha1.FormatHeader) },
+	}
+	for what, answer := range answers {
+		for more, change := range meanwhile {
+			t.Run(what+more, func(t *testing.T) {
+				w := newWorld(t)
+				_, binding := w.ready()
+				before := string(w.output(binding).Data["token"])
+				w.clock.Step(time.Minute)
+				undo := w.requests.answer(exchanges, answer)
+				w.ask(binding, "now")
+				w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+				change(w, binding)
+				w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
+				w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+				undo()
+				w.reconcileBinding(binding)
+				if string(w.output(binding).Data["token"]) == before || binding.Status.LastRefreshRequest != "now" {
+					t.Errorf("the token is the one from before, and status echoes %q", binding.Status.LastRefreshRequest)
+				}
+				w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+				if n := w.exchangesOf(binding, 2); n != 0 {
+					t.Errorf("%d exchanges after that", n)
+				}
+			})
+		}
+	}
+}
+
+// layOut edits the formats of a binding's Secret.
+func (w *world) layOut(b *v1alpha1.ConfluenceTokenBinding, formats ...v1alpha1.Format) {
+	w.t.Helper()
+	b.Spec.Secret.Formats = formats
+	must(w.t, w.k8s.Update(w.ctx, b))
+}

@@ -44,13 +44,6 @@ func (w *world) portalSecret(key, token string) {
 	must(w.t, w.k8s.Update(w.ctx, s))
 }
 
-// labelPortal edits the Secret with the subject's token, and not the token.
-func (w *world) labelPortal(value string) {
-	w.t.Helper()
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "portal-session"}}
-	must(w.t, w.k8s.Patch(w.ctx, s, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"edited":"`+value+`"}}}`))))
-}
-
 // looksAt counts reads of a Secret's values since the last call.
 func (w *world) looksAt(secret string) (since func() int) {
 	n := 0
@@ -135,7 +128,7 @@ func TestSubjectSecretIsEdited(t *testing.T) {
 	b := w.portal()
 	looks := w.looksAt("portal-session")
 	for _, edit := range []string{"once", "twice"} {
-		w.labelPortal(edit)
+		w.label("portal-session", edit)
 		if n := w.exchangesOf(b, 3); n != 0 {
 			t.Errorf("%d exchanges for a label", n)
 		}
@@ -183,7 +176,7 @@ func TestSubjectFingerprintIsNew(t *testing.T) {
 	}
 	w.due(b)
 	w.reconcileBinding(b)
-	w.labelPortal("edited")
+	w.label("portal-session", "edited")
 	if n := w.exchangesOf(b, 2); n != 0 {
 		t.Errorf("%d exchanges for a label", n)
 	}
