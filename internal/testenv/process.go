@@ -40,7 +40,15 @@ type process struct {
 	err  error
 }
 
+// start starts the program and waits until it can be used.
 func (p *process) start() error {
+	if err := p.launch(); err != nil || p.ready == "" {
+		return err
+	}
+	return p.await()
+}
+
+func (p *process) launch() error {
 	p.cmd = exec.CommandContext(context.Background(), p.path, p.args...) //nolint:gosec // our own binaries, ended by stop
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	// A group of its own keeps Ctrl-C for the caller, who stops things in order.
@@ -53,10 +61,7 @@ func (p *process) start() error {
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
-	if p.ready == "" {
-		return nil
-	}
-	return p.await()
+	return nil
 }
 
 // await waits until the program answers.

@@ -27,8 +27,8 @@ import (
 	"github.com/keycardai/keycard-operator/internal/testenv/assets"
 )
 
-// stopTimeout is how long a process may take to end.
-const stopTimeout = 20 * time.Second
+// stopTimeout is how long a process may take to end: kube-apiserver waits for its clients first.
+const stopTimeout = time.Minute
 
 // Options say what to start.
 type Options struct {
@@ -236,11 +236,20 @@ func (c *ControlPlane) controllersOfPods() ([]string, error) {
 	}, nil
 }
 
-// Restart stops kube-apiserver and etcd and starts them again, with their data and on their ports.
+// Restart stops the managers, kube-apiserver and etcd, and starts them again, with their data and on their ports. It returns
+// once kube-apiserver answers; the managers are ready soon after.
 func (c *ControlPlane) Restart() error {
 	api, etcd := c.env.ControlPlane.GetAPIServer(), c.env.ControlPlane.Etcd
+	var steps []func() error
+	for _, p := range c.managers {
+		steps = append(steps, p.stop)
+	}
+	steps = append(steps, api.Stop, etcd.Stop, etcd.Start, api.Start)
+	for _, p := range c.managers {
+		steps = append(steps, p.launch)
+	}
 	return c.onOneThread(func() error {
-		for _, step := range []func() error{api.Stop, etcd.Stop, etcd.Start, api.Start} {
+		for _, step := range steps {
 			if err := step(); err != nil {
 				return fmt.Errorf("restarting the control plane: %w", err)
 			}

@@ -28,12 +28,15 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/devzone/localtls"
 	"github.com/keycardai/keycard-operator/internal/testenv"
@@ -43,9 +46,9 @@ import (
 const root = "../.."
 
 const (
-	// tokenLifetime leaves a token half of its life when the next one is asked for, which is enough for kubelet,
-	// see kubelet.yaml, and for a new leader.
-	tokenLifetime = 90 * time.Second
+	// tokenLifetime leaves a token half of its life when the next one is asked for, which is enough for a control plane that
+	// starts, then for a new leader, and then for kubelet, see kubelet.yaml.
+	tokenLifetime = 2 * time.Minute
 	// patience is for machines that do other things too.
 	patience = 3 * time.Minute
 )
@@ -75,6 +78,8 @@ func runTests(m *testing.M) int {
 type world struct {
 	cluster *testenv.ControlPlane
 	clients kubernetes.Interface
+	// objects reads those of the operator too.
+	objects client.Client
 	node    *testenv.Node
 	zone    *devzone.Running
 	// dir has the manifests, and the zone's authority.
@@ -155,6 +160,10 @@ func (w *world) startCluster(t *testing.T, archives []string) {
 		must(t, stop())
 	})
 	w.clients = kubernetes.NewForConfigOrDie(cluster.Config)
+	scheme := runtime.NewScheme()
+	must(t, v1alpha1.AddToScheme(scheme))
+	w.objects, err = client.New(cluster.Config, client.Options{Scheme: scheme})
+	must(t, err)
 	w.node, err = cluster.StartNode(t.Context(), archives...)
 	must(t, err)
 }
