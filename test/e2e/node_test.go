@@ -27,7 +27,7 @@ import (
 )
 
 // rotations is how many rotations the pod lives through.
-const rotations = 4
+const rotations = 5
 
 // What is measured depends on the machine. These are the figures that make an application fail, or that tell of a test
 // which does not do what it says.
