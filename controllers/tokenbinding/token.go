@@ -182,7 +182,8 @@ const sameExpiry = 2 * time.Second
 
 // wouldNotAdvance tells whether the zone handed out a token that lives no longer than the present one:
 // it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody. In the place of a token
-// that Confluence refuses, or whose expiry is not known, any is welcome, and who asks for another takes what there is, unless it is the same one.
+// that Confluence refuses, or whose expiry is not known, any is welcome, and who asks for another takes what there is, unless it
+// is the same one.
 func (s *scope) wouldNotAdvance(life schedule.Life, requested bool) bool {
 	if !s.usable() || s.refused() || s.subjectRenewed() || s.held.fromLater(s.now) {
 		return false
