@@ -173,12 +173,14 @@ func (w *world) probesContent(t *testing.T) {
 	}
 }
 
-// untilRotations waits until the pod saw so many rotations. Its calls may not fail meanwhile.
+// untilRotations waits until the pod saw so many rotations, one after the other. Its calls may not fail meanwhile.
 func (w *world) untilRotations(t *testing.T, n int) {
 	t.Helper()
-	w.eventually(t, fmt.Sprintf("%d rotations", n), func(context.Context) (bool, error) {
-		return len(w.seen(t))-1 >= n, nil
-	})
+	for some := 1; some <= n; some++ {
+		w.eventually(t, fmt.Sprintf("%d rotations", some), func(context.Context) (bool, error) {
+			return len(w.seen(t))-1 >= some, nil
+		})
+	}
 }
 
 // report is a line of the consumer.
