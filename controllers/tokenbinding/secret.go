@@ -83,8 +83,11 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, m *metav1.PartialObjec
 // is as the operator wrote it, and the token is the one that status speaks of. A copy has not our fields, and a binding that
 // was made anew has no such status.
 func (s *scope) strayed(m *metav1.PartialObjectMetadata) bool {
+	if metav1.GetControllerOf(m) != nil {
+		return false
+	}
 	held := heldIn(m)
-	return metav1.GetControllerOf(m) == nil && held != nil && intact(m, nil) &&
+	return held != nil && intact(m, nil) &&
 		s.found.IssuedAt != nil && s.found.IssuedAt.Time.Equal(held.life.IssuedAt) &&
 		s.found.ExpiresAt != nil && s.found.ExpiresAt.Time.Equal(held.life.ExpiresAt)
 }

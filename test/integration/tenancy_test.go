@@ -122,18 +122,25 @@ func TestASlowLookUpHoldsNobodyUp(t *testing.T) {
 	release()
 }
 
+// behindAnother gives a binding whose zone has room for one, where another is, and notes whom the zone calls.
+func (w *world) behindAnother(called *[]string) *v1alpha1.ConfluenceTokenBinding {
+	w.t.Helper()
+	w.bindings.Gates = gate.New(1, w.clock)
+	w.bindings.Gates.OnCall(func(id string) { *called = append(*called, id) })
+	install, binding := w.install(), w.binding("reports")
+	must(w.t, w.k8s.Create(w.ctx, install))
+	must(w.t, w.k8s.Create(w.ctx, binding))
+	w.reconcileResource(install)
+	w.bindings.Gates.Enter(w.zone.Issuer, "other", w.clock.Now(), false)
+	return binding
+}
+
 // Who waits in line looks nobody up, however often it looks for itself; nor does one for whom there is no room at the
 // management API, who lets the next in line go.
 func TestNobodyIsLookedUpInLine(t *testing.T) {
 	w := newWorld(t, identifiedByID)
 	var called []string
-	w.bindings.Gates = gate.New(1, w.clock)
-	w.bindings.Gates.OnCall(func(id string) { called = append(called, id) })
-	install, binding := w.install(), w.binding("reports")
-	must(t, w.k8s.Create(w.ctx, install))
-	must(t, w.k8s.Create(w.ctx, binding))
-	w.reconcileResource(install)
-	w.bindings.Gates.Enter(w.zone.Issuer, "other", w.clock.Now(), false)
+	binding := w.behindAnother(&called)
 	w.bindings.Gates.Enter(w.zone.Issuer, "another/one", w.clock.Now().Add(time.Hour), false)
 	for range 3 {
 		if wait := w.reconcileBinding(binding).RequeueAfter; wait < time.Second {
@@ -169,13 +176,7 @@ func TestNobodyIsLookedUpInLine(t *testing.T) {
 func TestAFailedLookUpLetsTheNextGo(t *testing.T) {
 	w := newWorld(t, identifiedByID)
 	var called []string
-	w.bindings.Gates = gate.New(1, w.clock)
-	w.bindings.Gates.OnCall(func(id string) { called = append(called, id) })
-	install, binding := w.install(), w.binding("reports")
-	must(t, w.k8s.Create(w.ctx, install))
-	must(t, w.k8s.Create(w.ctx, binding))
-	w.reconcileResource(install)
-	w.bindings.Gates.Enter(w.zone.Issuer, "other", w.clock.Now(), false)
+	binding := w.behindAnother(&called)
 	w.reconcileBinding(binding)
 	w.bindings.Gates.Enter(w.zone.Issuer, "another/one", w.clock.Now().Add(time.Hour), false)
 	w.bindings.Gates.Leave(w.zone.Issuer, gate.Answer{Answered: true})
