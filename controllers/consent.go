@@ -22,7 +22,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/consent"
-	"github.com/keycardai/keycard-operator/internal/limit"
+	"github.com/keycardai/keycard-operator/internal/ratelimit"
 )
 
 // ConsentOptions say how people consent.
@@ -87,7 +87,7 @@ func loopback(host string) bool {
 
 // pageLimits are for a page that anybody may open: it reads what it shows from the API server and from a zone, with the
 // operator's own clients. A person takes three requests, so a thousand are through in five minutes.
-var pageLimits = limit.Limits{PerSecond: 10, Burst: 60, UnderWay: 32, Each: 5 * time.Second}
+var pageLimits = ratelimit.Limits{PerSecond: 10, Burst: 60, UnderWay: 32, Each: 5 * time.Second}
 
 // setupConsent serves the consent page on every replica: which one a browser reaches is not for us to say. A binding
 // goes on as soon as the person is back.
@@ -129,7 +129,7 @@ func setupConsent(ctx context.Context, mgr ctrl.Manager, bindings *tokenbinding.
 		Name: "consent page",
 		Server: &http.Server{
 			Addr: o.Address, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-			Handler: limit.Handler(pageLimits, clock.RealClock{}, consent.Handler(consent.Config{
+			Handler: ratelimit.Handler(pageLimits, clock.RealClock{}, consent.Handler(consent.Config{
 				URL: base, Lookup: bindings.Consent, Consented: consented, Logger: logger,
 			})),
 		},

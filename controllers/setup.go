@@ -23,9 +23,9 @@ import (
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
-	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
 // recorderName names the operator in events.
@@ -114,8 +114,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	bindings := &tokenbinding.Reconciler{
 		Client: secrets.Before(mgr.GetClient()), Secrets: secrets, Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: o.Clock,
-		Gates:          gate.New(most, o.Clock),
-		LookUps:        gate.New(most, o.Clock),
+		Gates:          throttle.New(most, o.Clock),
+		LookUps:        throttle.New(most, o.Clock),
 		Metrics:        tokenbinding.NewMetrics(),
 		WatchEvery:     o.WatchEvery,
 		LiveNamespaces: o.LiveNamespaces,

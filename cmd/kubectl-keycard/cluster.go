@@ -24,8 +24,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/consent"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
-	"github.com/keycardai/keycard-operator/internal/trust"
+	"github.com/keycardai/keycard-operator/internal/zones"
 )
 
 // cluster is what the person may do there.
@@ -79,7 +78,7 @@ func (c *cluster) request(ctx context.Context, name string, allowInsecureLoopbac
 	case b.Spec.Suspend != nil && *b.Spec.Suspend:
 		return consent.Request{}, fmt.Errorf("ConfluenceTokenBinding %s is suspended; set spec.suspend to false first", key)
 	}
-	installKey := tenancy.ResourceOf(&b)
+	installKey := b.ResourceKey()
 	if err := c.k8s.Get(ctx, installKey, &install); err != nil {
 		return consent.Request{}, readProblem(err, "KeycardResource", "kcr", installKey)
 	}
@@ -104,7 +103,7 @@ func (c *cluster) request(ctx context.Context, name string, allowInsecureLoopbac
 
 func (c *cluster) authorizationEndpoint(ctx context.Context, install *v1alpha1.KeycardResource, allowInsecureLoopback bool) (string, error) {
 	issuer := install.Spec.Zone.IssuerURL()
-	pool, err := trust.Pool(ctx, c.k8s, keycard.NewPool(keycard.Options{
+	pool, err := zones.Pool(ctx, c.k8s, keycard.NewPool(keycard.Options{
 		UserAgent: "kubectl-keycard/" + version, AllowInsecureLoopback: allowInsecureLoopback,
 	}), install.Namespace, install.Spec.Zone.CABundle)
 	if err != nil {

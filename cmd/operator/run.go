@@ -24,7 +24,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/internal/fence"
-	"github.com/keycardai/keycard-operator/internal/longpause"
+	"github.com/keycardai/keycard-operator/internal/retryafter"
 )
 
 // reconcileTimeout bounds one reconcile: several remote requests, each with its own timeout.
@@ -94,7 +94,7 @@ func newManager(cfg *rest.Config, o *options) (ctrl.Manager, error) {
 	leaseConfig := rest.CopyConfig(cfg)
 	leaseConfig.QPS, leaseConfig.Burst, leaseConfig.RateLimiter = 5, 10, nil
 	cfg = rest.CopyConfig(cfg)
-	cfg.Wrap(longpause.Transport)
+	cfg.Wrap(retryafter.Transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // ensureApplications lets the applications of the spec, the one for consent, and the workloads that bindings name ask for
@@ -58,7 +58,7 @@ func (r *Reconciler) ensureDeclared(ctx context.Context, s *scope) error {
 		return err
 	}
 	if len(missing) > 0 {
-		return outcome.NeedsPerson(v1alpha1.ReasonApplicationNotFound,
+		return problem.NeedsPerson(v1alpha1.ReasonApplicationNotFound,
 			"the zone has no application with the identifier %s; register it in the zone, or remove it from spec.applications", strings.Join(missing, ", "))
 	}
 	return nil
@@ -70,7 +70,7 @@ func (s *scope) findApplications(ctx context.Context) (found []v1alpha1.Applicat
 		app, there, err := s.zone.FindApplication(ctx, s.zoneID(), ref.Identifier)
 		switch {
 		case err != nil:
-			return nil, nil, outcome.Remote(err)
+			return nil, nil, problem.Remote(err)
 		case there:
 			found = append(found, v1alpha1.ApplicationStatus{Identifier: ref.Identifier, ID: app.ID})
 		default:
@@ -115,7 +115,7 @@ func (s *scope) link(ctx context.Context, id, name string, fresh bool) error {
 	field := "dependency"
 	switch {
 	case err != nil, found && len(have.WhenAccessing) == 0:
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	case found:
 		field = "whenAccessing"
 	}
@@ -139,7 +139,7 @@ func (s *scope) unlinkUndeclared(ctx context.Context) error {
 		}
 		log.FromContext(ctx).Info("removing the dependency", "application", known.Identifier)
 		if err := s.zone.DeleteDependency(ctx, s.zoneID(), known.ID, s.resource.Status.ResourceID); err != nil {
-			return outcome.Remote(err)
+			return problem.Remote(err)
 		}
 	}
 	s.resource.Status.Applications = slices.DeleteFunc(slices.Clone(s.resource.Status.Applications), func(a v1alpha1.ApplicationStatus) bool { return !declared(a) })
@@ -156,12 +156,12 @@ func (r *Reconciler) removeApplications(ctx context.Context, s *scope, resourceI
 	defer unlock()
 	for _, known := range s.resource.Status.Applications {
 		if err := s.zone.DeleteDependency(ctx, s.zoneID(), known.ID, resourceID); err != nil {
-			return outcome.Remote(err)
+			return problem.Remote(err)
 		}
 	}
 	if len(r.ConsentRedirectURIs) > 0 || s.resource.Status.ConsentClientID != "" {
 		if err := s.removeConsent(ctx, resourceID); err != nil {
-			return outcome.Remote(err)
+			return problem.Remote(err)
 		}
 	}
 	return s.removeWorkloads(ctx, resourceID, nil)

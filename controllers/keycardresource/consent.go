@@ -13,8 +13,8 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
+	"github.com/keycardai/keycard-operator/internal/namespaces"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 const (
@@ -47,7 +47,7 @@ func (r *Reconciler) ensureConsent(ctx context.Context, s *scope) error {
 	}
 	app, found, err := s.zone.FindApplication(ctx, s.zoneID(), s.consentIdentifier())
 	if err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	if s.observing() {
 		return s.observeConsent(ctx, app, found)
@@ -63,7 +63,7 @@ func (r *Reconciler) manageConsent(ctx context.Context, s *scope, app keycard.Ap
 		}
 	}
 	if !strings.Contains(app.Description, s.consentMarker()) {
-		return outcome.NeedsPerson(v1alpha1.ReasonApplicationConflict,
+		return problem.NeedsPerson(v1alpha1.ReasonApplicationConflict,
 			"the zone has an application %q with the identifier %s that was not made by the operator; remove it, or put the operator's marker %s into its description",
 			app.Name, app.Identifier, s.consentMarker())
 	}
@@ -96,7 +96,7 @@ func (r *Reconciler) asksPeople(ctx context.Context, s *scope) (bool, error) {
 		if users[i].Spec.Subject.User == "" {
 			continue
 		}
-		admitted, err := tenancy.Admits(ctx, r.namespaces(), s.resource, users[i].Namespace)
+		admitted, err := namespaces.Admits(ctx, r.namespaces(), s.resource, users[i].Namespace)
 		if err != nil || admitted {
 			return admitted, err
 		}
@@ -160,7 +160,7 @@ func (s *scope) putConsentRight(ctx context.Context, have keycard.Application, r
 func (s *scope) consentClient(ctx context.Context, app keycard.Application) (string, error) {
 	have, err := s.zone.ListApplicationCredentials(ctx, s.zoneID(), app.ID)
 	if err != nil {
-		return "", outcome.Remote(err)
+		return "", problem.Remote(err)
 	}
 	var ids []string
 	for _, c := range have {
@@ -199,7 +199,7 @@ func (s *scope) endConsent(ctx context.Context) error {
 		return nil
 	}
 	if err := s.removeConsent(ctx, s.resource.Status.ResourceID); err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	s.resource.Status.ConsentClientID = ""
 	return nil

@@ -23,12 +23,12 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/catalog"
-	"github.com/keycardai/keycard-operator/internal/freshest"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/ownwrites"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
-	"github.com/keycardai/keycard-operator/internal/statuspatch"
+	"github.com/keycardai/keycard-operator/internal/status"
 )
 
 // The finalizer is the only thing that is ever written to the object itself, and only for deletionPolicy
@@ -72,7 +72,7 @@ type Reconciler struct {
 	zoneLocks keyedMutex
 	// entered are the clients that a zone has accepted. A deletion goes on with them when the Secret is gone.
 	entered   sync.Map
-	resources freshest.Objects[*v1alpha1.KeycardResource]
+	resources ownwrites.Objects[*v1alpha1.KeycardResource]
 	// failures counts failed attempts to install, removals failed attempts to remove.
 	failures, removals failures
 }
@@ -105,14 +105,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil && ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
-	problem := problemOf(ctx, err)
-	s.report(at, problem)
+	p := problemOf(ctx, err)
+	s.report(at, p)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
 	r.announce(s)
 	r.announceDrift(s)
-	return ctrl.Result{RequeueAfter: r.nextWake(s, problem)}, nil
+	return ctrl.Result{RequeueAfter: r.nextWake(s, p)}, nil
 }
 
 // run takes the steps in order, and stops at the first that can't go on.
@@ -142,37 +142,37 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 	return "", nil
 }
 
-func asProblem(err error) (*outcome.Problem, bool) {
-	var problem *outcome.Problem
-	ok := errors.As(err, &problem)
-	return problem, ok
+func asProblem(err error) (*problem.Problem, bool) {
+	var p *problem.Problem
+	ok := errors.As(err, &p)
+	return p, ok
 }
 
 // problemOf gives the problem that an error is, or makes one of a failure of the cluster.
-func problemOf(ctx context.Context, err error) *outcome.Problem {
-	problem, ok := asProblem(err)
+func problemOf(ctx context.Context, err error) *problem.Problem {
+	p, ok := asProblem(err)
 	if err != nil && !ok {
 		log.FromContext(ctx).Error(err, "the cluster failed")
-		problem = outcome.FromCluster(err)
+		p = problem.FromCluster(err)
 	}
-	return problem
+	return p
 }
 
 // nextWake is when to try again, or to compare with the zone again.
-func (r *Reconciler) nextWake(s *scope, problem *outcome.Problem) time.Duration {
+func (r *Reconciler) nextWake(s *scope, p *problem.Problem) time.Duration {
 	switch {
 	case s.suspended():
 		return 0
-	case problem == nil:
+	case p == nil:
 		r.failures.forget(s.key())
 		return schedule.Jittered(r.CheckEvery, string(s.before.UID), s.now)
 	}
-	return problem.Retry(r.failures.count(s.key()), 0, string(s.before.UID))
+	return p.Retry(r.failures.count(s.key()), 0, string(s.before.UID))
 }
 
 // patchStatus writes the status if it changed.
 func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
-	written, changed, err := statuspatch.Write(ctx, r.Client, s.before, s.resource)
+	written, changed, err := status.Patch(ctx, r.Client, s.before, s.resource)
 	if err != nil || !changed {
 		return err
 	}

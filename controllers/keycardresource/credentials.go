@@ -12,8 +12,8 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
-	"github.com/keycardai/keycard-operator/internal/trust"
+	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/zones"
 )
 
 // plan looks the catalog entry up and settles on the scopes. It needs neither Secrets nor the zone.
@@ -28,7 +28,7 @@ func (r *Reconciler) plan(_ context.Context, s *scope) error {
 	}
 	scopes, err := s.entry.Offer(add, set)
 	if err != nil {
-		return outcome.Block(v1alpha1.ReasonUnknownScope, "%v", err)
+		return problem.Blocked(v1alpha1.ReasonUnknownScope, "%v", err)
 	}
 	s.scopes = scopes
 	return nil
@@ -37,7 +37,7 @@ func (r *Reconciler) plan(_ context.Context, s *scope) error {
 func (r *Reconciler) findEntry(s *scope) error {
 	entry, err := r.Catalog.Find(s.resource.Spec.CatalogEntry)
 	if err != nil {
-		return outcome.Block(v1alpha1.ReasonUnknownCatalogEntry, "%v", err)
+		return problem.Blocked(v1alpha1.ReasonUnknownCatalogEntry, "%v", err)
 	}
 	s.entry = entry
 	return nil
@@ -48,7 +48,7 @@ func (r *Reconciler) findEntry(s *scope) error {
 func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
 	zone := &s.resource.Spec.Zone
 	var err error
-	if s.zone, s.serviceAccount, err = trust.Management(ctx, r.Live, r.Zones, s.resource.Namespace, zone); err != nil {
+	if s.zone, s.serviceAccount, err = zones.Management(ctx, r.Live, r.Zones, s.resource.Namespace, zone); err != nil {
 		return err
 	}
 	if s.observing() {
@@ -56,11 +56,11 @@ func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
 	}
 	remote, err := s.zone.GetZone(ctx, zone.ID)
 	if keycard.IsNotFound(err) {
-		return outcome.NeedsPerson(v1alpha1.ReasonRequestRejected,
+		return problem.NeedsPerson(v1alpha1.ReasonRequestRejected,
 			"the service account sees no zone %q; check spec.zone.id and the service account's permissions", zone.ID)
 	}
 	if err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	s.zoneCreated, _ = time.Parse(time.RFC3339, remote.CreatedAt) // a zone that does not say when is not new
 	s.resource.Status.RedirectURI = remote.Protocols.OAuth2.RedirectURI
@@ -73,9 +73,9 @@ func (r *Reconciler) enterZone(ctx context.Context, s *scope) error {
 func (r *Reconciler) readOAuthApp(ctx context.Context, s *scope) error {
 	key := s.local(s.resource.Spec.OAuthAppSecretRef.Name)
 	app, err := credentials.ReadClient(ctx, r.Live, key, "the OAuth app's client id and secret")
-	var problem *outcome.Problem
-	if errors.As(err, &problem) && problem.Reason == v1alpha1.ReasonSecretNotFound {
-		return outcome.Wait(v1alpha1.ReasonSecretNotFound,
+	var p *problem.Problem
+	if errors.As(err, &p) && p.Reason == v1alpha1.ReasonSecretNotFound {
+		return problem.Waiting(v1alpha1.ReasonSecretNotFound,
 			"Secret %s does not exist. Make an OAuth 2.0 app at %s (%s), give it the scopes %s, set its callback URL to %s, and create the Secret with the app's keys %s and %s",
 			key, s.entry.Provider.Name, s.entry.DocsURL, strings.Join(s.scopes, " "), s.resource.Status.RedirectURI,
 			v1alpha1.ClientIDKey, v1alpha1.ClientSecretKey)

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // drift is one object of the zone that was not as the spec wants it.
@@ -34,7 +34,7 @@ func (s *scope) observing() bool {
 func (s *scope) change(at step, object string, fields []string, do func() error) error {
 	if !s.observing() {
 		if err := do(); err != nil {
-			return outcome.Remote(err)
+			return problem.Remote(err)
 		}
 	}
 	if len(fields) > 0 {
@@ -46,7 +46,7 @@ func (s *scope) change(at step, object string, fields []string, do func() error)
 // creating has to be asked before an object is made.
 func (s *scope) creating(object, identifier string) error {
 	if s.observing() {
-		return outcome.NeedsPerson(v1alpha1.ReasonNotRegistered,
+		return problem.NeedsPerson(v1alpha1.ReasonNotRegistered,
 			"the zone has no %s with the identifier %s, and spec.managementPolicy is Observe; create it, or set managementPolicy to Manage", object, identifier)
 	}
 	return nil

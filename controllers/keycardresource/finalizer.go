@@ -16,8 +16,8 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
+	"github.com/keycardai/keycard-operator/internal/namespaces"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // How long a deletion waits for a zone that can't be entered before it gives up, so that it never
@@ -91,33 +91,33 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 // remove removes the objects from the zone, or gives up; wait is how long until it is to be called again, 0 when the
 // object may go.
 func (r *Reconciler) remove(ctx context.Context, s *scope) (wait time.Duration, err error) {
-	hurried := tenancy.Ending(ctx, r.namespaces(), s.resource.Namespace)
+	hurried := namespaces.Ending(ctx, r.namespaces(), s.resource.Namespace)
 	if wait, err := r.awaitUsers(ctx, s, hurried); err != nil || wait > 0 {
 		return wait, err
 	}
-	problem := problemOf(ctx, r.removeObjects(ctx, s))
-	if problem == nil {
+	p := problemOf(ctx, r.removeObjects(ctx, s))
+	if p == nil {
 		log.FromContext(ctx).Info("removed the objects in the zone")
 		return 0, nil
 	}
 	attempts := r.removals.count(s.key())
-	if s.givesUp(problem, attempts, hurried) {
-		log.FromContext(ctx).Info("gave up removing objects from the zone", "provider", s.before.Status.ProviderID, "resource", s.before.Status.ResourceID, "reason", problem.Reason)
-		r.orphan(s, problem.Reason)
+	if s.givesUp(p, attempts, hurried) {
+		log.FromContext(ctx).Info("gave up removing objects from the zone", "provider", s.before.Status.ProviderID, "resource", s.before.Status.ResourceID, "reason", p.Reason)
+		r.orphan(s, p.Reason)
 		return 0, nil
 	}
-	s.deleting(problem)
-	return s.removeAgain(problem, attempts), r.patchStatus(ctx, s)
+	s.deleting(p)
+	return s.removeAgain(p, attempts), r.patchStatus(ctx, s)
 }
 
 // removeAgain is when to try to remove the objects again: after the pause that the zone asked for, soon enough to give
 // up in time otherwise.
-func (s *scope) removeAgain(problem *outcome.Problem, attempts int) time.Duration {
-	wait := max(problem.Retry(attempts, 0, string(s.before.UID)), leastWait)
+func (s *scope) removeAgain(p *problem.Problem, attempts int) time.Duration {
+	wait := max(p.Retry(attempts, 0, string(s.before.UID)), leastWait)
 	switch {
-	case problem.Kind == outcome.Throttled:
+	case p.Kind == problem.KindThrottled:
 		return min(wait, giveUpPassing)
-	case problem.Passes():
+	case p.Passes():
 		return min(wait, giveUpLasting)
 	}
 	return min(wait, giveUpLasting/leastAttempts)
@@ -149,9 +149,9 @@ func (r *Reconciler) orphan(s *scope, why string) {
 
 // givesUp tells whether the deletion has waited long enough, and was tried often enough by this process: an
 // operator that was down meanwhile has not tried.
-func (s *scope) givesUp(problem *outcome.Problem, attempts int, hurried bool) bool {
+func (s *scope) givesUp(p *problem.Problem, attempts int, hurried bool) bool {
 	wait := giveUpLasting
-	if problem.Passes() && !hurried {
+	if p.Passes() && !hurried {
 		wait = giveUpPassing
 	}
 	return attempts >= leastAttempts && s.now.Sub(s.before.DeletionTimestamp.Time) >= wait
@@ -181,13 +181,13 @@ func (r *Reconciler) removeObjects(ctx context.Context, s *scope) error {
 func (r *Reconciler) removeResource(ctx context.Context, s *scope) error {
 	have, found, err := s.zone.FindResource(ctx, s.zoneID(), s.entry.Resource.Identifier)
 	if err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	if found && s.owns(have.Description) {
 		if err := r.removeApplications(ctx, s, have.ID); err != nil {
 			return err
 		}
-		return outcome.Remote(s.zone.DeleteResource(ctx, s.zoneID(), have.ID))
+		return problem.Remote(s.zone.DeleteResource(ctx, s.zoneID(), have.ID))
 	}
 	known := s.resource.Status.ResourceID
 	if found && (known == "" || known == have.ID) {
@@ -205,21 +205,21 @@ func (r *Reconciler) removeProvider(ctx context.Context, s *scope) error {
 	defer unlock()
 	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
 	if err != nil || !found || !s.owns(provider.Description) {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	users, err := s.zone.ListResourcesByProvider(ctx, s.zoneID(), provider.ID)
 	if err == nil && len(users) == 0 {
 		err = s.zone.DeleteProvider(ctx, s.zoneID(), provider.ID)
 	}
-	return outcome.Remote(err)
+	return problem.Remote(err)
 }
 
 // enterAgain enters the zone, with the credential that it accepted before where the Secret is gone already: in a
 // namespace that is being deleted nothing has an order.
 func (r *Reconciler) enterAgain(ctx context.Context, s *scope) error {
 	err := r.enterZone(ctx, s)
-	problem, ok := asProblem(err)
-	if !ok || problem.Kind != outcome.Waiting {
+	p, ok := asProblem(err)
+	if !ok || p.Kind != problem.KindWaiting {
 		return err
 	}
 	known, there := r.entered.Load(s.key())

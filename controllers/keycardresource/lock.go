@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // lockPatience is how long an install waits for others of its zone: well within what a reconcile has, so that it can be said.
@@ -23,7 +23,7 @@ func (r *Reconciler) lockZone(ctx context.Context, s *scope) (unlock func(), err
 	defer cancel()
 	unlock, err = r.zoneLocks.lock(ctx, strings.ToLower(s.resource.Spec.Zone.ManagementURL())+" "+s.zoneID())
 	if err != nil {
-		return nil, outcome.Passing(v1alpha1.ReasonProgressingWithRetry, "other KeycardResources of the zone are being worked on; it is tried again")
+		return nil, problem.Passing(v1alpha1.ReasonProgressingWithRetry, "other KeycardResources of the zone are being worked on; it is tried again")
 	}
 	return unlock, nil
 }

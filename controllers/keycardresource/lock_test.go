@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // One at a time has a key; nobody waits for longer than a context lives; and a key that nobody uses is forgotten.
@@ -87,9 +87,9 @@ func TestLockZone(t *testing.T) {
 				}
 				begun := time.Now()
 				second, err := r.lockZone(t.Context(), install(tt.second))
-				var problem *outcome.Problem
+				var p *problem.Problem
 				switch {
-				case tt.waits && (!errors.As(err, &problem) || !problem.Passes() || time.Since(begun) != lockPatience):
+				case tt.waits && (!errors.As(err, &p) || !p.Passes() || time.Since(begun) != lockPatience):
 					t.Errorf("after %s it is told %v", time.Since(begun), err)
 				case !tt.waits && err != nil:
 					t.Error(err)

@@ -17,7 +17,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // policySetName is the policy set that the operator puts in force. It holds what was in force before, and the
@@ -98,16 +98,16 @@ func (r *Reconciler) removePolicies(ctx context.Context, s *scope) error {
 func (s *scope) policiesInForce(ctx context.Context) (inForce, error) {
 	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), keycard.PolicySet.InForce)
 	if err != nil {
-		return inForce{}, outcome.Remote(err)
+		return inForce{}, problem.Remote(err)
 	}
 	if len(sets) == 0 && s.now.Sub(s.zoneCreated) < zoneSettles {
-		return inForce{}, outcome.Passing(v1alpha1.ReasonProgressingWithRetry, "the zone is new and has no active policy set yet; it is looked at again")
+		return inForce{}, problem.Passing(v1alpha1.ReasonProgressingWithRetry, "the zone is new and has no active policy set yet; it is looked at again")
 	}
 	if len(sets) == 0 {
-		return inForce{}, outcome.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")
+		return inForce{}, problem.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")
 	}
 	version, err := s.zone.GetPolicySetVersion(ctx, s.zoneID(), sets[0].ID, sets[0].ActiveVersionID)
-	return inForce{set: sets[0], version: version}, outcome.Remote(err)
+	return inForce{set: sets[0], version: version}, problem.Remote(err)
 }
 
 // ownPolicies are the policies in the zone that were made for this resource.
@@ -115,7 +115,7 @@ func (s *scope) ownPolicies(ctx context.Context) ([]keycard.Policy, error) {
 	ours, err := s.zone.ListPolicies(ctx, s.zoneID(), func(p keycard.Policy) bool {
 		return p.ArchivedAt == "" && s.owns(p.Description)
 	})
-	return ours, outcome.Remote(err)
+	return ours, problem.Remote(err)
 }
 
 // policyName is a policy's name in the zone, where the names in a set are unique.
@@ -140,7 +140,7 @@ func (s *scope) ensurePolicy(ctx context.Context, i int, ours []keycard.Policy, 
 	if have.LatestVersionID != "" {
 		latest, err := s.zone.GetPolicyVersion(ctx, s.zoneID(), have.ID, have.LatestVersionID)
 		if err != nil {
-			return status, outcome.Remote(err)
+			return status, problem.Remote(err)
 		}
 		if latest.SchemaVersion == schema && latest.CedarRaw == want.Cedar {
 			status.VersionID = latest.ID
@@ -183,9 +183,9 @@ func policyProblem(i int, name string, err error) error {
 		return createProblem(err, "policy version")
 	}
 	if !ok || e.Status != http.StatusBadRequest && e.Status != http.StatusUnprocessableEntity {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
-	return outcome.NeedsPerson(v1alpha1.ReasonPolicyInvalid, "spec.policies[%d].cedar (policy %s): the zone refuses it: %s; mend the policy, what was in force stays so", i, name, e.Description)
+	return problem.NeedsPerson(v1alpha1.ReasonPolicyInvalid, "spec.policies[%d].cedar (policy %s): the zone refuses it: %s; mend the policy, what was in force stays so", i, name, e.Description)
 }
 
 func policyHash(schema, cedar string) string {
@@ -291,7 +291,7 @@ func (s *scope) archiveStale(ctx context.Context, ours []keycard.Policy, wanted 
 			continue
 		}
 		if err := s.zone.ArchivePolicy(ctx, s.zoneID(), p.ID); err != nil {
-			return outcome.Remote(err)
+			return problem.Remote(err)
 		}
 	}
 	return nil
@@ -303,7 +303,7 @@ func (s *scope) observePolicies(ctx context.Context, now inForce) error {
 	for _, e := range now.version.Manifest.Entries {
 		v, err := s.zone.GetPolicyVersion(ctx, s.zoneID(), e.PolicyID, e.PolicyVersionID)
 		if err != nil {
-			return outcome.Remote(err)
+			return problem.Remote(err)
 		}
 		texts[strings.TrimSpace(v.CedarRaw)] = true
 	}

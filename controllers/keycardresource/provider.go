@@ -15,7 +15,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // ensureProvider makes sure that the zone has an OAuth provider for the upstream with this app. All
@@ -28,7 +28,7 @@ func (r *Reconciler) ensureProvider(ctx context.Context, s *scope) error {
 	defer unlock()
 	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
 	if err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	if !found {
 		if provider, err = r.createProvider(ctx, s); err != nil {
@@ -61,7 +61,7 @@ func (s *scope) unfit(provider keycard.Provider, has, remedy string) error {
 	if key, ours := s.madeBy(provider.Description); ours {
 		maker = "belongs to KeycardResource " + key.String()
 	}
-	return outcome.NeedsPerson(v1alpha1.ReasonProviderConflict,
+	return problem.NeedsPerson(v1alpha1.ReasonProviderConflict,
 		"the zone's provider %q for %s has %s and %s; all resources of an upstream share one provider: %s",
 		provider.Name, provider.Identifier, has, maker, remedy)
 }
@@ -169,10 +169,10 @@ func (d *differences) stated(name string, field *keycard.Field[string], have, wa
 // next attempt.
 func createProblem(err error, kind string) error {
 	if keycard.IsConflict(err) {
-		return outcome.Passing(v1alpha1.ReasonProgressingWithRetry, "the %s was created by somebody else a moment ago; it is looked at again", kind)
+		return problem.Passing(v1alpha1.ReasonProgressingWithRetry, "the %s was created by somebody else a moment ago; it is looked at again", kind)
 	}
 	if err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	return nil
 }

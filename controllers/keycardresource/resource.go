@@ -11,14 +11,14 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // ensureResource makes sure that the zone has the resource as the spec wants it.
 func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	have, found, err := s.zone.FindResource(ctx, s.zoneID(), s.entry.Resource.Identifier)
 	if err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	if !found {
 		if have, err = r.createResource(ctx, s); err != nil {
@@ -58,7 +58,7 @@ func (s *scope) mayManage(have keycard.Resource) error {
 	case s.observing(), s.owns(have.Description):
 		return nil
 	case have.OwnerType == keycard.OwnerPlatform:
-		return outcome.NeedsPerson(v1alpha1.ReasonIdentifierInUse,
+		return problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse,
 			"the identifier %s belongs to a resource of the Keycard platform, which nobody can change", have.Identifier)
 	case s.resource.Spec.AdoptionPolicy == v1alpha1.AdoptionAdopt:
 		return nil
@@ -67,7 +67,7 @@ func (s *scope) mayManage(have keycard.Resource) error {
 	if key, ours := s.madeBy(have.Description); ours {
 		maker = "belongs to KeycardResource " + key.String()
 	}
-	return outcome.NeedsPerson(v1alpha1.ReasonIdentifierInUse,
+	return problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse,
 		"the zone has a resource %q with the identifier %s that %s; remove it, or set spec.adoptionPolicy to Adopt to take it over",
 		have.Name, have.Identifier, maker)
 }

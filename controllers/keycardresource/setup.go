@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
+	"github.com/keycardai/keycard-operator/internal/namespaces"
 )
 
 // The field indexes over the Secrets and ConfigMaps that a resource reads.
@@ -48,7 +48,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
 		})
 	if !r.LiveNamespaces {
-		b.WatchesMetadata(tenancy.Namespace(), handler.EnqueueRequestsFromMapFunc(r.resourcesThatSelect), builder.WithPredicates(predicate.LabelChangedPredicate{}))
+		b.WatchesMetadata(namespaces.Metadata(), handler.EnqueueRequestsFromMapFunc(r.resourcesThatSelect), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return b.Complete(r)
 }
@@ -95,7 +95,7 @@ func (r *Reconciler) resourceOfBinding(ctx context.Context, o client.Object) []r
 	if !ok {
 		return nil
 	}
-	key := tenancy.ResourceOf(b)
+	key := b.ResourceKey()
 	var resource v1alpha1.KeycardResource
 	if err := r.Client.Get(ctx, key, &resource); err != nil {
 		return nil // it does not exist, or is not watched

@@ -13,7 +13,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/golden"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -39,15 +39,15 @@ func newStory() *story {
 func (st *story) begin() *story { return st.step(func(s *scope) { s.progressing() }) }
 
 // reconcile reports what a reconcile found, as Reconcile does.
-func (st *story) reconcile(at step, problem *outcome.Problem) *story {
+func (st *story) reconcile(at step, p *problem.Problem) *story {
 	return st.step(func(s *scope) {
 		if s.resource.Status.ObservedGeneration == 0 {
 			s.progressing()
 		}
-		if problem == nil {
+		if p == nil {
 			s.resource.Status.ProviderID, s.resource.Status.ResourceID = "p7m2", "r4k9"
 		}
-		s.report(at, problem)
+		s.report(at, p)
 	})
 }
 
@@ -79,10 +79,10 @@ func (st *story) step(do func(*scope)) *story {
 // The states that an install can be in, each as the API server has it. Tools that judge the health of an install are tested
 // with these files.
 func TestStates(t *testing.T) {
-	down := outcome.Passing(v1alpha1.ReasonZoneUnreachable, "the zone does not answer; it is retried")
-	noSecret := outcome.Wait(v1alpha1.ReasonSecretNotFound, "Secret confluence-oauth-app does not exist; create it with the keys client_id and client_secret")
-	rejected := outcome.NeedsPerson(v1alpha1.ReasonClientRejected, "the zone refused the service account; check the client id and client secret")
-	inUse := outcome.NeedsPerson(v1alpha1.ReasonIdentifierInUse, "the zone has a resource of that identifier already; remove it, or set adoptionPolicy: Adopt")
+	down := problem.Passing(v1alpha1.ReasonZoneUnreachable, "the zone does not answer; it is retried")
+	noSecret := problem.Waiting(v1alpha1.ReasonSecretNotFound, "Secret confluence-oauth-app does not exist; create it with the keys client_id and client_secret")
+	rejected := problem.NeedsPerson(v1alpha1.ReasonClientRejected, "the zone refused the service account; check the client id and client secret")
+	inUse := problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse, "the zone has a resource of that identifier already; remove it, or set adoptionPolicy: Adopt")
 	drifted := func(s *scope) {
 		s.drift = []drift{{at: stepResource, object: "resource", fields: []string{"scopes"}}}
 		s.report("", nil)
@@ -113,7 +113,7 @@ func TestStates(t *testing.T) {
 		"stale-generation":                  healthy().edit(otherScopes),
 		"stale-generation-after-a-refusal":  newStory().reconcile(stepResource, inUse).edit(otherScopes),
 		"another-spec-and-the-zone-is-down": healthy().edit(otherScopes).reconcile(stepProvider, down),
-		"another-spec-which-needs-a-person": healthy().edit(otherScopes).reconcile(stepPlan, outcome.Block(v1alpha1.ReasonUnknownScope, "the catalog does not know the scope")),
+		"another-spec-which-needs-a-person": healthy().edit(otherScopes).reconcile(stepPlan, problem.Blocked(v1alpha1.ReasonUnknownScope, "the catalog does not know the scope")),
 		"deleted-while-in-use":              healthy().edit(remove).delete().step(func(s *scope) { s.inUse(users) }),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/conditions"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/status"
 )
 
 // order is the order in which the conditions become True.
@@ -29,8 +29,8 @@ func (s *scope) order() []step {
 	return order
 }
 
-func (s *scope) conditions() conditions.Writer {
-	return conditions.Writer{List: &s.resource.Status.Conditions, Generation: s.resource.Generation}
+func (s *scope) conditions() status.Conditions {
+	return status.Conditions{List: &s.resource.Status.Conditions, Generation: s.resource.Generation}
 }
 
 // progressing is the first status an object gets, before anything remote is asked.
@@ -42,9 +42,9 @@ func (s *scope) progressing() {
 }
 
 // deleting says why the objects in the zone are still there.
-func (s *scope) deleting(problem *outcome.Problem) {
+func (s *scope) deleting(p *problem.Problem) {
 	c := s.conditions()
-	c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleting, "removing the objects from the zone: "+problem.Error())
+	c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleting, "removing the objects from the zone: "+p.Error())
 	c.Reconciling(v1alpha1.ReasonDeleting, "removing the objects from the zone")
 }
 
@@ -73,7 +73,7 @@ func describeUsers(users []v1alpha1.ConfluenceTokenBinding) string {
 
 // report turns what the reconcile found into conditions. A passing problem leaves alone what was True
 // for this generation: an outage of the zone does not undo a registration.
-func (s *scope) report(at step, problem *outcome.Problem) {
+func (s *scope) report(at step, p *problem.Problem) {
 	s.resource.Status.ObservedGeneration = s.resource.Generation
 	c := s.conditions()
 	if s.suspended() {
@@ -98,18 +98,18 @@ func (s *scope) report(at step, problem *outcome.Problem) {
 		switch {
 		case st == at:
 			reached = false
-			s.reportProblem(c, st, problem)
+			s.reportProblem(c, st, p)
 		case reached:
 			s.reportReached(c, st)
 		case !s.wasTrue(st):
 			c.Set(string(st), metav1.ConditionUnknown, v1alpha1.ReasonPending, "waits for an earlier condition")
 		}
 	}
-	s.reportReady(c, problem)
+	s.reportReady(c, p)
 }
 
 // reportReached sets the condition of a step that was taken.
-func (s *scope) reportReached(c conditions.Writer, st step) {
+func (s *scope) reportReached(c status.Conditions, st step) {
 	if found := s.driftAt(st); found != "" && s.observing() {
 		c.Set(string(st), metav1.ConditionFalse, v1alpha1.ReasonDrifted, s.driftMessage(found))
 		return
@@ -122,35 +122,35 @@ func (s *scope) driftMessage(found string) string {
 }
 
 // reportProblem sets the condition of the step that can't go on.
-func (s *scope) reportProblem(c conditions.Writer, st step, problem *outcome.Problem) {
+func (s *scope) reportProblem(c status.Conditions, st step, p *problem.Problem) {
 	switch {
-	case problem.Passes() && s.wasTrue(st):
-	case problem.Passes():
-		c.Set(string(st), metav1.ConditionUnknown, problem.Reason, problem.Message)
+	case p.Passes() && s.wasTrue(st):
+	case p.Passes():
+		c.Set(string(st), metav1.ConditionUnknown, p.Reason, p.Message)
 	default:
-		c.Set(string(st), metav1.ConditionFalse, problem.Reason, problem.Message)
+		c.Set(string(st), metav1.ConditionFalse, p.Reason, p.Message)
 	}
 }
 
-func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem) {
+func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 	switch {
-	case problem == nil && s.observing() && len(s.drift) > 0:
+	case p == nil && s.observing() && len(s.drift) > 0:
 		message := s.driftMessage(s.allDrift())
 		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDrifted, message)
 		c.Stalled(v1alpha1.ReasonDrifted, message)
-	case problem == nil, problem.Passes() && s.wasTrue(v1alpha1.ConditionReady):
+	case p == nil, p.Passes() && s.wasTrue(v1alpha1.ConditionReady):
 		c.Set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "installed in the zone")
 		c.Settled()
-	case problem.Stalls():
-		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, problem.Reason, problem.Message)
-		c.Stalled(problem.Reason, problem.Message)
+	case p.Stalls():
+		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message)
+		c.Stalled(p.Reason, p.Message)
 	default:
-		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, problem.Reason, problem.Message)
-		c.Reconciling(v1alpha1.ReasonProgressingWithRetry, problem.Error())
+		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message)
+		c.Reconciling(v1alpha1.ReasonProgressingWithRetry, p.Error())
 	}
 }
 
-func (s *scope) reportSuspended(c conditions.Writer) {
+func (s *scope) reportSuspended(c status.Conditions) {
 	status := metav1.ConditionFalse
 	if meta.IsStatusConditionTrue(s.found.Conditions, v1alpha1.ConditionReady) {
 		status = metav1.ConditionTrue

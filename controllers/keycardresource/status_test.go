@@ -13,7 +13,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
@@ -31,32 +31,32 @@ func installed() *v1alpha1.KeycardResource {
 }
 
 func TestReport(t *testing.T) {
-	passing := outcome.Passing(v1alpha1.ReasonZoneUnreachable, "down")
-	blocked := outcome.Block(v1alpha1.ReasonUnknownScope, "no such scope")
+	passing := problem.Passing(v1alpha1.ReasonZoneUnreachable, "down")
+	blocked := problem.Blocked(v1alpha1.ReasonUnknownScope, "no such scope")
 	edited := func() *v1alpha1.KeycardResource { r := installed(); r.Generation = 2; return r }
 	suspended := func(r *v1alpha1.KeycardResource) *v1alpha1.KeycardResource { r.Spec.Suspend = new(true); return r }
 	tests := map[string]struct {
-		object  *v1alpha1.KeycardResource
-		at      step
-		problem *outcome.Problem
+		object *v1alpha1.KeycardResource
+		at     step
+		p      *problem.Problem
 		// want is Ready, CredentialsValid, ProviderRegistered, ResourceRegistered; mover Reconciling or Stalled.
 		want, mover string
 	}{
 		"all is well":                    {object(), "", nil, "True Ready, True Accepted, True Registered, True Registered", ""},
 		"the zone is down at first":      {object(), stepCredentials, passing, "False ZoneUnreachable, Unknown ZoneUnreachable, Unknown Pending, Unknown Pending", "Reconciling"},
-		"the provider is refused":        {object(), stepProvider, outcome.NeedsPerson(v1alpha1.ReasonProviderConflict, "x"), "False ProviderConflict, True Accepted, False ProviderConflict, Unknown Pending", "Stalled"},
-		"the resource is refused":        {object(), stepResource, outcome.NeedsPerson(v1alpha1.ReasonIdentifierInUse, "x"), "False IdentifierInUse, True Accepted, True Registered, False IdentifierInUse", "Stalled"},
-		"a Secret is missing":            {object(), stepCredentials, outcome.Wait(v1alpha1.ReasonSecretNotFound, "x"), "False SecretNotFound, False SecretNotFound, Unknown Pending, Unknown Pending", "Reconciling"},
+		"the provider is refused":        {object(), stepProvider, problem.NeedsPerson(v1alpha1.ReasonProviderConflict, "x"), "False ProviderConflict, True Accepted, False ProviderConflict, Unknown Pending", "Stalled"},
+		"the resource is refused":        {object(), stepResource, problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse, "x"), "False IdentifierInUse, True Accepted, True Registered, False IdentifierInUse", "Stalled"},
+		"a Secret is missing":            {object(), stepCredentials, problem.Waiting(v1alpha1.ReasonSecretNotFound, "x"), "False SecretNotFound, False SecretNotFound, Unknown Pending, Unknown Pending", "Reconciling"},
 		"the spec makes no sense":        {object(), stepPlan, blocked, "False UnknownScope, Unknown Pending, Unknown Pending, False UnknownScope", "Stalled"},
 		"an outage undoes nothing":       {installed(), stepProvider, passing, "True Ready, True Accepted, True Registered, True Registered", ""},
-		"a lost Secret undoes no object": {installed(), stepCredentials, outcome.Wait(v1alpha1.ReasonSecretNotFound, "x"), "False SecretNotFound, False SecretNotFound, True Registered, True Registered", "Reconciling"},
+		"a lost Secret undoes no object": {installed(), stepCredentials, problem.Waiting(v1alpha1.ReasonSecretNotFound, "x"), "False SecretNotFound, False SecretNotFound, True Registered, True Registered", "Reconciling"},
 		"an outage after an edit":        {edited(), stepProvider, passing, "False ZoneUnreachable, True Accepted, Unknown ZoneUnreachable, Unknown Pending", "Reconciling"},
 		"suspended":                      {suspended(installed()), "", nil, "True Suspended, True Accepted, True Registered, True Registered", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := newScope(tc.object, time.Time{}, "cluster")
-			s.report(tc.at, tc.problem)
+			s.report(tc.at, tc.p)
 			var got []string
 			for _, conditionType := range []string{v1alpha1.ConditionReady, string(stepCredentials), string(stepProvider), string(stepResource)} {
 				c := meta.FindStatusCondition(s.resource.Status.Conditions, conditionType)

@@ -14,8 +14,8 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
+	"github.com/keycardai/keycard-operator/internal/namespaces"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // workload is a ServiceAccount of this cluster.
@@ -90,7 +90,7 @@ func (r *Reconciler) workloads(ctx context.Context, s *scope) ([]workload, error
 		if name == "" {
 			continue
 		}
-		admitted, err := tenancy.Admits(ctx, r.namespaces(), s.resource, users[i].Namespace)
+		admitted, err := namespaces.Admits(ctx, r.namespaces(), s.resource, users[i].Namespace)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +109,7 @@ func (r *Reconciler) bindingsOf(ctx context.Context, s *scope) ([]v1alpha1.Confl
 		return nil, fmt.Errorf("listing bindings: %w", err)
 	}
 	return slices.DeleteFunc(all.Items, func(b v1alpha1.ConfluenceTokenBinding) bool {
-		return !b.DeletionTimestamp.IsZero() || !tenancy.Uses(&b, s.key())
+		return !b.DeletionTimestamp.IsZero() || b.ResourceKey() != s.key()
 	}), nil
 }
 
@@ -125,7 +125,7 @@ func (r *Reconciler) ensureCluster(ctx context.Context, s *scope) (string, error
 		if found && strings.Contains(have.Description, s.clusterMarker()) {
 			err = r.ensureKeys(ctx, s, have)
 		}
-		return have.ID, outcome.Remote(err)
+		return have.ID, problem.Remote(err)
 	}
 	if err := s.creating("provider", issuer); err != nil {
 		return "", err
@@ -202,7 +202,7 @@ func (r *Reconciler) endKeys(ctx context.Context, s *scope, have keycard.Provide
 func (s *scope) ensureWorkload(ctx context.Context, w workload, provider string) error {
 	app, found, err := s.zone.FindApplication(ctx, s.zoneID(), s.workloadIdentifier(w))
 	if err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	switch {
 	case !found:
@@ -218,7 +218,7 @@ func (s *scope) ensureWorkload(ctx context.Context, w workload, provider string)
 			return createProblem(err, "application")
 		}
 	case !strings.Contains(app.Description, s.workloadMarker()):
-		return outcome.NeedsPerson(v1alpha1.ReasonApplicationConflict,
+		return problem.NeedsPerson(v1alpha1.ReasonApplicationConflict,
 			"the zone has an application %q with the identifier %s that was not made by the operator; remove it, or put the operator's marker %s into its description",
 			app.Name, app.Identifier, s.workloadMarker())
 	}
@@ -233,7 +233,7 @@ func (s *scope) ensureWorkload(ctx context.Context, w workload, provider string)
 func (s *scope) ensureWorkloadCredential(ctx context.Context, w workload, app keycard.Application, provider string, fresh bool) error {
 	have, err := s.zone.ListApplicationCredentials(ctx, s.zoneID(), app.ID)
 	if err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	if slices.ContainsFunc(have, func(c keycard.ApplicationCredential) bool {
 		return c.Type == keycard.CredentialToken && c.ProviderID == provider && c.Subject == w.subject()
@@ -259,14 +259,14 @@ func (s *scope) removeWorkloads(ctx context.Context, resourceID string, wanted [
 		return strings.Contains(a.Description, s.workloadMarker())
 	})
 	if err != nil {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	left := 0
 	for _, app := range ours {
 		gone := false
 		if !keep[app.Identifier] {
 			if gone, err = s.release(ctx, app, resourceID); err != nil {
-				return outcome.Remote(err)
+				return problem.Remote(err)
 			}
 		}
 		if !gone {
@@ -276,7 +276,7 @@ func (s *scope) removeWorkloads(ctx context.Context, resourceID string, wanted [
 	if left > 0 || len(wanted) > 0 {
 		return nil
 	}
-	return outcome.Remote(s.removeCluster(ctx))
+	return problem.Remote(s.removeCluster(ctx))
 }
 
 // release takes the dependency from an application that the operator made, and removes it when it has no other.

@@ -17,7 +17,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
@@ -75,7 +75,7 @@ func (r *Reconciler) assertion(ctx context.Context, s *scope, name string) (reda
 		return redacted.String{}, assertionProblem(client.ObjectKeyFromObject(account).String(), err)
 	}
 	if request.Status.Token == "" {
-		return redacted.String{}, outcome.Passing(v1alpha1.ReasonClusterError,
+		return redacted.String{}, problem.Passing(v1alpha1.ReasonClusterError,
 			"the cluster answered without a token for ServiceAccount %s/%s; it is retried", s.binding.Namespace, name)
 	}
 	return redacted.New(request.Status.Token), nil
@@ -85,16 +85,16 @@ func (r *Reconciler) assertion(ctx context.Context, s *scope, name string) (reda
 func assertionProblem(account string, err error) error {
 	switch {
 	case apierrors.IsNotFound(err):
-		return outcome.Wait(v1alpha1.ReasonServiceAccountNotFound,
+		return problem.Waiting(v1alpha1.ReasonServiceAccountNotFound,
 			"ServiceAccount %s does not exist; create it, or change spec.application.serviceAccountName", account)
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return outcome.Wait(v1alpha1.ReasonTokenRequestRefused, "no token can be requested for ServiceAccount %s: the namespace is being deleted", account)
+		return problem.Waiting(v1alpha1.ReasonTokenRequestRefused, "no token can be requested for ServiceAccount %s: the namespace is being deleted", account)
 	case apierrors.IsForbidden(err):
-		return outcome.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
+		return problem.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
 			"the cluster does not let the operator request a token for ServiceAccount %s; its role needs create on serviceaccounts/token in this namespace (config/rbac has it), and %s",
 			account, refusal(err))
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		return outcome.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
+		return problem.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
 			"the cluster refuses the request of a token for ServiceAccount %s (%s); %s", account, apierrors.ReasonForError(err), refusal(err))
 	}
 	return fmt.Errorf("requesting a token for ServiceAccount %s: %w", account, err)
@@ -107,15 +107,15 @@ const registrationAttempts = 6
 // awaitRegistration makes a refusal of a workload pass that is being registered, and says of another what workloads need.
 // Other errors of the zone become what they are for any application.
 func (s *scope) awaitRegistration(err error) error {
-	p, ok := outcome.FromKeycard(err)
+	p, ok := problem.FromKeycard(err)
 	account := s.binding.Spec.Application.ServiceAccountName
 	if !ok || p.Reason != v1alpha1.ReasonClientRejected || account == "" {
-		return outcome.Remote(err)
+		return problem.Remote(err)
 	}
 	remote, _ := keycard.AsError(err)
 	if s.install.Spec.WorkloadRegistration == nil || s.attempt.failures >= registrationAttempts {
-		return outcome.NeedsPerson(p.Reason, "%s; check that the zone knows ServiceAccount %s (workloadRegistration of the KeycardResource), that it can read the cluster's keys, and that the clocks of both agree",
+		return problem.NeedsPerson(p.Reason, "%s; check that the zone knows ServiceAccount %s (workloadRegistration of the KeycardResource), that it can read the cluster's keys, and that the clocks of both agree",
 			remote, account)
 	}
-	return outcome.Passing(p.Reason, "the zone does not accept ServiceAccount %s yet; the KeycardResource registers it. The zone's answer: %s", account, remote)
+	return problem.Passing(p.Reason, "the zone does not accept ServiceAccount %s yet; the KeycardResource registers it. The zone's answer: %s", account, remote)
 }

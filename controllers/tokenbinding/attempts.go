@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
@@ -29,7 +29,7 @@ type attempt struct {
 	failures  int
 	notBefore time.Time
 	// problem is shown until then.
-	problem *outcome.Problem
+	problem *problem.Problem
 	at      step
 	// exchanged is a token that was issued and whose site is not known yet; minted is one that could not be
 	// written. The next attempt goes on with them, and does not exchange again.
@@ -193,7 +193,7 @@ func (a *attempts) remember(key types.NamespacedName, at attempt) {
 	if a.m == nil {
 		a.m = map[types.NamespacedName]attempt{}
 	}
-	if at.problem != nil && at.problem.Kind == outcome.Person && a.unheard[key] {
+	if at.problem != nil && at.problem.Kind == problem.KindPerson && a.unheard[key] {
 		at.notBefore = time.Time{} // the person was quicker
 	}
 	a.m[key] = at
@@ -221,7 +221,7 @@ func (a *attempts) withoutConsent() (keys []types.NamespacedName) {
 
 // consented lets a binding that waits for consent be tried again.
 func (a *attempts) consented(key types.NamespacedName) bool {
-	return a.retry(key, func(p *outcome.Problem) bool { return p.Reason == v1alpha1.ReasonConsentRequired })
+	return a.retry(key, func(p *problem.Problem) bool { return p.Reason == v1alpha1.ReasonConsentRequired })
 }
 
 // wake lets a binding be tried again after a failure that a person had to mend, unless that happens too often.
@@ -229,13 +229,13 @@ func (a *attempts) wake(key types.NamespacedName, now time.Time) bool {
 	if !a.returned(key, now) {
 		return false
 	}
-	a.retry(key, func(p *outcome.Problem) bool { return p.Kind == outcome.Person })
+	a.retry(key, func(p *problem.Problem) bool { return p.Kind == problem.KindPerson })
 	return true
 }
 
 // retry ends the pause after a failure, if it is one of those, and that after an attempt which is under way. The failure is known
 // until another attempt has succeeded.
-func (a *attempts) retry(key types.NamespacedName, after func(*outcome.Problem) bool) bool {
+func (a *attempts) retry(key types.NamespacedName, after func(*problem.Problem) bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.unheard == nil {

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // A binding whose user has consented is tried again and waits for consent until that succeeds: what is known of the zone's
@@ -20,8 +20,8 @@ func TestConsentedStaysWaiting(t *testing.T) {
 	g := NewWithT(t)
 	var a attempts
 	waits, throttled := types.NamespacedName{Name: "waits"}, types.NamespacedName{Name: "throttled"}
-	a.remember(waits, attempt{failures: 2, notBefore: noon.Add(time.Hour), problem: outcome.NeedsPerson(v1alpha1.ReasonConsentRequired, "x")})
-	a.remember(throttled, attempt{notBefore: noon.Add(time.Hour), problem: outcome.Passing(v1alpha1.ReasonThrottled, "x")})
+	a.remember(waits, attempt{failures: 2, notBefore: noon.Add(time.Hour), problem: problem.NeedsPerson(v1alpha1.ReasonConsentRequired, "x")})
+	a.remember(throttled, attempt{notBefore: noon.Add(time.Hour), problem: problem.Passing(v1alpha1.ReasonThrottled, "x")})
 
 	g.Expect(a.consented(waits)).To(BeTrue())
 	g.Expect(a.consented(throttled)).To(BeFalse())
@@ -42,7 +42,7 @@ func TestReturnsAreBounded(t *testing.T) {
 	var a attempts
 	hers, throttled := types.NamespacedName{Name: "hers"}, types.NamespacedName{Name: "throttled"}
 	pause := func() {
-		a.remember(hers, attempt{failures: 2, notBefore: noon.Add(time.Hour), problem: outcome.NeedsPerson(v1alpha1.ReasonNoAccessibleSites, "x")})
+		a.remember(hers, attempt{failures: 2, notBefore: noon.Add(time.Hour), problem: problem.NeedsPerson(v1alpha1.ReasonNoAccessibleSites, "x")})
 	}
 	now, woken := noon, 0
 	for range 20 {
@@ -65,7 +65,7 @@ func TestReturnsAreBounded(t *testing.T) {
 	pause()
 	g.Expect(a.wake(hers, now)).To(BeTrue())
 
-	a.remember(throttled, attempt{notBefore: noon.Add(time.Hour), problem: outcome.Passing(v1alpha1.ReasonThrottled, "x")})
+	a.remember(throttled, attempt{notBefore: noon.Add(time.Hour), problem: problem.Passing(v1alpha1.ReasonThrottled, "x")})
 	a.wake(throttled, now)
 	last, _ := a.last(throttled, "")
 	g.Expect(last.notBefore).To(Equal(noon.Add(time.Hour)))

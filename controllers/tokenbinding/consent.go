@@ -18,16 +18,15 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/consent"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // invite says how to consent while that is what is missing: by the link to the consent page in status, or, without one,
 // by the command in the messages. Both know only bindings that name their user. It waits until the install has
 // registered the application that people sign in to: neither is of use before.
-func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
+func (r *Reconciler) invite(s *scope, p *problem.Problem) {
 	s.binding.Status.ConsentURL = ""
-	if problem == nil || problem.Reason != v1alpha1.ReasonConsentRequired || s.binding.Spec.Subject.User == "" ||
+	if p == nil || p.Reason != v1alpha1.ReasonConsentRequired || s.binding.Spec.Subject.User == "" ||
 		s.install == nil || s.install.Status.ConsentClientID == "" {
 		return
 	}
@@ -38,7 +37,7 @@ func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
 	remedy := ": run " + consent.Command(s.binding.Namespace, s.binding.Name)
 	c := s.conditions()
 	for _, have := range slices.Clone(s.binding.Status.Conditions) {
-		if strings.HasSuffix(have.Message, problem.Message) {
+		if strings.HasSuffix(have.Message, p.Message) {
 			c.Set(have.Type, have.Status, have.Reason, have.Message+remedy)
 		}
 	}
@@ -46,12 +45,12 @@ func (r *Reconciler) invite(s *scope, problem *outcome.Problem) {
 
 // nameWhoConsents says in a refusal for want of consent who has to consent, and where. Another error stays as it is.
 func (s *scope) nameWhoConsents(err error) error {
-	p, ok := outcome.FromKeycard(err)
+	p, ok := problem.FromKeycard(err)
 	if !ok || p.Reason != v1alpha1.ReasonConsentRequired {
 		return err
 	}
 	remote, _ := keycard.AsError(err)
-	return outcome.NeedsPerson(p.Reason, "%s; %s", remote, s.whoConsents())
+	return problem.NeedsPerson(p.Reason, "%s; %s", remote, s.whoConsents())
 }
 
 // whoConsents is the remedy for missing consent. Only a binding that names its user has a page for her: the others know
@@ -126,7 +125,7 @@ func (r *Reconciler) consentedWith(ctx context.Context, key types.NamespacedName
 		return keys
 	}
 	for _, w := range r.waitingForConsent(ctx) {
-		if w.user == b.Spec.Subject.User && w.install == tenancy.ResourceOf(&b) && w.key != key {
+		if w.user == b.Spec.Subject.User && w.install == b.ResourceKey() && w.key != key {
 			keys = append(keys, w.key)
 		}
 	}

@@ -31,13 +31,13 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
-	"github.com/keycardai/keycard-operator/internal/freshest"
-	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/ownwrites"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
-	"github.com/keycardai/keycard-operator/internal/statuspatch"
+	"github.com/keycardai/keycard-operator/internal/status"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
 // +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=list;watch
@@ -75,7 +75,7 @@ type Reconciler struct {
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
 	// Gates stand before the zones, and LookUps before the management APIs where users are looked up.
-	Gates, LookUps *gate.Gates
+	Gates, LookUps *throttle.Gates
 	// Metrics count what happens at the zones.
 	Metrics *Metrics
 	// ConsentURL is where browsers reach the consent page; nil when there is none.
@@ -90,8 +90,8 @@ type Reconciler struct {
 	elected <-chan struct{}
 	// woken are bindings that are to be tried again at once.
 	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
-	bindings freshest.Objects[*v1alpha1.ConfluenceTokenBinding]
-	secrets  freshest.Objects[*metav1.PartialObjectMetadata]
+	bindings ownwrites.Objects[*v1alpha1.ConfluenceTokenBinding]
+	secrets  ownwrites.Objects[*metav1.PartialObjectMetadata]
 	attempts attempts
 	sessions sessions
 	people   people
@@ -145,19 +145,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		err = nil // nothing failed, and tools wait for status to follow the spec
 	}
-	at, problem := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
+	at, p := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
 	r.restart(ctx, s)
-	s.report(at, problem)
-	r.invite(s, problem)
+	s.report(at, p)
+	r.invite(s, p)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
 	r.announce(s)
-	return r.result(s, problem), nil
+	return r.result(s, p), nil
 }
 
-func (r *Reconciler) result(s *scope, problem *outcome.Problem) ctrl.Result {
-	return ctrl.Result{RequeueAfter: r.nextWake(s, problem), Priority: new(priority(s.deadline(), s.now))}
+func (r *Reconciler) result(s *scope, p *problem.Problem) ctrl.Result {
+	return ctrl.Result{RequeueAfter: r.nextWake(s, p), Priority: new(priority(s.deadline(), s.now))}
 }
 
 // forget drops what is remembered of a binding that is gone.
@@ -220,18 +220,18 @@ func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
 }
 
 // asProblem gives what of an error may be shown.
-func asProblem(ctx context.Context, err error) *outcome.Problem {
-	var p *outcome.Problem
+func asProblem(ctx context.Context, err error) *problem.Problem {
+	var p *problem.Problem
 	if err != nil && !errors.As(err, &p) {
 		log.FromContext(ctx).Error(err, "the cluster failed")
-		p = outcome.FromCluster(err)
+		p = problem.FromCluster(err)
 	}
 	return p
 }
 
 // remember keeps a failed attempt for the next reconcile, so that no unrelated event cuts the backoff
 // short, and gives what to show: the problem, and the step it belongs to.
-func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error) (step, *outcome.Problem) {
+func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error) (step, *problem.Problem) {
 	p := asProblem(ctx, err)
 	if s.queued {
 		return at, p // it was no attempt
@@ -258,7 +258,7 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 	}
 	// The pause counts from now: what failed by a timeout has waited already, but not in the zone's favour.
 	next := attempt{failures: failures, problem: p, at: at, notBefore: r.Clock.Now().Add(wait)}
-	if p.Kind == outcome.Transient || p.Kind == outcome.Throttled {
+	if p.Kind == problem.KindTransient || p.Kind == problem.KindThrottled {
 		// An attempt that failed before it came to the token of an earlier one leaves it for the next.
 		next.minted, next.exchanged = cmp.Or(s.minted, s.attempt.minted), cmp.Or(s.exchanged, s.attempt.exchanged)
 	}
@@ -269,17 +269,17 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 
 // untilRetry is how long a failed attempt makes the next one wait. When the token is about to lapse the gate decides, whatever
 // pause the zone asked for.
-func (s *scope) untilRetry(p *outcome.Problem, at step, failures int) time.Duration {
+func (s *scope) untilRetry(p *problem.Problem, at step, failures int) time.Duration {
 	wait := p.Retry(failures, s.remaining(), s.uid())
-	if p.Kind == outcome.Throttled && at == stepToken && s.usable() {
-		wait = min(wait, max(schedule.FloorAt(s.held.life).Sub(s.now), gate.ProbeEvery))
+	if p.Kind == problem.KindThrottled && at == stepToken && s.usable() {
+		wait = min(wait, max(schedule.FloorAt(s.held.life).Sub(s.now), throttle.ProbeEvery))
 	}
 	return wait
 }
 
 // postpone spaces out reconciles that fail before the last attempt is known, such as while the API server is down. What is
 // remembered of that attempt stays: a token that waits to be written is not lost.
-func (r *Reconciler) postpone(ctx context.Context, s *scope, p *outcome.Problem) {
+func (r *Reconciler) postpone(ctx context.Context, s *scope, p *problem.Problem) {
 	if p == nil {
 		return
 	}
@@ -305,7 +305,7 @@ func (r *Reconciler) pause(s *scope, next attempt) {
 
 // patchStatus writes the status if it changed.
 func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
-	written, changed, err := statuspatch.Write(ctx, r.Client, s.before, s.binding)
+	written, changed, err := status.Patch(ctx, r.Client, s.before, s.binding)
 	if err != nil || !changed {
 		return err
 	}
@@ -316,8 +316,8 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
 
 // nextWake is how long until something changes by time alone: the refresh, the next attempt, the moment
 // the token stops being ready, its expiry.
-func (r *Reconciler) nextWake(s *scope, problem *outcome.Problem) time.Duration {
-	times := s.wakeTimes(problem)
+func (r *Reconciler) nextWake(s *scope, p *problem.Problem) time.Duration {
+	times := s.wakeTimes(p)
 	if s.queued {
 		times = append(times, s.now.Add(s.backstop(r.Gates.Waiting(s.issuer))))
 	}

@@ -20,9 +20,8 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
-	"github.com/keycardai/keycard-operator/internal/trust"
+	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/zones"
 )
 
 // People consent in other places than the operator's page too: in another application, or from their own machine. An exchange
@@ -65,7 +64,7 @@ func (r *Reconciler) waitingForConsent(ctx context.Context) (list []waiter) {
 		if err := r.Client.Get(ctx, key, &b); err != nil || b.Spec.Subject.User == "" || ptr.Deref(b.Spec.Suspend, false) {
 			continue
 		}
-		list = append(list, waiter{key: key, install: tenancy.ResourceOf(&b), user: b.Spec.Subject.User})
+		list = append(list, waiter{key: key, install: b.ResourceKey(), user: b.Spec.Subject.User})
 	}
 	return list
 }
@@ -142,7 +141,7 @@ func (r *Reconciler) newlyConsented(ctx context.Context, key types.NamespacedNam
 	}
 	if known.failures == 0 {
 		log.FromContext(ctx).Info("the grants of the zone can't be listed; bindings that wait for consent are tried again every ten minutes",
-			"install", key, "cause", problemText(outcome.Remote(err)))
+			"install", key, "cause", problemText(problem.Remote(err)))
 	}
 	known.failures++
 	pause := min(lookEvery<<min(known.failures, 10), lookSlowest)
@@ -157,7 +156,7 @@ func (r *Reconciler) newlyConsented(ctx context.Context, key types.NamespacedNam
 // waited is not known: at the first look the newest count as new.
 func (r *Reconciler) lookAt(ctx context.Context, install *v1alpha1.KeycardResource, known *installGrants) (users []keycard.User, err error) {
 	zone := &install.Spec.Zone
-	management, _, err := trust.Management(ctx, r.Live, r.Zones, install.Namespace, zone)
+	management, _, err := zones.Management(ctx, r.Live, r.Zones, install.Namespace, zone)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // An attempt that failed is not repeated before its time, unless something changed that it depended on. The Secrets that it read
@@ -117,7 +117,7 @@ func (r *Reconciler) lookAtSubject(ctx context.Context, s *scope) error {
 
 // unreadable tells of an error that it says nothing about what is in a Secret.
 func unreadable(err error) bool {
-	_, found := errors.AsType[*outcome.Problem](err)
+	_, found := errors.AsType[*problem.Problem](err)
 	return err != nil && !found
 }
 

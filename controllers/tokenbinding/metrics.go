@@ -10,8 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/keycardai/keycard-operator/internal/gate"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
 // mostZones is with how many zones there are series before those of all are begun anew: whoever may edit an install names zones.
@@ -47,7 +47,7 @@ func NewMetrics() *Metrics {
 }
 
 // Collectors gives all of them, and those of the gates.
-func (m *Metrics) Collectors(gates *gate.Gates) []prometheus.Collector {
+func (m *Metrics) Collectors(gates *throttle.Gates) []prometheus.Collector {
 	return []prometheus.Collector{m.exchanges, m.duration, m.unchanged, gateCollector{gates}}
 }
 
@@ -59,9 +59,9 @@ func (m *Metrics) exchanged(zone string, took time.Duration, err error) {
 	result := outcomeIssued
 	if err != nil {
 		result = outcomeFailed
-		if p, ok := outcome.FromKeycard(err); ok {
+		if p, ok := problem.FromKeycard(err); ok {
 			result = p.Reason
-		} else if p, ok := errors.AsType[*outcome.Problem](err); ok {
+		} else if p, ok := errors.AsType[*problem.Problem](err); ok {
 			result = p.Reason
 		}
 	}
@@ -86,7 +86,7 @@ var (
 )
 
 // gateCollector reads the gates when it is asked.
-type gateCollector struct{ gates *gate.Gates }
+type gateCollector struct{ gates *throttle.Gates }
 
 // Describe implements prometheus.Collector.
 func (gateCollector) Describe(ch chan<- *prometheus.Desc) {

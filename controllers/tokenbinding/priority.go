@@ -14,9 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/gate"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
 // The priorities of reconciles that the operator asks for itself. Events of the cluster have 0, as when a binding is made, or
@@ -82,7 +82,7 @@ func (s *scope) queue(why string, silent bool) error {
 	case s.attempt.problem != nil:
 		return s.attempt.problem
 	}
-	return outcome.Wait(v1alpha1.ReasonThrottled, "%s; it is tried again when it is its turn", why)
+	return problem.Waiting(v1alpha1.ReasonThrottled, "%s; it is tried again when it is its turn", why)
 }
 
 // reported tells whether status speaks of this spec already.
@@ -107,7 +107,7 @@ func (s *scope) backstop(others int) time.Duration {
 
 // answerCalls has bindings reconciled that the gates call: whose turn it is comes before everything else.
 func (r *Reconciler) answerCalls(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	for _, gates := range []*gate.Gates{r.Gates, r.LookUps} {
+	for _, gates := range []*throttle.Gates{r.Gates, r.LookUps} {
 		gates.OnCall(func(id string) {
 			namespace, name, _ := strings.Cut(id, "/")
 			enqueue(queue, types.NamespacedName{Namespace: namespace, Name: name}, urgent)

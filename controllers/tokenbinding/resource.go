@@ -16,15 +16,15 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
-	"github.com/keycardai/keycard-operator/internal/trust"
+	"github.com/keycardai/keycard-operator/internal/namespaces"
+	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/zones"
 )
 
 // ensureResource finds the KeycardResource and checks that this namespace may use it, that it is
 // registered in the zone, and that it offers the scopes.
 func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
-	key := tenancy.ResourceOf(s.binding)
+	key := s.binding.ResourceKey()
 	var resource v1alpha1.KeycardResource
 	err := r.Client.Get(ctx, key, &resource)
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -32,7 +32,7 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	}
 	admitted := err == nil
 	if admitted {
-		if admitted, err = tenancy.Admits(ctx, r.namespaces(), &resource, s.binding.Namespace); err != nil {
+		if admitted, err = namespaces.Admits(ctx, r.namespaces(), &resource, s.binding.Namespace); err != nil {
 			return err
 		}
 	}
@@ -44,11 +44,11 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	entry, known := r.Catalog[resource.Spec.CatalogEntry]
 	// Once registered is enough: a later mistake in its spec, or an outage, does not stop the bindings.
 	if !known || resource.Status.ResourceID == "" {
-		return outcome.Wait(v1alpha1.ReasonResourceNotReady,
+		return problem.Waiting(v1alpha1.ReasonResourceNotReady,
 			"KeycardResource %s is not registered in its zone yet; see its conditions", key)
 	}
 	if !resource.DeletionTimestamp.IsZero() {
-		return outcome.Wait(v1alpha1.ReasonResourceNotReady, "KeycardResource %s is being deleted", key)
+		return problem.Waiting(v1alpha1.ReasonResourceNotReady, "KeycardResource %s is being deleted", key)
 	}
 	scopes, err := requestedScopes(s.binding, &resource)
 	if err != nil {
@@ -100,10 +100,10 @@ func (r *Reconciler) namespaces() client.Reader {
 
 // notAdmitted says the same of a resource that does not exist and of one that does not admit the namespace. Where
 // namespaces are not watched, no watch reports a label that admits it, so it is tried again.
-func (r *Reconciler) notAdmitted(resource client.ObjectKey, namespace string) *outcome.Problem {
-	say := outcome.Wait
+func (r *Reconciler) notAdmitted(resource client.ObjectKey, namespace string) *problem.Problem {
+	say := problem.Waiting
 	if r.LiveNamespaces {
-		say = outcome.Passing
+		say = problem.Passing
 	}
 	return say(v1alpha1.ReasonResourceNotFound,
 		"KeycardResource %s does not exist or does not admit namespace %s; check spec.resourceRef, and allowedNamespaces of the KeycardResource",
@@ -124,7 +124,7 @@ func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.Keyc
 		}
 	}
 	if len(missing) > 0 {
-		return nil, outcome.Block(v1alpha1.ReasonScopeNotOffered,
+		return nil, problem.Blocked(v1alpha1.ReasonScopeNotOffered,
 			"KeycardResource %s does not offer %s; it offers %s. Change spec.scopes here, or spec.scopes of the KeycardResource",
 			resource.Name, strings.Join(missing, ", "), strings.Join(offered, ", "))
 	}
@@ -134,7 +134,7 @@ func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.Keyc
 
 // zone is the client of the zone's authorization server.
 func (r *Reconciler) zone(ctx context.Context, s *scope) (*keycard.ZoneClient, error) {
-	pool, err := trust.Pool(ctx, r.Live, r.Zones, s.install.Namespace, s.install.Spec.Zone.CABundle)
+	pool, err := zones.Pool(ctx, r.Live, r.Zones, s.install.Namespace, s.install.Spec.Zone.CABundle)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/conditions"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/status"
 )
 
 // A restart is due when the Secret holds another token than the one that the workloads were last restarted for. That one is
@@ -87,7 +87,7 @@ type rollout struct {
 	token, at time.Time
 	// waits tells that a restart is put off; tried that one was made in this reconcile, and problem why it did not reach all.
 	waits, tried bool
-	problem      *outcome.Problem
+	problem      *problem.Problem
 	// notBefore is when it is tried again.
 	notBefore time.Time
 }
@@ -203,7 +203,7 @@ type reach struct {
 
 func (c reach) retriable() bool { return len(c.forbidden)+len(c.failed) > 0 }
 
-func (c reach) problem() *outcome.Problem {
+func (c reach) problem() *problem.Problem {
 	var texts []string
 	say := func(who []string, format string, args ...any) {
 		if len(who) > 0 {
@@ -216,13 +216,13 @@ func (c reach) problem() *outcome.Problem {
 	text := strings.Join(texts, "; ")
 	switch {
 	case len(c.forbidden) > 0:
-		return outcome.NeedsPerson(v1alpha1.ReasonRestartForbidden, "%s", text)
+		return problem.NeedsPerson(v1alpha1.ReasonRestartForbidden, "%s", text)
 	case len(c.failed) > 0 && c.passes:
-		return outcome.Passing(v1alpha1.ReasonRestartFailed, "%s", text)
+		return problem.Passing(v1alpha1.ReasonRestartFailed, "%s", text)
 	case len(c.failed) > 0:
-		return outcome.NeedsPerson(v1alpha1.ReasonRestartFailed, "%s", text)
+		return problem.NeedsPerson(v1alpha1.ReasonRestartFailed, "%s", text)
 	case len(c.missing) > 0:
-		return outcome.Block(v1alpha1.ReasonRestartTargetNotFound, "%s", text)
+		return problem.Blocked(v1alpha1.ReasonRestartTargetNotFound, "%s", text)
 	}
 	return nil
 }
@@ -293,7 +293,7 @@ func (r *Reconciler) permitCommand(ctx context.Context, namespace string) string
 }
 
 // reportRestart says whether the workloads need a restart. Without a new finding it says what it said.
-func (s *scope) reportRestart(c conditions.Writer) {
+func (s *scope) reportRestart(c status.Conditions) {
 	st := &s.binding.Status
 	if s.binding.Spec.Restart == nil {
 		st.Restart = nil

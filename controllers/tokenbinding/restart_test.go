@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 func TestDecideRestart(t *testing.T) {
@@ -102,14 +102,14 @@ func TestReach(t *testing.T) {
 	tests := map[string]struct {
 		reach  reach
 		reason string
-		kind   outcome.Kind
+		kind   problem.Kind
 		retry  bool
 	}{
-		"missing":               {reach{missing: []string{"Deployment a"}}, v1alpha1.ReasonRestartTargetNotFound, outcome.Blocked, false},
-		"failed":                {reach{failed: []string{"Deployment a"}, passes: true}, v1alpha1.ReasonRestartFailed, outcome.Transient, true},
-		"refused":               {reach{failed: []string{"Deployment a"}}, v1alpha1.ReasonRestartFailed, outcome.Person, true},
-		"forbidden":             {reach{forbidden: []string{"Deployment a"}, permit: "kubectl x", passes: true}, v1alpha1.ReasonRestartForbidden, outcome.Person, true},
-		"forbidden and missing": {reach{forbidden: []string{"Deployment a"}, missing: []string{"Deployment b"}, permit: "kubectl x"}, v1alpha1.ReasonRestartForbidden, outcome.Person, true},
+		"missing":               {reach{missing: []string{"Deployment a"}}, v1alpha1.ReasonRestartTargetNotFound, problem.KindBlocked, false},
+		"failed":                {reach{failed: []string{"Deployment a"}, passes: true}, v1alpha1.ReasonRestartFailed, problem.KindTransient, true},
+		"refused":               {reach{failed: []string{"Deployment a"}}, v1alpha1.ReasonRestartFailed, problem.KindPerson, true},
+		"forbidden":             {reach{forbidden: []string{"Deployment a"}, permit: "kubectl x", passes: true}, v1alpha1.ReasonRestartForbidden, problem.KindPerson, true},
+		"forbidden and missing": {reach{forbidden: []string{"Deployment a"}, missing: []string{"Deployment b"}, permit: "kubectl x"}, v1alpha1.ReasonRestartForbidden, problem.KindPerson, true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestReach(t *testing.T) {
 			if !strings.Contains(p.Message, "Deployment a") || strings.Contains(p.Message, "%!") {
 				t.Errorf("the message is %q", p.Message)
 			}
-			if tc.kind == outcome.Person && p.Retry(1, 0, "uid") < 10*time.Minute {
+			if tc.kind == problem.KindPerson && p.Retry(1, 0, "uid") < 10*time.Minute {
 				t.Error("it is tried more than six times an hour")
 			}
 		})
@@ -160,7 +160,7 @@ func TestReportRestart(t *testing.T) {
 		{"restarted", spec, rollout{token: noon, at: noon, tried: true}, "True Restarted"},
 		{"nothing new", spec, rollout{token: noon, at: noon}, "True Restarted"},
 		{"too soon", spec, rollout{token: noon, at: noon, waits: true}, "False RestartPending"},
-		{"fails", spec, rollout{token: noon, at: noon, tried: true, problem: outcome.Block(v1alpha1.ReasonRestartTargetNotFound, "m")}, "False RestartTargetNotFound"},
+		{"fails", spec, rollout{token: noon, at: noon, tried: true, problem: problem.Blocked(v1alpha1.ReasonRestartTargetNotFound, "m")}, "False RestartTargetNotFound"},
 		{"waits after the failure", spec, rollout{token: noon, at: noon}, "False RestartTargetNotFound"},
 		{"not asked for any more", nil, rollout{token: noon, at: noon}, "absent"},
 	}

@@ -20,9 +20,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/namespaces"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/schedule"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
@@ -52,8 +52,8 @@ func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
 		r.secrets.Forget(s.key())
 		// Its Secrets go before its bindings do: an exchange for one of them would be for nothing. Where that can't be
 		// known, the write says it.
-		if tenancy.Ending(ctx, r.namespaces(), s.binding.Namespace) {
-			return outcome.Wait(v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", key.Name)
+		if namespaces.Ending(ctx, r.namespaces(), s.binding.Namespace) {
+			return problem.Waiting(v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", key.Name)
 		}
 		return r.yield(ctx, s)
 	}
@@ -69,7 +69,7 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, m *metav1.PartialObjec
 	case s.strayed(m):
 		// It is ours, and its owner is put right with the next write.
 	case !metav1.IsControlledBy(m, s.binding):
-		return outcome.Block(v1alpha1.ReasonSecretConflict, "Secret %s exists and %s; it is left alone: remove it, or bind to another name",
+		return problem.Blocked(v1alpha1.ReasonSecretConflict, "Secret %s exists and %s; it is left alone: remove it, or bind to another name",
 			m.Name, ownerOf(m))
 	case s.found.ExpiresAt == nil && madeBefore(m):
 		// The answer to the first write was lost, or we ended before we could take it back.
@@ -100,7 +100,7 @@ func (r *Reconciler) yield(ctx context.Context, s *scope) error {
 	}
 	for i := range others.Items {
 		if o := &others.Items[i]; o.DeletionTimestamp.IsZero() && older(o, s.binding) {
-			return outcome.Block(v1alpha1.ReasonSecretConflict, "Secret %s is named by ConfluenceTokenBinding %s too, which is older; bind to another name, or remove that binding",
+			return problem.Blocked(v1alpha1.ReasonSecretConflict, "Secret %s is named by ConfluenceTokenBinding %s too, which is older; bind to another name, or remove that binding",
 				s.binding.Spec.Secret.Name, o.Name)
 		}
 	}
@@ -174,10 +174,7 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 		return s.attempt.pausedBy()
 	}
 	if s.held.layoutHash == s.wantLayout && !r.attempts.mayRepair(s.key(), s.now) {
-		return &outcome.Problem{
-			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: schedule.MinInterval,
-			Message: fmt.Sprintf("the labels, annotations or owner of Secret %s were put right too often in a short time; is another program changing them?", s.secret.Name),
-		}
+		return problem.Throttled(schedule.MinInterval, v1alpha1.ReasonThrottled, "the labels, annotations or owner of Secret %s were put right too often in a short time; is another program changing them?", s.secret.Name)
 	}
 	return r.relayout(ctx, s)
 }
@@ -194,10 +191,10 @@ func (r *Reconciler) relayout(ctx context.Context, s *scope) error {
 	token, err := tokenfile.Parse(live.Data)
 	if err != nil {
 		// The next reconcile sees the change in the metadata and exchanges.
-		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "Secret %s does not hold a token that can be laid out again: %v", live.Name, err)
+		return problem.Passing(v1alpha1.ReasonSecretWriteFailed, "Secret %s does not hold a token that can be laid out again: %v", live.Name, err)
 	}
 	if live.ResourceVersion != s.secret.ResourceVersion {
-		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else", live.Name)
+		return problem.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else", live.Name)
 	}
 	if s.subjectRenewed() {
 		s.subjectVersion = s.held.subjectVersion // this token is still of the one before
@@ -212,7 +209,7 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, token minted) er
 	defer cancel()
 	data, err := tokenfile.Render(token.Token, s.formats)
 	if err != nil {
-		return outcome.NeedsPerson(v1alpha1.ReasonTokenUnusable, "the zone issued a token that no client can send: %v", err)
+		return problem.NeedsPerson(v1alpha1.ReasonTokenUnusable, "the zone issued a token that no client can send: %v", err)
 	}
 	m, err := r.applySecret(ctx, s, s.secretApply(token, data))
 	if err != nil {
@@ -249,7 +246,7 @@ func (r *Reconciler) withdraw(ctx context.Context, s *scope, m *metav1.PartialOb
 	if _, err := r.applySecret(ctx, s, nothing); err != nil {
 		return writeProblem(m.Name, err)
 	}
-	return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s was made by somebody else a moment ago; it is left alone: remove it, or bind to another name", m.Name)
+	return problem.Passing(v1alpha1.ReasonSecretConflict, "Secret %s was made by somebody else a moment ago; it is left alone: remove it, or bind to another name", m.Name)
 }
 
 // expire takes an expired token out of the Secret, if the user wants that. The labels and the ownership stay.
@@ -323,18 +320,15 @@ func (s *scope) labels() map[string]string {
 func writeProblem(name string, err error) error {
 	switch {
 	case apierrors.IsConflict(err):
-		return outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else: %s", name, apierrors.ReasonForError(err))
+		return problem.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else: %s", name, apierrors.ReasonForError(err))
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		// It does not come back, so there is no hurry. The token is kept all the same.
-		return &outcome.Problem{
-			Kind: outcome.Throttled, Reason: v1alpha1.ReasonSecretWriteFailed, RetryAfter: schedule.SlowRetryAfter(1, name),
-			Message: fmt.Sprintf("Secret %s can't be made: the namespace is being deleted", name),
-		}
+		return problem.Throttled(schedule.SlowRetryAfter(1, name), v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", name)
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsUnauthorized(err), apierrors.IsBadRequest(err):
-		return outcome.Passing(v1alpha1.ReasonSecretWriteFailed, "the cluster refused the write of Secret %s (%s); %s; it is retried, and the token is kept",
+		return problem.Passing(v1alpha1.ReasonSecretWriteFailed, "the cluster refused the write of Secret %s (%s); %s; it is retried, and the token is kept",
 			name, apierrors.ReasonForError(err), refusal(err))
 	}
-	p := outcome.FromCluster(fmt.Errorf("writing Secret %s: %w", name, err))
+	p := problem.FromCluster(fmt.Errorf("writing Secret %s: %w", name, err))
 	p.Reason = v1alpha1.ReasonSecretWriteFailed
 	return p
 }

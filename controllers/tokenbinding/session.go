@@ -24,7 +24,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
@@ -187,7 +187,7 @@ func (r *Reconciler) renew(ctx context.Context, held *session, stored *corev1.Se
 		return redacted.String{}, err
 	}
 	if held.access.AccessToken.IsZero() {
-		return redacted.String{}, outcome.Passing(v1alpha1.ReasonSecretConflict, "Secret %s got another session a moment ago", key)
+		return redacted.String{}, problem.Passing(v1alpha1.ReasonSecretConflict, "Secret %s got another session a moment ago", key)
 	}
 	log.FromContext(ctx).Info("renewed the person's session", "secret", key.Name)
 	return held.access.AccessToken, nil
@@ -239,7 +239,7 @@ func (r *Reconciler) settle(ctx context.Context, held *session, read *corev1.Sec
 func (r *Reconciler) readSession(ctx context.Context, held *session, key types.NamespacedName, dataKey string) (*corev1.Secret, error) {
 	secret, token, err := credentials.ReadSecret(ctx, r.Live, key, dataKey, "the person's refresh token")
 	if err != nil {
-		if p := (*outcome.Problem)(nil); errors.As(err, &p) { // it was taken away, not unreachable
+		if p := (*problem.Problem)(nil); errors.As(err, &p) { // it was taken away, not unreachable
 			held.unsaved, held.current, held.access = redacted.String{}, redacted.String{}, keycard.Token{}
 		}
 		return nil, err
@@ -273,7 +273,7 @@ func sessionWriteProblem(name string, err error) error {
 	case err == nil:
 		return nil
 	case apierrors.IsInvalid(err):
-		return outcome.Block(v1alpha1.ReasonSecretInvalid, "Secret %s can't be changed, and the zone replaces refresh tokens; remove immutable from it", name)
+		return problem.Blocked(v1alpha1.ReasonSecretInvalid, "Secret %s can't be changed, and the zone replaces refresh tokens; remove immutable from it", name)
 	}
 	return writeProblem(name, err)
 }
@@ -281,7 +281,7 @@ func sessionWriteProblem(name string, err error) error {
 // sessionProblem says that a session is over, which only a new sign-in mends.
 func sessionProblem(err error, key types.NamespacedName, dataKey string) error {
 	if remote, ok := keycard.AsError(err); ok && remote.Code == "invalid_grant" {
-		return outcome.NeedsPerson(v1alpha1.ReasonSessionEnded,
+		return problem.NeedsPerson(v1alpha1.ReasonSessionEnded,
 			"%v; the person has to sign in again, and her new refresh token belongs into key %s of Secret %s", remote, dataKey, key)
 	}
 	return err

@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/tenancy"
+	"github.com/keycardai/keycard-operator/internal/namespaces"
 )
 
 // Field indexes over bindings: which Secrets they read or write, and which KeycardResource they use.
@@ -67,7 +67,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
 		})
 	if !r.LiveNamespaces {
-		b.WatchesMetadata(tenancy.Namespace(), handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{}))
+		b.WatchesMetadata(namespaces.Metadata(), handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return b.Complete(r.noting())
 }
@@ -129,7 +129,7 @@ func indexResource(o client.Object) []string {
 	if !ok {
 		return nil
 	}
-	return []string{tenancy.ResourceOf(b).String()}
+	return []string{b.ResourceKey().String()}
 }
 
 func (r *Reconciler) bindingsOfSecret(ctx context.Context, o client.Object) []reconcile.Request {

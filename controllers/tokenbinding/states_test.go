@@ -15,7 +15,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/golden"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
@@ -51,7 +51,7 @@ func newStory() *story {
 }
 
 // reconcile reports what a reconcile at that time found, as Reconcile does.
-func (st *story) reconcile(now time.Time, at step, problem *outcome.Problem) *story {
+func (st *story) reconcile(now time.Time, at step, p *problem.Problem) *story {
 	s := newScope(st.binding, now)
 	s.wantExchange = s.exchangeHash()
 	if at == stepResource {
@@ -61,7 +61,7 @@ func (st *story) reconcile(now time.Time, at step, problem *outcome.Problem) *st
 	if st.binding.Status.ObservedGeneration == 0 {
 		s.progressing()
 	}
-	s.report(at, problem)
+	s.report(at, p)
 	st.take(s, now)
 	return st
 }
@@ -105,12 +105,12 @@ func (st *story) edit(change func(*v1alpha1.ConfluenceTokenBindingSpec)) *story 
 // The states that a binding can be in, each as the API server has it. Tools that judge the health of a binding are tested
 // with these files.
 func TestStates(t *testing.T) {
-	down := outcome.Passing(v1alpha1.ReasonZoneUnreachable, "the zone does not answer; it is retried")
+	down := problem.Passing(v1alpha1.ReasonZoneUnreachable, "the zone does not answer; it is retried")
 	consent := newStory().refused(t, &keycard.Error{
 		Op: "exchanging the token", Status: 400, Class: keycard.NeedsConsent, Code: "insufficient_authorization", Description: "User consent is required",
 	})
-	conflict := outcome.Block(v1alpha1.ReasonSecretConflict, "Secret confluence-token exists and was not made by this binding; remove it, or bind to another name")
-	noInstall := outcome.Wait(v1alpha1.ReasonResourceNotFound, "KeycardResource platform/confluence does not exist or does not admit this namespace")
+	conflict := problem.Blocked(v1alpha1.ReasonSecretConflict, "Secret confluence-token exists and was not made by this binding; remove it, or bind to another name")
+	noInstall := problem.Waiting(v1alpha1.ReasonResourceNotFound, "KeycardResource platform/confluence does not exist or does not admit this namespace")
 	suspend := func(spec *v1alpha1.ConfluenceTokenBindingSpec) { spec.Suspend = new(true) }
 	otherScopes := func(spec *v1alpha1.ConfluenceTokenBindingSpec) { spec.Scopes = []v1alpha1.Scope{"search:confluence"} }
 	healthy := func() *story { return newStory().begin().issue(time.Hour, "") }
@@ -154,15 +154,15 @@ func TestStates(t *testing.T) {
 }
 
 // refused is the problem that an answer of the zone is.
-func (st *story) refused(t *testing.T, err error) *outcome.Problem {
+func (st *story) refused(t *testing.T, err error) *problem.Problem {
 	t.Helper()
 	s := newScope(st.binding, noon)
 	s.resource = "https://api.atlassian.com/ex/confluence"
-	var problem *outcome.Problem
-	if !errors.As(s.nameWhoConsents(err), &problem) {
+	var p *problem.Problem
+	if !errors.As(s.nameWhoConsents(err), &p) {
 		t.Fatalf("no problem: %v", err)
 	}
-	return problem
+	return p
 }
 
 // inFlight is the time between the decision to refresh and the write of the new token. Nothing is written before.

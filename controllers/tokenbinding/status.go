@@ -11,14 +11,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/conditions"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/status"
 )
 
-func (s *scope) conditions() conditions.Writer {
-	return conditions.Writer{List: &s.binding.Status.Conditions, Generation: s.binding.Generation}
+func (s *scope) conditions() status.Conditions {
+	return status.Conditions{List: &s.binding.Status.Conditions, Generation: s.binding.Generation}
 }
 
 // progressing is the first status an object gets, before anything remote is asked.
@@ -31,15 +31,15 @@ func (s *scope) progressing() {
 
 // report turns what the reconcile found into status. It depends on the scope alone, and its texts hold
 // neither times nor counts, so the same findings give the same status.
-func (s *scope) report(at step, problem *outcome.Problem) {
+func (s *scope) report(at step, p *problem.Problem) {
 	s.reportFacts()
 	c := s.conditions()
-	s.reportResource(c, at, problem)
-	s.reportToken(c, at, problem)
-	s.reportSecret(c, at, problem)
+	s.reportResource(c, at, p)
+	s.reportToken(c, at, p)
+	s.reportSecret(c, at, p)
 	s.reportVerified(c)
 	s.reportRestart(c)
-	s.reportReady(c, problem)
+	s.reportReady(c, p)
 }
 
 // The bounds of status.scopes.
@@ -67,10 +67,10 @@ func (s *scope) reportFacts() {
 	}
 }
 
-func (s *scope) reportResource(c conditions.Writer, at step, problem *outcome.Problem) {
+func (s *scope) reportResource(c status.Conditions, at step, p *problem.Problem) {
 	switch {
-	case at == stepResource && problem != nil:
-		c.Set(v1alpha1.ConditionResourceReady, metav1.ConditionFalse, problem.Reason, problem.Message)
+	case at == stepResource && p != nil:
+		c.Set(v1alpha1.ConditionResourceReady, metav1.ConditionFalse, p.Reason, p.Message)
 	case s.wantExchange != "":
 		c.Set(v1alpha1.ConditionResourceReady, metav1.ConditionTrue, v1alpha1.ReasonResourceRegistered, "the KeycardResource is registered and admits this namespace")
 	default:
@@ -78,13 +78,13 @@ func (s *scope) reportResource(c conditions.Writer, at step, problem *outcome.Pr
 	}
 }
 
-func (s *scope) reportToken(c conditions.Writer, at step, problem *outcome.Problem) {
+func (s *scope) reportToken(c status.Conditions, at step, p *problem.Problem) {
 	set := func(status metav1.ConditionStatus, reason, message string) {
 		c.Set(v1alpha1.ConditionTokenIssued, status, reason, message)
 	}
 	switch usable := s.usable(); {
-	case usable && s.nextFails(at, problem):
-		set(metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing, "the token is good, the next one fails: "+problem.Error())
+	case usable && s.nextFails(at, p):
+		set(metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing, "the token is good, the next one fails: "+p.Error())
 	case usable && schedule.TooShortToMount(s.held.life):
 		set(metav1.ConditionTrue, v1alpha1.ReasonLifetimeTooShort, fmt.Sprintf(
 			"the zone issues tokens that live %s; files mounted from a Secret may follow up to %s late, so pods can see an expired one. Ask for tokens that live %s or longer",
@@ -94,8 +94,8 @@ func (s *scope) reportToken(c conditions.Writer, at step, problem *outcome.Probl
 		set(metav1.ConditionTrue, reason, message)
 	case usable:
 		set(metav1.ConditionTrue, v1alpha1.ReasonIssued, "the zone issued a token for this spec")
-	case at == stepToken && problem != nil:
-		set(metav1.ConditionFalse, problem.Reason, problem.Message)
+	case at == stepToken && p != nil:
+		set(metav1.ConditionFalse, p.Reason, p.Message)
 	case s.held != nil && s.held.life.Expired(s.now):
 		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token in the Secret has expired")
 	default:
@@ -104,8 +104,8 @@ func (s *scope) reportToken(c conditions.Writer, at step, problem *outcome.Probl
 }
 
 // nextFails tells whether a problem keeps the next token from its place: not where the present one is to be laid out anew.
-func (s *scope) nextFails(at step, problem *outcome.Problem) bool {
-	return problem != nil && (at != stepSecret || s.attempt.minted != nil)
+func (s *scope) nextFails(at step, p *problem.Problem) bool {
+	return p != nil && (at != stepSecret || s.attempt.minted != nil)
 }
 
 // oddLifetime is what to show of a lifetime that the zone announced oddly.
@@ -116,10 +116,10 @@ func oddLifetime(note string) (reason, message string) {
 	return v1alpha1.ReasonLifetimeUnknown, note
 }
 
-func (s *scope) reportSecret(c conditions.Writer, at step, problem *outcome.Problem) {
+func (s *scope) reportSecret(c status.Conditions, at step, p *problem.Problem) {
 	switch {
-	case at == stepSecret && problem != nil:
-		c.Set(v1alpha1.ConditionSecretSynced, metav1.ConditionFalse, problem.Reason, problem.Message)
+	case at == stepSecret && p != nil:
+		c.Set(v1alpha1.ConditionSecretSynced, metav1.ConditionFalse, p.Reason, p.Message)
 	case s.layout.problem != nil:
 		c.Set(v1alpha1.ConditionSecretSynced, metav1.ConditionFalse, s.layout.problem.Reason, s.layout.problem.Message)
 	case s.usable():
@@ -131,7 +131,7 @@ func (s *scope) reportSecret(c conditions.Writer, at step, problem *outcome.Prob
 
 // reportReady sums up. Ready means that the token in the Secret works now, so a refresh that fails early
 // does not touch it; it falls when too little of the token's life is left for a mounted file to follow.
-func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem) {
+func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 	set := func(status metav1.ConditionStatus, reason, message string) {
 		c.Set(v1alpha1.ConditionReady, status, reason, message)
 	}
@@ -148,39 +148,39 @@ func (s *scope) reportReady(c conditions.Writer, problem *outcome.Problem) {
 		v := s.held.verdict
 		set(metav1.ConditionFalse, string(v), verdicts[v].message)
 		c.Stalled(string(v), verdicts[v].message)
-	case s.works(problem):
+	case s.works(p):
 		set(metav1.ConditionTrue, v1alpha1.ReasonReady, "the Secret holds a token that works")
 		c.Settled()
-	case problem == nil:
+	case p == nil:
 		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token has expired and the zone has issued no newer one; it is asked again")
 		c.Reconciling(v1alpha1.ReasonProgressingWithRetry, "the zone has issued no newer token")
 	case s.usable():
-		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpiring, "the token is about to expire and the next one fails: "+problem.Error())
-		s.reportMover(c, problem)
-	case expired && !problem.Stalls():
-		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token has expired and the next one fails: "+problem.Error())
-		s.reportMover(c, problem)
+		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpiring, "the token is about to expire and the next one fails: "+p.Error())
+		s.reportMover(c, p)
+	case expired && !p.Stalls():
+		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token has expired and the next one fails: "+p.Error())
+		s.reportMover(c, p)
 	default:
-		set(metav1.ConditionFalse, problem.Reason, problem.Message)
-		s.reportMover(c, problem)
+		set(metav1.ConditionFalse, p.Reason, p.Message)
+		s.reportMover(c, p)
 	}
 }
 
 // works tells whether the token in the Secret works, and will until a mounted file could follow the next one.
-func (s *scope) works(problem *outcome.Problem) bool {
-	return s.usable() && (problem == nil || s.now.Before(schedule.FloorAt(s.held.life)))
+func (s *scope) works(p *problem.Problem) bool {
+	return s.usable() && (p == nil || s.now.Before(schedule.FloorAt(s.held.life)))
 }
 
 // reportMover says who moves next: a person (Stalled), or the operator (Reconciling).
-func (s *scope) reportMover(c conditions.Writer, problem *outcome.Problem) {
-	if problem.Stalls() {
-		c.Stalled(problem.Reason, problem.Message)
+func (s *scope) reportMover(c status.Conditions, p *problem.Problem) {
+	if p.Stalls() {
+		c.Stalled(p.Reason, p.Message)
 		return
 	}
-	c.Reconciling(v1alpha1.ReasonProgressingWithRetry, problem.Error())
+	c.Reconciling(v1alpha1.ReasonProgressingWithRetry, p.Error())
 }
 
-func (s *scope) pend(c conditions.Writer, conditionType string) {
+func (s *scope) pend(c status.Conditions, conditionType string) {
 	c.Set(conditionType, metav1.ConditionUnknown, v1alpha1.ReasonPending, "waits for an earlier condition")
 }
 
@@ -193,7 +193,7 @@ func (s *scope) remaining() time.Duration {
 }
 
 // wakeTimes are the moments at which something changes by time alone.
-func (s *scope) wakeTimes(problem *outcome.Problem) []time.Time {
+func (s *scope) wakeTimes(p *problem.Problem) []time.Time {
 	times := append(s.restartWakes(), s.layout.notBefore)
 	if s.held != nil {
 		times = append(times, s.held.life.ExpiresAt)
@@ -203,10 +203,10 @@ func (s *scope) wakeTimes(problem *outcome.Problem) []time.Time {
 		return times
 	case s.pausing:
 		times = append(times, s.attempt.notBefore)
-	case problem == nil && s.held != nil:
+	case p == nil && s.held != nil:
 		times = append(times, s.refreshAt())
 	}
-	if problem != nil && s.held != nil {
+	if p != nil && s.held != nil {
 		times = append(times, schedule.FloorAt(s.held.life))
 	}
 	return times

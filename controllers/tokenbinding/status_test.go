@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
@@ -27,8 +27,8 @@ func holding(now time.Time, hash string) *scope {
 
 // The states that tools which wait for the object tell apart.
 func TestStateMatrix(t *testing.T) {
-	passing := outcome.Passing(v1alpha1.ReasonZoneUnreachable, "down")
-	person := outcome.NeedsPerson(v1alpha1.ReasonConsentRequired, "consent")
+	passing := problem.Passing(v1alpha1.ReasonZoneUnreachable, "down")
+	person := problem.NeedsPerson(v1alpha1.ReasonConsentRequired, "consent")
 	empty := func() *scope { return newScope(&v1alpha1.ConfluenceTokenBinding{}, noon) }
 	suspended := func(s *scope) *scope { s.binding.Spec.Suspend = new(true); return s }
 	noInstall := func(now time.Time) *scope { s := holding(now, "e"); s.wantExchange = ""; return s }
@@ -36,9 +36,9 @@ func TestStateMatrix(t *testing.T) {
 	tampered := func(now time.Time) *scope { s := holding(now, "e"); s.intact = false; return s }
 	early, late, after := noon.Add(45*time.Minute), noon.Add(59*time.Minute), noon.Add(61*time.Minute)
 	tests := map[string]struct {
-		scope   *scope
-		at      step
-		problem *outcome.Problem
+		scope *scope
+		at    step
+		p     *problem.Problem
 		// ready is "status reason"; mover is Reconciling, Stalled or "".
 		ready, token, mover string
 	}{
@@ -52,18 +52,18 @@ func TestStateMatrix(t *testing.T) {
 		"expired, the zone has no newer":  {holding(after, "e"), "", nil, "False TokenExpired", "False TokenExpired", "Reconciling"},
 		"never issued":                    {empty(), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
 		"never issued, needs a person":    {empty(), stepToken, person, "False ConsentRequired", "False ConsentRequired", "Stalled"},
-		"for another spec, no install":    {otherSpec(early), stepResource, outcome.Wait(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
-		"same spec, no install":           {noInstall(early), stepResource, outcome.Wait(v1alpha1.ReasonResourceNotFound, "none"), "True Ready", "True RefreshFailing", ""},
+		"for another spec, no install":    {otherSpec(early), stepResource, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
+		"same spec, no install":           {noInstall(early), stepResource, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "True Ready", "True RefreshFailing", ""},
 		"somebody changed the Secret":     {tampered(early), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
 		"for another spec":                {holding(early, "old"), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
-		"no install":                      {empty(), stepResource, outcome.Wait(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
-		"a foreign Secret":                {empty(), stepSecret, outcome.Block(v1alpha1.ReasonSecretConflict, "theirs"), "False SecretConflict", "Unknown Pending", "Stalled"},
+		"no install":                      {empty(), stepResource, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
+		"a foreign Secret":                {empty(), stepSecret, problem.Blocked(v1alpha1.ReasonSecretConflict, "theirs"), "False SecretConflict", "Unknown Pending", "Stalled"},
 		"suspended":                       {suspended(holding(early, "e")), "", nil, "True Suspended", "True Issued", ""},
 		"suspended and expired":           {suspended(holding(after, "e")), "", nil, "False Suspended", "False TokenExpired", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			tc.scope.report(tc.at, tc.problem)
+			tc.scope.report(tc.at, tc.p)
 			show := func(conditionType string) string {
 				c := meta.FindStatusCondition(tc.scope.binding.Status.Conditions, conditionType)
 				return fmt.Sprintf("%s %s", c.Status, c.Reason)
@@ -85,7 +85,7 @@ func TestStateMatrix(t *testing.T) {
 
 // Whatever happened, status is consistent, and the same findings give the same status.
 func TestReportIsConsistent(t *testing.T) {
-	kinds := []outcome.Kind{outcome.Waiting, outcome.Blocked, outcome.Person, outcome.Transient, outcome.Throttled}
+	kinds := []problem.Kind{problem.KindWaiting, problem.KindBlocked, problem.KindPerson, problem.KindTransient, problem.KindThrottled}
 	steps := []step{stepResource, stepToken, stepSecret}
 	rapid.Check(t, func(t *rapid.T) {
 		now := noon.Add(time.Duration(rapid.IntRange(-10, 5000).Draw(t, "seconds")) * time.Second)
@@ -95,14 +95,14 @@ func TestReportIsConsistent(t *testing.T) {
 		}
 		s.binding.Spec.Suspend = new(rapid.Bool().Draw(t, "suspended"))
 		for range 3 { // a history
-			at, problem := step(""), (*outcome.Problem)(nil)
+			at, p := step(""), (*problem.Problem)(nil)
 			if s.held == nil || rapid.Bool().Draw(t, "fails") {
 				at = rapid.SampledFrom(steps).Draw(t, "step")
-				problem = &outcome.Problem{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Reason: "Why", Message: "because"}
+				p = &problem.Problem{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Reason: "Why", Message: "because"}
 			}
-			s.report(at, problem)
+			s.report(at, p)
 			again := s.binding.Status.DeepCopy()
-			s.report(at, problem)
+			s.report(at, p)
 			if !equality.Semantic.DeepEqual(*again, s.binding.Status) {
 				t.Fatalf("reporting again changed\n%+v to\n%+v", *again, s.binding.Status)
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
@@ -81,6 +81,6 @@ func (s *scope) subjectRefused(err error) error {
 	if ref == nil || !ok || !refusesSubject(remote) {
 		return err
 	}
-	return outcome.NeedsPerson(v1alpha1.ReasonSubjectTokenRejected,
+	return problem.NeedsPerson(v1alpha1.ReasonSubjectTokenRejected,
 		"%v; put a fresh access token into key %s of Secret %s: one of this zone, issued for the application of the binding", remote, ref.Key, s.local(ref.Name))
 }

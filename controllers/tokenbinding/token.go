@@ -17,10 +17,10 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
-	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
@@ -65,7 +65,7 @@ func (r *Reconciler) recall(ctx context.Context, s *scope) error {
 	if !ok || last.problem == nil && !s.usable() {
 		return nil
 	}
-	if last.problem != nil && last.problem.Kind == outcome.Person && s.progress.beyond(last.progress) {
+	if last.problem != nil && last.problem.Kind == problem.KindPerson && s.progress.beyond(last.progress) {
 		return nil
 	}
 	s.attempt = last
@@ -130,11 +130,8 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, why string) error {
 		waiting = nil
 	}
 	if waiting == nil && !r.attempts.mayIssue(s.key(), s.now) {
-		return &outcome.Problem{
-			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: schedule.MinInterval,
-			Message: fmt.Sprintf("too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?",
-				why, s.binding.Spec.Secret.Name),
-		}
+		return problem.Throttled(schedule.MinInterval, v1alpha1.ReasonThrottled, "too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?",
+			why, s.binding.Spec.Secret.Name)
 	}
 	if asked := s.request(); asked != "" {
 		s.binding.Status.LastRefreshRequest = asked // whatever comes of it
@@ -203,7 +200,7 @@ func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Toke
 	if err := s.inLine(r.Gates.Enter(s.issuer, s.key().String(), s.turn(), s.usable())); err != nil {
 		return keycard.Token{}, err
 	}
-	answer := gate.Answer{}
+	answer := throttle.Answer{}
 	defer func() { r.Gates.Leave(s.issuer, answer) }()
 	start := r.Clock.Now()
 	token, err := r.exchange(ctx, s)
@@ -218,11 +215,11 @@ func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Toke
 
 // inLine has a binding wait that the zone's gate does not let pass. New ones that only wait for others say nothing of it: there
 // may be thousands.
-func (s *scope) inLine(verdict gate.Verdict) error {
+func (s *scope) inLine(verdict throttle.Verdict) error {
 	switch verdict {
-	case gate.Full:
+	case throttle.Full:
 		return s.queue("as many exchanges are under way at the zone as may be", s.hasTime() || s.neverIssued())
-	case gate.Paused:
+	case throttle.Paused:
 		return s.queue("the zone asked for a pause", s.hasTime())
 	}
 	return nil
@@ -276,7 +273,7 @@ func (r *Reconciler) site(ctx context.Context, s *scope, token keycard.Token) (a
 	sites, err := r.Atlassian.Sites(ctx, token.AccessToken)
 	if err != nil {
 		err = atlassianProblem(err)
-		if p, ok := errors.AsType[*outcome.Problem](err); ok && p.Passes() && known.CloudID != "" {
+		if p, ok := errors.AsType[*problem.Problem](err); ok && p.Passes() && known.CloudID != "" {
 			return known, nil // a good token need not wait for that
 		}
 		return atlassian.Site{}, err
@@ -297,13 +294,13 @@ func siteProblem(err error) error {
 	)
 	switch {
 	case errors.As(err, &none):
-		return outcome.NeedsPerson(v1alpha1.ReasonNoAccessibleSites,
+		return problem.NeedsPerson(v1alpha1.ReasonNoAccessibleSites,
 			"%v; the person has to pick at least one site in Atlassian's consent screen: revoke the grant and consent again", err)
 	case errors.As(err, &notAccessible):
-		return outcome.NeedsPerson(v1alpha1.ReasonSiteNotAccessible,
+		return problem.NeedsPerson(v1alpha1.ReasonSiteNotAccessible,
 			"%v; correct spec.site.url, or consent again and pick that site", err)
 	case errors.As(err, &ambiguous):
-		return outcome.NeedsPerson(v1alpha1.ReasonSiteAmbiguous, "%v; name one of them in spec.site.url", err)
+		return problem.NeedsPerson(v1alpha1.ReasonSiteAmbiguous, "%v; name one of them in spec.site.url", err)
 	}
 	return err
 }
@@ -318,7 +315,7 @@ func checkScopes(granted, requested []string) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return outcome.NeedsPerson(v1alpha1.ReasonScopeReduced,
+	return problem.NeedsPerson(v1alpha1.ReasonScopeReduced,
 		"the zone granted a token without %s; the person has to consent to it, and the zone's policies have to permit it. Or leave it out of spec.scopes, or set spec.reducedScopes to Accept",
 		strings.Join(missing, ", "))
 }
@@ -336,17 +333,14 @@ func atlassianProblem(err error) error {
 	}
 	switch remote.Class {
 	case keycard.Transient:
-		return outcome.Passing(v1alpha1.ReasonAtlassianUnreachable, "%v; it is retried", remote)
+		return problem.Passing(v1alpha1.ReasonAtlassianUnreachable, "%v; it is retried", remote)
 	case keycard.Throttled:
-		return &outcome.Problem{
-			Kind: outcome.Throttled, Reason: v1alpha1.ReasonThrottled, RetryAfter: remote.RetryAfter,
-			Message: fmt.Sprintf("%v; it is retried after the pause Atlassian asked for", remote),
-		}
+		return problem.Throttled(remote.RetryAfter, v1alpha1.ReasonThrottled, "%v; it is retried after the pause Atlassian asked for", remote)
 	}
 	if remote.Status != http.StatusUnauthorized && remote.Status != http.StatusForbidden {
-		return outcome.Passing(v1alpha1.ReasonAtlassianUnreachable,
+		return problem.Passing(v1alpha1.ReasonAtlassianUnreachable,
 			"%v; it is retried; if it lasts, check --atlassian-url, and proxies on the way to Atlassian", remote)
 	}
-	return outcome.NeedsPerson(v1alpha1.ReasonTokenUnusable,
+	return problem.NeedsPerson(v1alpha1.ReasonTokenUnusable,
 		"Atlassian refuses the token that the zone issued: %v; the person has to revoke the grant and consent again", remote)
 }

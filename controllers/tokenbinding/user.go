@@ -17,10 +17,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
-	"github.com/keycardai/keycard-operator/internal/trust"
+	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/throttle"
+	"github.com/keycardai/keycard-operator/internal/zones"
 )
 
 // A zone knows people by an identifier, which is its own unless its identity provider names another. People know each other
@@ -78,11 +78,11 @@ func (r *Reconciler) identify(ctx context.Context, s *scope) error {
 		return err
 	}
 	management := s.install.Spec.Zone.ManagementURL()
-	if r.LookUps.Enter(management, s.key().String(), s.turn(), false) != gate.Go {
+	if r.LookUps.Enter(management, s.key().String(), s.turn(), false) != throttle.Go {
 		r.Gates.Pass(s.issuer)
 		return s.queue("as many users are looked up as may be", s.hasTime() || s.neverIssued())
 	}
-	defer r.LookUps.Leave(management, gate.Answer{Answered: true})
+	defer r.LookUps.Leave(management, throttle.Answer{Answered: true})
 	found, err := r.lookUp(ctx, s)
 	if err != nil {
 		r.Gates.Pass(s.issuer)
@@ -164,15 +164,15 @@ func choosePerson(written string, users []keycard.User) (person, error) {
 	case len(users) == 0:
 		return person{identifier: written, unknown: true}, nil
 	case len(verified) == 0:
-		return person{}, outcome.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
+		return person{}, problem.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
 			"the user of the zone with the e-mail address %s has not verified it; verify it, or write the identifier that the zone shows for the user into spec.subject.user", written)
 	case len(verified) > 1:
-		return person{}, outcome.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
+		return person{}, problem.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
 			"%d users of the zone have the e-mail address %s; write the identifier that the zone shows for the one you mean into spec.subject.user", len(verified), written)
 	}
 	identifier := verified[0].Identifier
 	if len(identifier) > longestIdentifier {
-		return person{}, outcome.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
+		return person{}, problem.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
 			"the identifier of the zone's user with the e-mail address %s is longer than %d bytes; give her a shorter one in the zone", written, longestIdentifier)
 	}
 	return person{identifier: identifier, found: identifier}, nil
@@ -181,7 +181,7 @@ func choosePerson(written string, users []keycard.User) (person, error) {
 // usersByEmail asks the management API, as the install's service account.
 func (r *Reconciler) usersByEmail(ctx context.Context, s *scope, email string) ([]keycard.User, error) {
 	zone := &s.install.Spec.Zone
-	management, _, err := trust.Management(ctx, r.Live, r.Zones, s.install.Namespace, zone)
+	management, _, err := zones.Management(ctx, r.Live, r.Zones, s.install.Namespace, zone)
 	if err != nil {
 		return nil, err
 	}
@@ -190,19 +190,19 @@ func (r *Reconciler) usersByEmail(ctx context.Context, s *scope, email string) (
 
 // explain says more of a refusal than the zone can, which was told an identifier.
 func (p person) explain(err error) error {
-	var refusal *outcome.Problem
+	var refusal *problem.Problem
 	if !errors.As(err, &refusal) || refusal.Passes() {
 		return err
 	}
 	if p.unknown && refusal.Reason == v1alpha1.ReasonRequestRejected {
-		return outcome.NeedsPerson(v1alpha1.ReasonConsentRequired,
+		return problem.NeedsPerson(v1alpha1.ReasonConsentRequired,
 			"the zone knows nobody with the identifier or e-mail address %s; the person has to sign in to the zone and consent to the resource once", p.identifier)
 	}
 	if p.failed == nil {
 		return err
 	}
-	lookup := outcome.Remote(p.failed)
-	var passing *outcome.Problem
+	lookup := problem.Remote(p.failed)
+	var passing *problem.Problem
 	if errors.As(lookup, &passing) && passing.Passes() {
 		return lookup
 	}
@@ -213,8 +213,8 @@ func (p person) explain(err error) error {
 
 // problemText is what of an error may be shown.
 func problemText(err error) string {
-	if p, ok := errors.AsType[*outcome.Problem](err); ok {
+	if p, ok := errors.AsType[*problem.Problem](err); ok {
 		return p.Message
 	}
-	return outcome.FromCluster(err).Message
+	return problem.FromCluster(err).Message
 }

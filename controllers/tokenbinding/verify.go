@@ -16,9 +16,9 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
-	"github.com/keycardai/keycard-operator/internal/conditions"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/status"
 )
 
 // verdict is what came of trying a token at Confluence: one of the reasons of condition Verified, or empty when it was not
@@ -136,7 +136,7 @@ func tryAgainAt(l schedule.Life, uid string) time.Time {
 }
 
 // reportVerified says what came of trying the token. The condition is there only where the spec asks for it.
-func (s *scope) reportVerified(c conditions.Writer) {
+func (s *scope) reportVerified(c status.Conditions) {
 	switch {
 	case s.binding.Spec.Verify != v1alpha1.VerifyProbe:
 		c.Remove(v1alpha1.ConditionVerified)

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/gate"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
 // Nothing is remembered of a binding that is gone, or there would be more and more.
@@ -25,7 +25,7 @@ func TestWakesAreForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock := clocktesting.NewFakeClock(noon)
-	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock, Gates: gate.New(1, clock), LookUps: gate.New(1, clock)}
+	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock, Gates: throttle.New(1, clock), LookUps: throttle.New(1, clock)}
 	gone := types.NamespacedName{Namespace: "ns", Name: "gone"}
 	r.wakes.note(gone, noon)
 	if _, err := r.noting().Reconcile(t.Context(), reconcile.Request{NamespacedName: gone}); err != nil {

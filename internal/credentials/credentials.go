@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
@@ -30,7 +30,7 @@ type Client struct {
 }
 
 // ReadClient reads a client id and secret from the keys client_id and client_secret. what says what they
-// are of, for the message: "the Atlassian OAuth app". The error is an *outcome.Problem, or one of the cluster.
+// are of, for the message: "the Atlassian OAuth app". The error is an *problem.Problem, or one of the cluster.
 func ReadClient(ctx context.Context, live client.Reader, key types.NamespacedName, what string) (Client, error) {
 	secret, err := read(ctx, live, key, what, v1alpha1.ClientIDKey+" and "+v1alpha1.ClientSecretKey)
 	if err != nil {
@@ -67,7 +67,7 @@ func read(ctx context.Context, live client.Reader, key types.NamespacedName, wha
 	var secret corev1.Secret
 	err := live.Get(ctx, key, &secret)
 	if apierrors.IsNotFound(err) {
-		return nil, outcome.Wait(v1alpha1.ReasonSecretNotFound,
+		return nil, problem.Waiting(v1alpha1.ReasonSecretNotFound,
 			"Secret %s with %s does not exist; create it with the keys %s", key, what, keys)
 	}
 	if err != nil {
@@ -82,23 +82,23 @@ const maxValue = 64 << 10
 func value(secret *corev1.Secret, key string) (redacted.String, error) {
 	raw, ok := secret.Data[key]
 	text := string(raw)
-	var problem string
+	var wrong string
 	switch {
 	case !ok:
-		problem = "is missing; add it"
+		wrong = "is missing; add it"
 	case text == "":
-		problem = "is empty; set it"
+		wrong = "is empty; set it"
 	case len(text) > maxValue:
-		problem = "is longer than 64 KiB; it holds something else"
+		wrong = "is longer than 64 KiB; it holds something else"
 	case !utf8.ValidString(text):
-		problem = "is not text; set it anew, encoded once only"
+		wrong = "is not text; set it anew, encoded once only"
 	case strings.TrimSpace(text) != text:
-		problem = "begins or ends with a space or a newline; set it without (printf %s does not add one, echo does)"
+		wrong = "begins or ends with a space or a newline; set it without (printf %s does not add one, echo does)"
 	case strings.ContainsFunc(text, unicode.IsControl):
-		problem = "has a control character, such as a newline, in it; set it anew"
+		wrong = "has a control character, such as a newline, in it; set it anew"
 	default:
 		return redacted.New(text), nil
 	}
-	return redacted.String{}, outcome.Block(v1alpha1.ReasonSecretInvalid,
-		"key %s of Secret %s/%s %s", key, secret.Namespace, secret.Name, problem)
+	return redacted.String{}, problem.Blocked(v1alpha1.ReasonSecretInvalid,
+		"key %s of Secret %s/%s %s", key, secret.Namespace, secret.Name, wrong)
 }

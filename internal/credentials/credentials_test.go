@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/internal/credentials"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // reader has one Secret, or an error.
@@ -62,7 +62,7 @@ func TestReadClient(t *testing.T) {
 				}
 				return
 			}
-			var problem *outcome.Problem
+			var problem *problem.Problem
 			if !errors.As(err, &problem) || !strings.HasPrefix(err.Error(), tc.says) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("said %v", err)
 			}
@@ -70,7 +70,7 @@ func TestReadClient(t *testing.T) {
 	}
 	t.Run("the cluster fails", func(t *testing.T) {
 		_, err := credentials.ReadClient(t.Context(), reader{err: errors.New("down")}, key, "x")
-		var problem *outcome.Problem
+		var problem *problem.Problem
 		if err == nil || errors.As(err, &problem) {
 			t.Errorf("said %v", err)
 		}

@@ -12,20 +12,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
 // crowd has others hold all places at the zone, until the returned function is called.
 func (w *world) crowd() (leave func()) {
 	w.t.Helper()
 	inside := 0
-	for w.bindings.Gates.Enter(w.zone.Issuer, fmt.Sprint("other-", inside), w.clock.Now(), false) == gate.Go {
+	for w.bindings.Gates.Enter(w.zone.Issuer, fmt.Sprint("other-", inside), w.clock.Now(), false) == throttle.Go {
 		inside++
 	}
 	return func() {
 		for range inside {
-			w.bindings.Gates.Leave(w.zone.Issuer, gate.Answer{Answered: true})
+			w.bindings.Gates.Leave(w.zone.Issuer, throttle.Answer{Answered: true})
 		}
 	}
 }
@@ -155,7 +155,7 @@ func TestLongPauseAndATokenThatLapses(t *testing.T) {
 		t.Errorf("the zone was asked %v before the expiry", asked)
 	}
 	for i := 2; i < len(asked); i++ {
-		if asked[i-1]-asked[i] < gate.ProbeEvery {
+		if asked[i-1]-asked[i] < throttle.ProbeEvery {
 			t.Errorf("the zone was asked %v before the expiry", asked)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/gate"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
 // stranger is a management API of somebody's own, which answers what begins with a path.
@@ -104,7 +104,7 @@ func TestUsersOfOneInstallAreNotAnothers(t *testing.T) {
 // A management API that hangs takes no place at the zone.
 func TestASlowLookUpHoldsNobodyUp(t *testing.T) {
 	w := newWorld(t, identifiedByID)
-	w.bindings.Gates = gate.New(1, w.clock)
+	w.bindings.Gates = throttle.New(1, w.clock)
 	install := w.install()
 	must(t, w.k8s.Create(w.ctx, install))
 	w.reconcileResource(install)
@@ -125,7 +125,7 @@ func TestASlowLookUpHoldsNobodyUp(t *testing.T) {
 // behindAnother gives a binding whose zone has room for one, where another is, and notes whom the zone calls.
 func (w *world) behindAnother(called *[]string) *v1alpha1.ConfluenceTokenBinding {
 	w.t.Helper()
-	w.bindings.Gates = gate.New(1, w.clock)
+	w.bindings.Gates = throttle.New(1, w.clock)
 	w.bindings.Gates.OnCall(func(id string) { *called = append(*called, id) })
 	install, binding := w.install(), w.binding("reports")
 	must(w.t, w.k8s.Create(w.ctx, install))
@@ -147,12 +147,12 @@ func TestNobodyIsLookedUpInLine(t *testing.T) {
 			t.Errorf("it looks again in %s", wait)
 		}
 	}
-	w.bindings.Gates.Leave(w.zone.Issuer, gate.Answer{Answered: true})
+	w.bindings.Gates.Leave(w.zone.Issuer, throttle.Answer{Answered: true})
 	if n := w.requests.count(lookup); n != 0 {
 		t.Errorf("%d look-ups in line", n)
 	}
 	inside := 0
-	for w.bindings.LookUps.Enter(w.zone.APIURL, "x", w.clock.Now(), false) == gate.Go {
+	for w.bindings.LookUps.Enter(w.zone.APIURL, "x", w.clock.Now(), false) == throttle.Go {
 		inside++
 	}
 	if wait := w.reconcileBinding(binding).RequeueAfter; wait < time.Second {
@@ -160,7 +160,7 @@ func TestNobodyIsLookedUpInLine(t *testing.T) {
 	}
 	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonProgressing)
 	for range inside {
-		w.bindings.LookUps.Leave(w.zone.APIURL, gate.Answer{Answered: true})
+		w.bindings.LookUps.Leave(w.zone.APIURL, throttle.Answer{Answered: true})
 	}
 	if n := w.requests.count(lookup); n != 0 {
 		t.Errorf("%d look-ups in line", n)
@@ -179,7 +179,7 @@ func TestAFailedLookUpLetsTheNextGo(t *testing.T) {
 	binding := w.behindAnother(&called)
 	w.reconcileBinding(binding)
 	w.bindings.Gates.Enter(w.zone.Issuer, "another/one", w.clock.Now().Add(time.Hour), false)
-	w.bindings.Gates.Leave(w.zone.Issuer, gate.Answer{Answered: true})
+	w.bindings.Gates.Leave(w.zone.Issuer, throttle.Answer{Answered: true})
 	defer w.requests.answer(lookup, func(rw http.ResponseWriter, _ *http.Request) {
 		writeJSON(rw, `{"items":[{"id":"u","identifier":"`+strings.Repeat("u", 2000)+`","email":"`+user+`","email_verified":true}],"pagination":{}}`)
 	})()

@@ -36,9 +36,9 @@ import (
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/devzone"
-	"github.com/keycardai/keycard-operator/internal/gate"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/longpause"
+	"github.com/keycardai/keycard-operator/internal/retryafter"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
 // The credentials of the default seed. They serve as canaries too: none may be seen outside its Secret.
@@ -119,7 +119,7 @@ func (w *world) connect() {
 	}
 	w.bindings = &tokenbinding.Reconciler{
 		Client: c, Live: c, Zones: pool, Catalog: entries, Atlassian: atlassian.NewClient(pool, w.zone.AtlassianURL),
-		Recorder: w.events, Clock: w.clock, Gates: gate.New(8, w.clock), LookUps: gate.New(8, w.clock), Metrics: tokenbinding.NewMetrics(),
+		Recorder: w.events, Clock: w.clock, Gates: throttle.New(8, w.clock), LookUps: throttle.New(8, w.clock), Metrics: tokenbinding.NewMetrics(),
 	}
 }
 
@@ -127,7 +127,7 @@ func (w *world) connect() {
 func (w *world) client(cfg *rest.Config) client.Client {
 	cfg = rest.CopyConfig(cfg)
 	cfg.Wrap(w.writes.transport)
-	cfg.Wrap(longpause.Transport)
+	cfg.Wrap(retryafter.Transport)
 	c, err := client.New(cfg, client.Options{Scheme: scheme(w.t)})
 	must(w.t, err)
 	return c

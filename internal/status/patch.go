@@ -1,8 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package statuspatch writes the status of an object, if it changed.
-package statuspatch
+package status
 
 import (
 	"context"
@@ -17,10 +16,10 @@ import (
 // timeout bounds a write, which is finished even when the operator is told to stop.
 const timeout = 10 * time.Second
 
-// Write patches the status of now onto the server and gives the object as the server has it, and true. It
+// Patch writes the status of now onto the server and gives the object as the server has it, and true. It
 // gives before and false when nothing changed or the object is gone. The write is conditional on the
 // version of before, so that a former leader can't undo what its successor wrote.
-func Write[T client.Object](ctx context.Context, c client.Client, before, now T) (T, bool, error) {
+func Patch[T client.Object](ctx context.Context, c client.Client, before, now T) (T, bool, error) {
 	if equality.Semantic.DeepEqual(before, now) {
 		return before, false, nil
 	}

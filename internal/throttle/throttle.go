@@ -1,10 +1,10 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gate stands before each zone: it lets only so many requests be under way at once, so that a slow zone does not
+// Package throttle stands before each zone: it lets only so many requests be under way at once, so that a slow zone does not
 // hold all workers, and when a zone asks for a pause it stops everybody, and then lets one through to see whether the pause
 // is over. Whoever is not let in waits in line, and those whose time is up first are called first.
-package gate
+package throttle
 
 import (
 	"container/heap"

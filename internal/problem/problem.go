@@ -1,9 +1,9 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package outcome is the one place where what went wrong is turned into what happens next: which
+// Package problem is the one place where what went wrong is turned into what happens next: which
 // reason and message a condition shows, who has to move, and when to try again.
-package outcome
+package problem
 
 import (
 	"errors"
@@ -24,18 +24,18 @@ type Kind int
 
 // The kinds.
 const (
-	// Waiting is for something in the cluster that a watch will report. It is not retried.
-	Waiting Kind = iota + 1
-	// Blocked is for something that a person has to mend in the cluster. A watch reports it, so it is not
+	// KindWaiting is for something in the cluster that a watch will report. It is not retried.
+	KindWaiting Kind = iota + 1
+	// KindBlocked is for something that a person has to mend in the cluster. A watch reports it, so it is not
 	// retried either.
-	Blocked
-	// Person is for something that a person has to mend outside of the cluster. It is retried slowly,
+	KindBlocked
+	// KindPerson is for something that a person has to mend outside of the cluster. It is retried slowly,
 	// because no watch sees the outside.
-	Person
-	// Transient passes by itself. It is retried with backoff.
-	Transient
-	// Throttled passes after the pause that the server asked for.
-	Throttled
+	KindPerson
+	// KindTransient passes by itself. It is retried with backoff.
+	KindTransient
+	// KindThrottled passes after the pause that the server asked for.
+	KindThrottled
 )
 
 // Problem is why a step could not go on. Its texts are stable: the same problem reads the same each
@@ -54,43 +54,48 @@ type Problem struct { //nolint:errname // it is a finding about an object that s
 func (p *Problem) Error() string { return p.Reason + ": " + p.Message }
 
 // Stalls tells whether nothing moves until a person does something.
-func (p *Problem) Stalls() bool { return p.Kind == Blocked || p.Kind == Person }
+func (p *Problem) Stalls() bool { return p.Kind == KindBlocked || p.Kind == KindPerson }
 
 // Passes tells whether it passes by itself.
-func (p *Problem) Passes() bool { return p.Kind == Transient || p.Kind == Throttled }
+func (p *Problem) Passes() bool { return p.Kind == KindTransient || p.Kind == KindThrottled }
 
 // Retry is how long to wait before the next attempt after the given number of failures in a row, while
 // remaining is left of a token that works; 0 means that a watch will report instead.
 func (p *Problem) Retry(failures int, remaining time.Duration, seed string) time.Duration {
 	switch p.Kind {
-	case Person:
+	case KindPerson:
 		return schedule.SlowRetryAfter(failures, seed)
-	case Throttled:
+	case KindThrottled:
 		return max(p.RetryAfter, schedule.RetryAfter(failures, 0, seed))
-	case Transient:
+	case KindTransient:
 		return schedule.RetryAfter(failures, remaining, seed)
 	}
 	return 0
 }
 
-// Wait is a Problem that a watch will report the end of.
-func Wait(reason, format string, args ...any) *Problem {
-	return &Problem{Kind: Waiting, Reason: reason, Message: fmt.Sprintf(format, args...)}
+// Waiting makes a Problem that a watch will report the end of.
+func Waiting(reason, format string, args ...any) *Problem {
+	return &Problem{Kind: KindWaiting, Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
-// Block is a Problem that a person has to mend in the cluster.
-func Block(reason, format string, args ...any) *Problem {
-	return &Problem{Kind: Blocked, Reason: reason, Message: fmt.Sprintf(format, args...)}
+// Blocked makes a Problem that a person has to mend in the cluster.
+func Blocked(reason, format string, args ...any) *Problem {
+	return &Problem{Kind: KindBlocked, Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
 // NeedsPerson is a Problem that a person has to mend outside of the cluster.
 func NeedsPerson(reason, format string, args ...any) *Problem {
-	return &Problem{Kind: Person, Reason: reason, Message: fmt.Sprintf(format, args...)}
+	return &Problem{Kind: KindPerson, Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
 // Passing is a Problem that passes by itself.
 func Passing(reason, format string, args ...any) *Problem {
-	return &Problem{Kind: Transient, Reason: reason, Message: fmt.Sprintf(format, args...)}
+	return &Problem{Kind: KindTransient, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// Throttled makes a Problem that passes after the pause that was asked for.
+func Throttled(after time.Duration, reason, format string, args ...any) *Problem {
+	return &Problem{Kind: KindThrottled, Reason: reason, RetryAfter: after, Message: fmt.Sprintf(format, args...)}
 }
 
 // remedies is what to do about a refusal, by its reason.
@@ -144,7 +149,7 @@ func FromCluster(err error) *Problem {
 	}
 	p := Passing(v1alpha1.ReasonClusterError, "%s: %s; it is retried", op, reason)
 	if seconds, asked := apierrors.SuggestsClientDelay(err); asked && seconds > 0 {
-		p.Kind, p.RetryAfter = Throttled, time.Duration(seconds)*time.Second
+		p.Kind, p.RetryAfter = KindThrottled, time.Duration(seconds)*time.Second
 	}
 	return p
 }
@@ -152,11 +157,11 @@ func FromCluster(err error) *Problem {
 func kindOf(c keycard.Class) Kind {
 	switch c {
 	case keycard.Transient:
-		return Transient
+		return KindTransient
 	case keycard.Throttled:
-		return Throttled
+		return KindThrottled
 	default:
-		return Person
+		return KindPerson
 	}
 }
 

@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package freshest_test
+package ownwrites_test
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/keycardai/keycard-operator/internal/freshest"
+	"github.com/keycardai/keycard-operator/internal/ownwrites"
 )
 
 func object(uid, version string) *metav1.PartialObjectMetadata {
@@ -35,7 +35,7 @@ func TestNewest(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			var o freshest.Objects[*metav1.PartialObjectMetadata]
+			var o ownwrites.Objects[*metav1.PartialObjectMetadata]
 			if tc.wrote != nil {
 				o.Wrote(key, tc.wrote)
 			}

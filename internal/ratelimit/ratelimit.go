@@ -1,8 +1,8 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package limit bounds what strangers may ask of a server.
-package limit
+// Package ratelimit bounds what strangers may ask of a server.
+package ratelimit
 
 import (
 	"context"

@@ -1,9 +1,9 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package longpause hands a pause that the Kubernetes API asks for to whoever made the request. client-go would sleep on it,
+// Package retryafter hands a pause that the Kubernetes API asks for to whoever made the request. client-go would sleep on it,
 // up to ten times, and a worker that sleeps does nothing for anybody else.
-package longpause
+package retryafter
 
 import (
 	"bytes"

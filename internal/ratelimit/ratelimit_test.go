@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package limit_test
+package ratelimit_test
 
 import (
 	"net/http"
@@ -14,7 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 	"k8s.io/utils/clock"
 
-	"github.com/keycardai/keycard-operator/internal/limit"
+	"github.com/keycardai/keycard-operator/internal/ratelimit"
 )
 
 func ask(h http.Handler) *http.Response {
@@ -28,7 +28,7 @@ func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
 		served := 0
-		h := limit.Handler(limit.Limits{PerSecond: 10, Burst: 20, UnderWay: 1, Each: time.Second}, clock.RealClock{},
+		h := ratelimit.Handler(ratelimit.Limits{PerSecond: 10, Burst: 20, UnderWay: 1, Each: time.Second}, clock.RealClock{},
 			http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
 		var refused *http.Response
 		for range 100 {
@@ -52,7 +52,7 @@ func TestRate(t *testing.T) {
 func TestUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
-		h := limit.Handler(limit.Limits{PerSecond: 100, Burst: 100, UnderWay: 2, Each: 5 * time.Second}, clock.RealClock{},
+		h := ratelimit.Handler(ratelimit.Limits{PerSecond: 100, Burst: 100, UnderWay: 2, Each: 5 * time.Second}, clock.RealClock{},
 			http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 		begun := time.Now()
 		var slow sync.WaitGroup

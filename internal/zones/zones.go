@@ -1,9 +1,9 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package trust finds what an install trusts its zone by, and is trusted by: the certificate authorities of a private zone, and
+// Package zones finds what an install trusts its zone by, and is trusted by: the certificate authorities of a private zone, and
 // the service account.
-package trust
+package zones
 
 import (
 	"context"
@@ -16,11 +16,11 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // Pool gives the clients that trust what the zone's caBundle says: pool itself when it says nothing. The bundle is
-// read from the server each time. The error is an *outcome.Problem, or one of the cluster.
+// read from the server each time. The error is an *problem.Problem, or one of the cluster.
 func Pool(ctx context.Context, live client.Reader, pool *keycard.Pool, namespace string, source *v1alpha1.CABundleSource) (*keycard.Pool, error) {
 	if source == nil {
 		return pool, nil
@@ -31,7 +31,7 @@ func Pool(ctx context.Context, live client.Reader, pool *keycard.Pool, namespace
 	}
 	trusting, err := pool.Trusting(bundle)
 	if err != nil || len(bundle) == 0 {
-		return nil, outcome.Block(v1alpha1.ReasonCABundleInvalid,
+		return nil, problem.Blocked(v1alpha1.ReasonCABundleInvalid,
 			"%s holds no certificate in PEM (-----BEGIN CERTIFICATE-----); put the zone's certificate authority there", where)
 	}
 	return trusting, nil
@@ -58,11 +58,11 @@ func read(ctx context.Context, live client.Reader, namespace string, source *v1a
 	where = fmt.Sprintf("key %s of %s %s/%s", key, kind, namespace, name)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, where, outcome.Wait(v1alpha1.ReasonCABundleInvalid, "%s %s/%s with the zone's certificate authority does not exist; create it with the key %s", kind, namespace, name, key)
+		return nil, where, problem.Waiting(v1alpha1.ReasonCABundleInvalid, "%s %s/%s with the zone's certificate authority does not exist; create it with the key %s", kind, namespace, name, key)
 	case err != nil:
 		return nil, where, fmt.Errorf("reading %s %s/%s: %w", kind, namespace, name, err)
 	case !there:
-		return nil, where, outcome.Block(v1alpha1.ReasonCABundleInvalid, "%s is missing; add it", where)
+		return nil, where, problem.Blocked(v1alpha1.ReasonCABundleInvalid, "%s is missing; add it", where)
 	}
 	return bundle, where, nil
 }

@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package trust
+package zones
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/outcome"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // Management gives the client of a zone's management API, and the service account as which it calls: both are what an install
-// in namespace says. The credential is read from the server each time. The error is an *outcome.Problem, or one of the cluster.
+// in namespace says. The credential is read from the server each time. The error is an *problem.Problem, or one of the cluster.
 func Management(ctx context.Context, live client.Reader, pool *keycard.Pool, namespace string, zone *v1alpha1.ZoneReference) (*keycard.ManagementClient, credentials.Client, error) {
 	account, err := credentials.ReadClient(ctx, live, types.NamespacedName{Namespace: namespace, Name: zone.ServiceAccountSecretRef.Name}, "the credential of a Keycard service account")
 	if err != nil {
@@ -26,5 +26,5 @@ func Management(ctx context.Context, live client.Reader, pool *keycard.Pool, nam
 		return nil, account, err
 	}
 	management, err := pool.Management(keycard.ManagementConfig{BaseURL: zone.ManagementURL(), ClientID: account.ID, ClientSecret: account.Secret})
-	return management, account, outcome.Remote(err)
+	return management, account, problem.Remote(err)
 }

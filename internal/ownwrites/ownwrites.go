@@ -1,10 +1,10 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package freshest closes the gap between a write and the moment the cache shows it. A reconciler that
+// Package ownwrites closes the gap between a write and the moment the cache shows it. A reconciler that
 // reads its own previous state from a cache would otherwise exchange a token twice, or write a status
 // twice. It holds an object only until the cache has caught up, and works for any set of namespaces.
-package freshest
+package ownwrites
 
 import (
 	"sync"

@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package gate_test
+package throttle_test
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/keycardai/keycard-operator/internal/gate"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
 const zone = "https://zone"
@@ -21,19 +21,19 @@ var start = time.Unix(1_800_000_000, 0)
 
 // crowd is a set of gates whose calls are kept.
 type crowd struct {
-	*gate.Gates
+	*throttle.Gates
 	clock  *clocktesting.FakeClock
 	called chan string
 }
 
 func newCrowd(limit int) *crowd {
 	clock := clocktesting.NewFakeClock(start)
-	c := &crowd{Gates: gate.New(limit, clock), clock: clock, called: make(chan string, 1000)}
+	c := &crowd{Gates: throttle.New(limit, clock), clock: clock, called: make(chan string, 1000)}
 	c.OnCall(func(id string) { c.called <- id })
 	return c
 }
 
-func (c *crowd) enter(t *testing.T, id string, lapses time.Duration, want gate.Verdict) {
+func (c *crowd) enter(t *testing.T, id string, lapses time.Duration, want throttle.Verdict) {
 	t.Helper()
 	if got := c.Enter(zone, id, start.Add(lapses), lapses > 0); got != want {
 		t.Fatalf("%s: the verdict is %d, want %d", id, got, want)
@@ -62,18 +62,18 @@ func (c *crowd) silent(t *testing.T) {
 	}
 }
 
-var fine = gate.Answer{Answered: true}
+var fine = throttle.Answer{Answered: true}
 
 func TestOnlySoManyAtOnce(t *testing.T) {
 	c := newCrowd(2)
-	c.enter(t, "a", 0, gate.Go)
-	c.enter(t, "b", 0, gate.Go)
-	c.enter(t, "late", time.Hour, gate.Full)
-	c.enter(t, "soon", time.Minute, gate.Full)
-	c.enter(t, "over", -time.Minute, gate.Full)
-	c.enter(t, "late", time.Hour, gate.Full)   // who asks twice stands there once
-	c.enter(t, "soon", 2*time.Hour, gate.Full) // and keeps its place
-	if got := c.Enter("https://other", "x", time.Time{}, false); got != gate.Go {
+	c.enter(t, "a", 0, throttle.Go)
+	c.enter(t, "b", 0, throttle.Go)
+	c.enter(t, "late", time.Hour, throttle.Full)
+	c.enter(t, "soon", time.Minute, throttle.Full)
+	c.enter(t, "over", -time.Minute, throttle.Full)
+	c.enter(t, "late", time.Hour, throttle.Full)   // who asks twice stands there once
+	c.enter(t, "soon", 2*time.Hour, throttle.Full) // and keeps its place
+	if got := c.Enter("https://other", "x", time.Time{}, false); got != throttle.Go {
 		t.Fatal("another zone is held up")
 	}
 	if n := c.Waiting(zone); n != 3 {
@@ -82,7 +82,7 @@ func TestOnlySoManyAtOnce(t *testing.T) {
 	for _, want := range []string{"over", "soon", "late"} {
 		c.Leave(zone, fine)
 		c.next(t, want)
-		c.enter(t, want, 0, gate.Go)
+		c.enter(t, want, 0, throttle.Go)
 	}
 	c.Leave(zone, fine)
 	c.silent(t)
@@ -90,16 +90,16 @@ func TestOnlySoManyAtOnce(t *testing.T) {
 
 func TestOnePauseForAll(t *testing.T) {
 	c := newCrowd(4)
-	c.enter(t, "a", 0, gate.Go)
-	c.enter(t, "b", 0, gate.Go)
-	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: 90 * time.Second})
+	c.enter(t, "a", 0, throttle.Go)
+	c.enter(t, "b", 0, throttle.Go)
+	c.Leave(zone, throttle.Answer{Answered: true, Throttled: true, Pause: 90 * time.Second})
 	c.Leave(zone, fine) // b was under way: that does not end the pause
-	c.enter(t, "late", time.Hour, gate.Paused)
-	c.enter(t, "soon", time.Minute, gate.Paused)
+	c.enter(t, "late", time.Hour, throttle.Paused)
+	c.enter(t, "soon", time.Minute, throttle.Paused)
 	c.clock.Step(89 * time.Second)
-	c.enter(t, "third", 2*time.Hour, gate.Paused)
+	c.enter(t, "third", 2*time.Hour, throttle.Paused)
 	c.silent(t)
-	if got, want := c.Zones(), (gate.State{Zone: zone, Waiting: 3, Paused: 90 * time.Second}); len(got) != 1 || got[0] != want {
+	if got, want := c.Zones(), (throttle.State{Zone: zone, Waiting: 3, Paused: 90 * time.Second}); len(got) != 1 || got[0] != want {
 		t.Errorf("the state is %v, want %v", got, want)
 	}
 	if !c.Paused(zone) || c.Paused("https://other") {
@@ -108,82 +108,82 @@ func TestOnePauseForAll(t *testing.T) {
 
 	c.clock.Step(time.Second)
 	c.next(t, "soon")
-	c.enter(t, "soon", time.Minute, gate.Go)
-	c.enter(t, "late", time.Hour, gate.Paused) // one tries whether it is over
+	c.enter(t, "soon", time.Minute, throttle.Go)
+	c.enter(t, "late", time.Hour, throttle.Paused) // one tries whether it is over
 	c.Leave(zone, fine)
 	c.next(t, "late")
 	c.next(t, "third")
-	c.enter(t, "late", time.Hour, gate.Go)
-	c.enter(t, "third", time.Hour, gate.Go)
+	c.enter(t, "late", time.Hour, throttle.Go)
+	c.enter(t, "third", time.Hour, throttle.Go)
 }
 
 func TestPausesGrow(t *testing.T) {
 	c := newCrowd(1)
 	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
 		want := time.Duration(seconds) * time.Second
-		c.enter(t, "a", 0, gate.Go)
-		c.Leave(zone, gate.Answer{Answered: true, Throttled: true})
+		c.enter(t, "a", 0, throttle.Go)
+		c.Leave(zone, throttle.Answer{Answered: true, Throttled: true})
 		c.clock.Step(want - time.Nanosecond)
-		c.enter(t, "a", 0, gate.Paused)
+		c.enter(t, "a", 0, throttle.Paused)
 		c.clock.Step(time.Nanosecond)
 		c.next(t, "a")
 	}
-	c.enter(t, "a", 0, gate.Go)
+	c.enter(t, "a", 0, throttle.Go)
 	c.Leave(zone, fine)
-	c.enter(t, "a", 0, gate.Go)
-	c.Leave(zone, gate.Answer{Answered: true, Throttled: true})
+	c.enter(t, "a", 0, throttle.Go)
+	c.Leave(zone, throttle.Answer{Answered: true, Throttled: true})
 	c.clock.Step(time.Second)
-	c.enter(t, "a", 0, gate.Go)
+	c.enter(t, "a", 0, throttle.Go)
 }
 
 // One who tries and never comes back, or did not reach the zone, does not close the gate for good.
 func TestLostProbe(t *testing.T) {
 	c := newCrowd(4)
-	c.enter(t, "a", 0, gate.Go)
-	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: time.Second})
+	c.enter(t, "a", 0, throttle.Go)
+	c.Leave(zone, throttle.Answer{Answered: true, Throttled: true, Pause: time.Second})
 	c.clock.Step(time.Second)
-	c.enter(t, "lost", 0, gate.Go)
-	c.enter(t, "b", 0, gate.Paused)
+	c.enter(t, "lost", 0, throttle.Go)
+	c.enter(t, "b", 0, throttle.Paused)
 	c.clock.Step(30 * time.Second)
-	c.enter(t, "b", 0, gate.Go)
-	c.Leave(zone, gate.Answer{})
-	c.enter(t, "c", 0, gate.Go)
+	c.enter(t, "b", 0, throttle.Go)
+	c.Leave(zone, throttle.Answer{})
+	c.enter(t, "c", 0, throttle.Go)
 }
 
 // A long pause does not have a token lapse: with its last two minutes it tries, once in half a minute.
 func TestLastChance(t *testing.T) {
 	c := newCrowd(4)
-	c.enter(t, "a", 0, gate.Go)
-	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: time.Hour})
-	c.enter(t, "lapses", 2*time.Minute, gate.Paused) // the zone has just asked
+	c.enter(t, "a", 0, throttle.Go)
+	c.Leave(zone, throttle.Answer{Answered: true, Throttled: true, Pause: time.Hour})
+	c.enter(t, "lapses", 2*time.Minute, throttle.Paused) // the zone has just asked
 	c.clock.Step(30 * time.Second)
-	c.enter(t, "later", time.Hour, gate.Paused)
-	c.enter(t, "over", 0, gate.Paused) // it has nothing to lose
-	if got := c.Enter(zone, "new", start.Add(2*time.Minute), false); got != gate.Paused {
+	c.enter(t, "later", time.Hour, throttle.Paused)
+	c.enter(t, "over", 0, throttle.Paused) // it has nothing to lose
+	if got := c.Enter(zone, "new", start.Add(2*time.Minute), false); got != throttle.Paused {
 		t.Fatal("one that has no token tries")
 	}
-	c.enter(t, "lapses", 2*time.Minute, gate.Go)
-	c.enter(t, "lapses too", 2*time.Minute, gate.Paused)
-	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: time.Hour})
-	c.enter(t, "lapses", 2*time.Minute, gate.Paused)
+	c.enter(t, "lapses", 2*time.Minute, throttle.Go)
+	c.enter(t, "lapses too", 2*time.Minute, throttle.Paused)
+	c.Leave(zone, throttle.Answer{Answered: true, Throttled: true, Pause: time.Hour})
+	c.enter(t, "lapses", 2*time.Minute, throttle.Paused)
 	c.clock.Step(30 * time.Second)
-	c.enter(t, "lapses", 2*time.Minute, gate.Go)
-	c.enter(t, "lapses too", 2*time.Minute, gate.Paused)
-	c.Leave(zone, gate.Answer{}) // it did not get there
-	c.enter(t, "lapses too", 2*time.Minute, gate.Go)
+	c.enter(t, "lapses", 2*time.Minute, throttle.Go)
+	c.enter(t, "lapses too", 2*time.Minute, throttle.Paused)
+	c.Leave(zone, throttle.Answer{}) // it did not get there
+	c.enter(t, "lapses too", 2*time.Minute, throttle.Go)
 	c.Leave(zone, fine)
 	for _, want := range []string{"over", "new", "later"} {
 		c.next(t, want)
 	}
-	c.enter(t, "later", time.Hour, gate.Go) // the pause is over
+	c.enter(t, "later", time.Hour, throttle.Go) // the pause is over
 }
 
 // Who does not come any more is not called.
 func TestWithdraw(t *testing.T) {
 	c := newCrowd(1)
-	c.enter(t, "a", 0, gate.Go)
-	c.enter(t, "gone", time.Minute, gate.Full)
-	c.enter(t, "b", time.Hour, gate.Full)
+	c.enter(t, "a", 0, throttle.Go)
+	c.enter(t, "gone", time.Minute, throttle.Full)
+	c.enter(t, "b", time.Hour, throttle.Full)
 	c.Withdraw("gone")
 	c.Withdraw("unknown")
 	c.Leave(zone, fine)
@@ -193,36 +193,36 @@ func TestWithdraw(t *testing.T) {
 // Who has to go elsewhere first takes no place meanwhile, waits like the others where there is none, and hands a call on.
 func TestAskAndPass(t *testing.T) {
 	c := newCrowd(1)
-	ask := func(id string, lapses time.Duration, want gate.Verdict) {
+	ask := func(id string, lapses time.Duration, want throttle.Verdict) {
 		t.Helper()
 		if got := c.Ask(zone, id, start.Add(lapses), lapses > 0); got != want {
 			t.Fatalf("%s: the verdict is %d, want %d", id, got, want)
 		}
 	}
-	ask("a", time.Minute, gate.Go)
-	c.enter(t, "b", 0, gate.Go)
-	c.enter(t, "a", time.Minute, gate.Full)
-	ask("c", time.Hour, gate.Full)
+	ask("a", time.Minute, throttle.Go)
+	c.enter(t, "b", 0, throttle.Go)
+	c.enter(t, "a", time.Minute, throttle.Full)
+	ask("c", time.Hour, throttle.Full)
 	c.Pass(zone)
 	c.silent(t) // there is no room for anybody
 	c.Leave(zone, fine)
 	c.next(t, "a")
-	ask("a", time.Minute, gate.Go)
+	ask("a", time.Minute, throttle.Go)
 	c.silent(t)
 	c.Pass(zone)
 	c.next(t, "c")
 
-	c.enter(t, "b", 0, gate.Go)
-	c.Leave(zone, gate.Answer{Answered: true, Throttled: true, Pause: time.Second})
-	ask("a", time.Minute, gate.Paused)
-	ask("c", time.Hour, gate.Paused)
+	c.enter(t, "b", 0, throttle.Go)
+	c.Leave(zone, throttle.Answer{Answered: true, Throttled: true, Pause: time.Second})
+	ask("a", time.Minute, throttle.Paused)
+	ask("c", time.Hour, throttle.Paused)
 	c.Pass(zone)
 	c.silent(t)
 	c.clock.Step(time.Second)
 	c.next(t, "a")
-	ask("a", time.Minute, gate.Go) // which does not make it the one that tries
-	c.enter(t, "c", time.Hour, gate.Go)
-	ask("a", time.Minute, gate.Paused)
+	ask("a", time.Minute, throttle.Go) // which does not make it the one that tries
+	c.enter(t, "c", time.Hour, throttle.Go)
+	ask("a", time.Minute, throttle.Paused)
 }
 
 // Zones that come and go do not stay for ever; those that somebody is at, waits for, or must not ask, do.
@@ -230,7 +230,7 @@ func TestGatesAreForgotten(t *testing.T) {
 	c := newCrowd(1)
 	c.Enter("https://busy", "a", start, false)
 	c.Enter("https://paused", "b", start, false)
-	c.Leave("https://paused", gate.Answer{Answered: true, Throttled: true, Pause: time.Hour})
+	c.Leave("https://paused", throttle.Answer{Answered: true, Throttled: true, Pause: time.Hour})
 	for i := range 5000 {
 		name := fmt.Sprint("https://z", i)
 		c.Enter(name, "c", start, false)
@@ -239,7 +239,7 @@ func TestGatesAreForgotten(t *testing.T) {
 	if n := len(c.Zones()); n > 1000 {
 		t.Errorf("%d gates are left", n)
 	}
-	if got := c.Enter("https://busy", "d", start, false); got != gate.Full {
+	if got := c.Enter("https://busy", "d", start, false); got != throttle.Full {
 		t.Errorf("the verdict is %d where somebody is", got)
 	}
 	if !c.Paused("https://paused") {
@@ -259,7 +259,7 @@ func TestRandomCrowds(t *testing.T) {
 			if slices.Contains(inside, id) {
 				return
 			}
-			waiting[id] = c.Enter(zone, id, start.Add(time.Duration(r.IntN(1000))*time.Second), r.IntN(2) == 0) != gate.Go
+			waiting[id] = c.Enter(zone, id, start.Add(time.Duration(r.IntN(1000))*time.Second), r.IntN(2) == 0) != throttle.Go
 			if !waiting[id] {
 				inside = append(inside, id)
 			}
@@ -267,7 +267,7 @@ func TestRandomCrowds(t *testing.T) {
 				t.Fatalf("seed %d: %d at once, limit %d", seed, len(inside), limit)
 			}
 		}
-		leave := func(a gate.Answer) {
+		leave := func(a throttle.Answer) {
 			inside = inside[1:]
 			c.Leave(zone, a)
 		}
@@ -276,7 +276,7 @@ func TestRandomCrowds(t *testing.T) {
 			case n < 5:
 				try(fmt.Sprint(r.IntN(20)))
 			case n < 9 && len(inside) > 0:
-				leave(gate.Answer{Answered: true, Throttled: r.IntN(5) == 0, Pause: time.Duration(r.IntN(3)) * time.Second})
+				leave(throttle.Answer{Answered: true, Throttled: r.IntN(5) == 0, Pause: time.Duration(r.IntN(3)) * time.Second})
 			default:
 				c.clock.Step(time.Second)
 			}

@@ -1,9 +1,9 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package conditions sets metav1.Conditions so that the generation is never forgotten, an unchanged
+// Package status writes the status of objects. It sets metav1.Conditions so that the generation is never forgotten, an unchanged
 // condition never moves, and Reconciling and Stalled are never both there.
-package conditions
+package status
 
 import (
 	"unicode/utf8"
@@ -22,8 +22,8 @@ const (
 // words, and short enough for a terminal.
 const maxMessage = 1024
 
-// Writer sets conditions of one object in one reconcile.
-type Writer struct {
+// Conditions sets conditions of one object in one reconcile.
+type Conditions struct {
 	// List is the object's condition list.
 	List *[]metav1.Condition
 	// Generation is what the conditions speak of.
@@ -31,7 +31,7 @@ type Writer struct {
 }
 
 // Set sets a condition. Its transition time moves only when its status does.
-func (w Writer) Set(conditionType string, status metav1.ConditionStatus, reason, message string) {
+func (w Conditions) Set(conditionType string, status metav1.ConditionStatus, reason, message string) {
 	meta.SetStatusCondition(w.List, metav1.Condition{
 		Type: conditionType, Status: status, ObservedGeneration: w.Generation,
 		Reason: reason, Message: clip(message),
@@ -39,22 +39,22 @@ func (w Writer) Set(conditionType string, status metav1.ConditionStatus, reason,
 }
 
 // Remove takes a condition away that no longer applies.
-func (w Writer) Remove(conditionType string) { meta.RemoveStatusCondition(w.List, conditionType) }
+func (w Conditions) Remove(conditionType string) { meta.RemoveStatusCondition(w.List, conditionType) }
 
 // Settled removes Reconciling and Stalled: the object is as the spec wants it.
-func (w Writer) Settled() {
+func (w Conditions) Settled() {
 	meta.RemoveStatusCondition(w.List, reconciling)
 	meta.RemoveStatusCondition(w.List, stalled)
 }
 
 // Reconciling says that the operator works towards the spec by itself.
-func (w Writer) Reconciling(reason, message string) {
+func (w Conditions) Reconciling(reason, message string) {
 	meta.RemoveStatusCondition(w.List, stalled)
 	w.Set(reconciling, metav1.ConditionTrue, reason, message)
 }
 
 // Stalled says that nothing moves until a person does something.
-func (w Writer) Stalled(reason, message string) {
+func (w Conditions) Stalled(reason, message string) {
 	meta.RemoveStatusCondition(w.List, reconciling)
 	w.Set(stalled, metav1.ConditionTrue, reason, message)
 }

@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package longpause_test
+package retryafter_test
 
 import (
 	"net/http"
@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/keycardai/keycard-operator/internal/longpause"
+	"github.com/keycardai/keycard-operator/internal/retryafter"
 )
 
 // client-go gives up at once and knows the pause, where it would otherwise sleep for minutes.
@@ -45,7 +45,7 @@ func TestTransport(t *testing.T) {
 			}))
 			t.Cleanup(server.Close)
 			cfg := &rest.Config{Host: server.URL}
-			cfg.Wrap(longpause.Transport)
+			cfg.Wrap(retryafter.Transport)
 			clients, err := kubernetes.NewForConfig(cfg)
 			g.Expect(err).NotTo(HaveOccurred())
 			_, err = clients.CoreV1().Namespaces().Get(t.Context(), "x", metav1.GetOptions{})

@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package conditions_test
+package status_test
 
 import (
 	"strings"
@@ -12,13 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/keycardai/keycard-operator/internal/conditions"
+	"github.com/keycardai/keycard-operator/internal/status"
 )
 
 func TestTransitionTimeMovesWithTheStatusOnly(t *testing.T) {
 	old := metav1.NewTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	list := []metav1.Condition{{Type: "Ready", Status: metav1.ConditionTrue, Reason: "Ready", LastTransitionTime: old}}
-	w := conditions.Writer{List: &list, Generation: 7}
+	w := status.Conditions{List: &list, Generation: 7}
 
 	w.Set("Ready", metav1.ConditionTrue, "Other", "other words")
 	if got := list[0]; !got.LastTransitionTime.Equal(&old) || got.ObservedGeneration != 7 || got.Reason != "Other" {
@@ -32,7 +32,7 @@ func TestTransitionTimeMovesWithTheStatusOnly(t *testing.T) {
 
 func TestReconcilingAndStalledExcludeEachOther(t *testing.T) {
 	var list []metav1.Condition
-	w := conditions.Writer{List: &list}
+	w := status.Conditions{List: &list}
 	w.Reconciling("Progressing", "working")
 	w.Stalled("SecretInvalid", "mend it")
 	if meta.FindStatusCondition(list, "Reconciling") != nil || !meta.IsStatusConditionTrue(list, "Stalled") {
@@ -50,7 +50,7 @@ func TestReconcilingAndStalledExcludeEachOther(t *testing.T) {
 
 func TestLongMessagesAreClippedBetweenCharacters(t *testing.T) {
 	var list []metav1.Condition
-	w := conditions.Writer{List: &list}
+	w := status.Conditions{List: &list}
 	w.Set("Ready", metav1.ConditionFalse, "Long", strings.Repeat("ä", 2000))
 	if m := list[0].Message; len(m) > 1024 || !utf8.ValidString(m) || !strings.HasSuffix(m, "…") {
 		t.Errorf("clipped to %d bytes, valid: %v", len(m), utf8.ValidString(m))
