@@ -26,7 +26,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/ownwrites"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/status"
 )
@@ -165,9 +165,9 @@ func (r *Reconciler) nextWake(s *scope, p *problem.Problem) time.Duration {
 		return 0
 	case p == nil:
 		r.failures.forget(s.key())
-		return schedule.Jittered(r.CheckEvery, string(s.before.UID), s.now)
+		return refresh.Jittered(r.CheckEvery, string(s.before.UID), s.now)
 	}
-	return p.Retry(r.failures.count(s.key()), 0, string(s.before.UID))
+	return refresh.Pause(p, r.failures.count(s.key()), 0, string(s.before.UID))
 }
 
 // patchStatus writes the status if it changed.

@@ -18,6 +18,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
 	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // How long a deletion waits for a zone that can't be entered before it gives up, so that it never
@@ -113,7 +114,7 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) (wait time.Duration, 
 // removeAgain is when to try to remove the objects again: after the pause that the zone asked for, soon enough to give
 // up in time otherwise.
 func (s *scope) removeAgain(p *problem.Problem, attempts int) time.Duration {
-	wait := max(p.Retry(attempts, 0, string(s.before.UID)), leastWait)
+	wait := max(refresh.Pause(p, attempts, 0, string(s.before.UID)), leastWait)
 	switch {
 	case p.Kind == problem.KindThrottled:
 		return min(wait, giveUpPassing)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // attempt is what is remembered of an exchange that did not end in the Secret. It is in memory only: a
@@ -80,23 +80,23 @@ type attempts struct {
 }
 
 // issueBurst is how many tokens may be issued for one binding in quick succession: somebody edits the spec,
-// or repairs after tampering. Beyond it there is one each schedule.MinInterval: another program that keeps
+// or repairs after tampering. Beyond it there is one each refresh.MinInterval: another program that keeps
 // changing the Secret must not turn into a stream of exchanges.
 const issueBurst = 4
 
 // mayIssue tells whether another token may be issued now.
 func (a *attempts) mayIssue(key types.NamespacedName, now time.Time) bool {
-	return a.limiter(&a.issues, key, schedule.MinInterval).TokensAt(now) >= 1
+	return a.limiter(&a.issues, key, refresh.MinInterval).TokensAt(now) >= 1
 }
 
 // issued counts a token that was issued.
 func (a *attempts) issued(key types.NamespacedName, now time.Time) {
-	a.limiter(&a.issues, key, schedule.MinInterval).AllowN(now, 1)
+	a.limiter(&a.issues, key, refresh.MinInterval).AllowN(now, 1)
 }
 
 // mayRepair tells whether a Secret may be put right now without a new token, and counts it.
 func (a *attempts) mayRepair(key types.NamespacedName, now time.Time) bool {
-	return a.limiter(&a.repairs, key, schedule.MinInterval).AllowN(now, 1)
+	return a.limiter(&a.repairs, key, refresh.MinInterval).AllowN(now, 1)
 }
 
 // returnEvery is how often a binding is tried again because somebody came back from the zone, beyond issueBurst: whoever reaches

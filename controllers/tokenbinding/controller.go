@@ -34,7 +34,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/ownwrites"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/status"
 	"github.com/keycardai/keycard-operator/internal/throttle"
@@ -214,7 +214,7 @@ func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
 		return
 	}
 	p := asProblem(ctx, err)
-	wait := p.Retry(last.failures+1, s.remaining(), s.uid())
+	wait := refresh.Pause(p, last.failures+1, s.remaining(), s.uid())
 	s.layout = attempt{inputs: s.wantLayout, problem: p, failures: last.failures + 1, notBefore: r.Clock.Now().Add(wait)}
 	r.layouts.remember(s.key(), s.layout)
 }
@@ -270,9 +270,9 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 // untilRetry is how long a failed attempt makes the next one wait. When the token is about to lapse the gate decides, whatever
 // pause the zone asked for.
 func (s *scope) untilRetry(p *problem.Problem, at step, failures int) time.Duration {
-	wait := p.Retry(failures, s.remaining(), s.uid())
+	wait := refresh.Pause(p, failures, s.remaining(), s.uid())
 	if p.Kind == problem.KindThrottled && at == stepToken && s.usable() {
-		wait = min(wait, max(schedule.FloorAt(s.held.life).Sub(s.now), throttle.ProbeEvery))
+		wait = min(wait, max(refresh.FloorAt(s.held.life).Sub(s.now), throttle.ProbeEvery))
 	}
 	return wait
 }
@@ -284,7 +284,7 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *problem.Problem)
 		return
 	}
 	failures := r.attempts.failedEarly(s.key())
-	if wait := p.Retry(failures, s.remaining(), s.uid()); wait > 0 {
+	if wait := refresh.Pause(p, failures, s.remaining(), s.uid()); wait > 0 {
 		log.FromContext(ctx).Info("the reconcile failed", "reason", p.Reason, "message", p.Message, "failures", failures, "retryAfter", wait)
 		s.attempt, s.pausing = attempt{notBefore: r.Clock.Now().Add(wait)}, true
 	}

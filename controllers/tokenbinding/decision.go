@@ -6,7 +6,7 @@ package tokenbinding
 import (
 	"time"
 
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // action is what a reconcile has to do about the token.
@@ -44,7 +44,7 @@ type facts struct {
 
 // held is what the Secret's metadata says of the token in it.
 type held struct {
-	life                               schedule.Life
+	life                               refresh.Life
 	exchangeHash, specHash, layoutHash string
 	scopes                             []string
 	siteURL, cloudID                   string
@@ -83,7 +83,7 @@ var checks = []check{
 	{"a refresh was requested", exchange, func(f facts) bool { return f.requested }},
 	{"the Secret's data was changed by somebody else", exchange, func(f facts) bool { return !f.intact }},
 	{"the token is due for refresh", exchange, func(f facts) bool {
-		return !f.now.Before(schedule.RefreshAt(f.held.life, f.uid, f.before))
+		return !f.now.Before(refresh.RefreshAt(f.held.life, f.uid, f.before))
 	}},
 	{"the clock was set back since: when the token expires is not known", exchange, func(f facts) bool {
 		return f.held.fromLater(f.now)

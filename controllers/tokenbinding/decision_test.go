@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
@@ -21,7 +21,7 @@ func TestDecide(t *testing.T) {
 	healthy := func() facts {
 		return facts{
 			now: noon.Add(time.Minute), uid: "uid", intact: true, wantExchange: "e", wantLayout: "l",
-			held: &held{life: schedule.NewLife(noon, time.Hour), exchangeHash: "e", layoutHash: "l"},
+			held: &held{life: refresh.NewLife(noon, time.Hour), exchangeHash: "e", layoutHash: "l"},
 		}
 	}
 	tests := map[string]struct {
@@ -34,8 +34,8 @@ func TestDecide(t *testing.T) {
 		"somebody changed it":         {func(f *facts) { f.intact = false }, exchange},
 		"asked for":                   {func(f *facts) { f.requested = true }, exchange},
 		"the session was renewed":     {func(f *facts) { f.renewed = true }, exchange},
-		"due":                         {func(f *facts) { f.now = schedule.RefreshAt(f.held.life, "uid", 0) }, exchange},
-		"a second before":             {func(f *facts) { f.now = schedule.RefreshAt(f.held.life, "uid", 0).Add(-time.Second) }, keep},
+		"due":                         {func(f *facts) { f.now = refresh.RefreshAt(f.held.life, "uid", 0) }, exchange},
+		"a second before":             {func(f *facts) { f.now = refresh.RefreshAt(f.held.life, "uid", 0).Add(-time.Second) }, keep},
 		"expired long ago":            {func(f *facts) { f.now = noon.Add(24 * time.Hour) }, exchange},
 		"from a clock that was ahead": {func(f *facts) { f.now = noon.Add(-clockTolerance - time.Second) }, exchange},
 		"from another clock":          {func(f *facts) { f.now = noon.Add(-clockTolerance) }, keep},

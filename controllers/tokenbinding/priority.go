@@ -15,7 +15,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
@@ -37,11 +37,11 @@ func priority(deadline, now time.Time) int {
 		return first
 	}
 	left := deadline.Sub(now)
-	if left < schedule.MountPropagation {
+	if left < refresh.MountPropagation {
 		return urgent
 	}
-	minutes := int(min(left, schedule.MaxLifetime) / time.Minute)
-	return soon - (soon-routine)*minutes/int(schedule.MaxLifetime/time.Minute)
+	minutes := int(min(left, refresh.MaxLifetime) / time.Minute)
+	return soon - (soon-routine)*minutes/int(refresh.MaxLifetime/time.Minute)
 }
 
 // deadline is when the token lapses, or when it did; zero when there is none for this spec.
@@ -58,7 +58,7 @@ func (s *scope) turn() time.Time {
 	if at := s.deadline(); !at.IsZero() {
 		return at
 	}
-	return s.now.Add(schedule.MountPropagation)
+	return s.now.Add(refresh.MountPropagation)
 }
 
 // A binding that waits in line looks for itself, in case it was called while it could not go: after leastBackstop, and later
@@ -90,7 +90,7 @@ func (s *scope) reported() bool { return s.before.Status.ObservedGeneration == s
 
 // hasTime tells whether the token works for a while: a refresh that is not through yet is nobody's concern.
 func (s *scope) hasTime() bool {
-	return s.usable() && s.now.Before(schedule.FloorAt(s.held.life))
+	return s.usable() && s.now.Before(refresh.FloorAt(s.held.life))
 }
 
 // neverIssued tells whether the binding has had no token, and says so.
@@ -100,7 +100,7 @@ func (s *scope) neverIssued() bool { return s.held == nil && s.found.ExpiresAt =
 func (s *scope) backstop(others int) time.Duration {
 	wait := min(leastBackstop+time.Duration(others)*backstopPerWaiter, mostBackstop)
 	if s.hasTime() {
-		wait = min(wait, schedule.FloorAt(s.held.life).Sub(s.now))
+		wait = min(wait, refresh.FloorAt(s.held.life).Sub(s.now))
 	}
 	return wait
 }

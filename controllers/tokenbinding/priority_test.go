@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // The longer the line, the later each looks for itself; one whose token lapses does not wait for that.
@@ -24,14 +24,14 @@ func TestBackstop(t *testing.T) {
 		"a thousand":      {1000, 0, 25 * time.Second},
 		"twenty thousand": {20_000, 0, 2 * time.Minute},
 		"lapses later":    {20_000, 30 * time.Minute, 2 * time.Minute},
-		"lapses soon":     {20_000, schedule.MountPropagation + 30*time.Second, 30 * time.Second},
+		"lapses soon":     {20_000, refresh.MountPropagation + 30*time.Second, 30 * time.Second},
 		"lapses now":      {20_000, time.Minute, 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon)
 			if tt.left > 0 {
 				expires := noon.Add(tt.left)
-				s.held = &held{life: schedule.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
+				s.held = &held{life: refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
 				s.intact = true
 			}
 			NewWithT(t).Expect(s.backstop(tt.others)).To(Equal(tt.want))
@@ -45,7 +45,7 @@ func TestOrder(t *testing.T) {
 	holding := func(left time.Duration) *scope {
 		s := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon)
 		expires := noon.Add(left)
-		s.held = &held{life: schedule.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
+		s.held = &held{life: refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
 		s.intact = true
 		return s
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/status"
 )
 
@@ -185,7 +186,7 @@ func (r *Reconciler) retryRestart(ctx context.Context, s *scope, act restartActi
 	if act == restartNow && s.rollout.token.Equal(s.held.life.IssuedAt) {
 		act = restartAgain // it reached some
 	}
-	wait := s.rollout.problem.Retry(failures, 0, s.uid())
+	wait := refresh.Pause(s.rollout.problem, failures, 0, s.uid())
 	s.rollout.notBefore = r.Clock.Now().Add(wait)
 	r.restarts.remember(s.key(), attempt{inputs: s.restartInputs(act), failures: failures, notBefore: s.rollout.notBefore})
 	log.FromContext(ctx).Info("the restart did not reach all workloads", "message", s.rollout.problem.Message, "retryAfter", wait)

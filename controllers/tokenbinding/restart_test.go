@@ -14,6 +14,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 func TestDecideRestart(t *testing.T) {
@@ -120,7 +121,7 @@ func TestReach(t *testing.T) {
 			if !strings.Contains(p.Message, "Deployment a") || strings.Contains(p.Message, "%!") {
 				t.Errorf("the message is %q", p.Message)
 			}
-			if tc.kind == problem.KindPerson && p.Retry(1, 0, "uid") < 10*time.Minute {
+			if tc.kind == problem.KindPerson && refresh.Pause(p, 1, 0, "uid") < 10*time.Minute {
 				t.Error("it is tried more than six times an hour")
 			}
 		})

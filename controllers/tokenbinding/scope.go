@@ -17,7 +17,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/redacted"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
@@ -139,7 +139,7 @@ func (s *scope) refreshBefore() time.Duration {
 
 // refreshAt is when the next token is asked for. There is a token.
 func (s *scope) refreshAt() time.Time {
-	at := schedule.RefreshAt(s.held.life, s.uid(), s.refreshBefore())
+	at := refresh.RefreshAt(s.held.life, s.uid(), s.refreshBefore())
 	if again := tryAgainAt(s.held.life, s.uid()); s.refused() && again.Before(at) {
 		return again
 	}

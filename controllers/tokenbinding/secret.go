@@ -22,7 +22,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
@@ -139,7 +139,7 @@ func heldIn(m *metav1.PartialObjectMetadata) *held {
 		return nil
 	}
 	return &held{
-		life:           schedule.Life{IssuedAt: issued, ExpiresAt: expires},
+		life:           refresh.Life{IssuedAt: issued, ExpiresAt: expires},
 		exchangeHash:   a[v1alpha1.ExchangeHashAnnotation],
 		specHash:       a[v1alpha1.SpecHashAnnotation],
 		layoutHash:     a[v1alpha1.LayoutHashAnnotation],
@@ -174,7 +174,7 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 		return s.attempt.pausedBy()
 	}
 	if s.held.layoutHash == s.wantLayout && !r.attempts.mayRepair(s.key(), s.now) {
-		return problem.Throttled(schedule.MinInterval, v1alpha1.ReasonThrottled, "the labels, annotations or owner of Secret %s were put right too often in a short time; is another program changing them?", s.secret.Name)
+		return problem.Throttled(refresh.MinInterval, v1alpha1.ReasonThrottled, "the labels, annotations or owner of Secret %s were put right too often in a short time; is another program changing them?", s.secret.Name)
 	}
 	return r.relayout(ctx, s)
 }
@@ -323,7 +323,7 @@ func writeProblem(name string, err error) error {
 		return problem.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else: %s", name, apierrors.ReasonForError(err))
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		// It does not come back, so there is no hurry. The token is kept all the same.
-		return problem.Throttled(schedule.SlowRetryAfter(1, name), v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", name)
+		return problem.Throttled(refresh.SlowRetryAfter(1, name), v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", name)
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsUnauthorized(err), apierrors.IsBadRequest(err):
 		return problem.Passing(v1alpha1.ReasonSecretWriteFailed, "the cluster refused the write of Secret %s (%s); %s; it is retried, and the token is kept",
 			name, apierrors.ReasonForError(err), refusal(err))

@@ -16,7 +16,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/golden"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // Moments in the life of a token of an hour that was issued at noon.
@@ -88,7 +88,7 @@ func (st *story) begin() *story {
 func (st *story) issue(lifetime time.Duration, note string) *story {
 	s := newScope(st.binding, noon)
 	st.held = &held{
-		life: schedule.NewLife(noon, lifetime), exchangeHash: s.exchangeHash(), specHash: s.wantSpec, layoutHash: s.wantLayout,
+		life: refresh.NewLife(noon, lifetime), exchangeHash: s.exchangeHash(), specHash: s.wantSpec, layoutHash: s.wantLayout,
 		scopes: []string{"read:page:confluence"}, siteURL: "https://acme.atlassian.net", cloudID: "11223344-a1b2-4c33-9d55-6677889900aa",
 		lifetimeNote: note,
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/status"
 )
 
@@ -85,10 +85,10 @@ func (s *scope) reportToken(c status.Conditions, at step, p *problem.Problem) {
 	switch usable := s.usable(); {
 	case usable && s.nextFails(at, p):
 		set(metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing, "the token is good, the next one fails: "+p.Error())
-	case usable && schedule.TooShortToMount(s.held.life):
+	case usable && refresh.TooShortToMount(s.held.life):
 		set(metav1.ConditionTrue, v1alpha1.ReasonLifetimeTooShort, fmt.Sprintf(
 			"the zone issues tokens that live %s; files mounted from a Secret may follow up to %s late, so pods can see an expired one. Ask for tokens that live %s or longer",
-			s.held.life.Lifetime(), schedule.MountPropagation, 2*schedule.MountPropagation))
+			s.held.life.Lifetime(), refresh.MountPropagation, 2*refresh.MountPropagation))
 	case usable && s.held.lifetimeNote != "":
 		reason, message := oddLifetime(s.held.lifetimeNote)
 		set(metav1.ConditionTrue, reason, message)
@@ -168,7 +168,7 @@ func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 
 // works tells whether the token in the Secret works, and will until a mounted file could follow the next one.
 func (s *scope) works(p *problem.Problem) bool {
-	return s.usable() && (p == nil || s.now.Before(schedule.FloorAt(s.held.life)))
+	return s.usable() && (p == nil || s.now.Before(refresh.FloorAt(s.held.life)))
 }
 
 // reportMover says who moves next: a person (Stalled), or the operator (Reconciling).
@@ -207,7 +207,7 @@ func (s *scope) wakeTimes(p *problem.Problem) []time.Time {
 		times = append(times, s.refreshAt())
 	}
 	if p != nil && s.held != nil {
-		times = append(times, schedule.FloorAt(s.held.life))
+		times = append(times, refresh.FloorAt(s.held.life))
 	}
 	return times
 }

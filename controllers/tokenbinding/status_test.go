@@ -15,13 +15,13 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 func holding(now time.Time, hash string) *scope {
 	s := newScope(&v1alpha1.ConfluenceTokenBinding{}, now)
 	s.wantExchange = "e"
-	s.held, s.intact = &held{life: schedule.NewLife(noon, time.Hour), exchangeHash: hash, specHash: s.wantSpec}, true
+	s.held, s.intact = &held{life: refresh.NewLife(noon, time.Hour), exchangeHash: hash, specHash: s.wantSpec}, true
 	return s
 }
 
@@ -121,7 +121,7 @@ func TestReportIsConsistent(t *testing.T) {
 		if ready && (s.held == nil || s.held.life.Expired(now) || s.held.exchangeHash != "e") {
 			t.Error("Ready without a token that works")
 		}
-		if !ready && s.held != nil && s.held.exchangeHash == "e" && now.Before(schedule.FloorAt(s.held.life)) {
+		if !ready && s.held != nil && s.held.exchangeHash == "e" && now.Before(refresh.FloorAt(s.held.life)) {
 			t.Error("not Ready with a token that works")
 		}
 	})

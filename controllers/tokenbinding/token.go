@@ -19,7 +19,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
@@ -102,7 +102,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope, why string) error {
 	life := lifeOf(token)
 	if s.wouldNotAdvance(life, requested) {
 		r.Metrics.unchanged.WithLabelValues(s.issuer).Inc()
-		r.pause(s, attempt{notBefore: r.Clock.Now().Add(schedule.UnchangedRetryAfter(s.remaining()))})
+		r.pause(s, attempt{notBefore: r.Clock.Now().Add(refresh.UnchangedRetryAfter(s.remaining()))})
 		return nil
 	}
 	site, err := r.site(ctx, s, token)
@@ -130,7 +130,7 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, why string) error {
 		waiting = nil
 	}
 	if waiting == nil && !r.attempts.mayIssue(s.key(), s.now) {
-		return problem.Throttled(schedule.MinInterval, v1alpha1.ReasonThrottled, "too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?",
+		return problem.Throttled(refresh.MinInterval, v1alpha1.ReasonThrottled, "too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?",
 			why, s.binding.Spec.Secret.Name)
 	}
 	if asked := s.request(); asked != "" {
@@ -172,7 +172,7 @@ func completed(ctx context.Context, issue func(context.Context) (keycard.Token, 
 
 // lifeOf is the life of a token of the zone: what it announced, from the receipt on by this cluster's clock. The zone's own
 // clock is never asked.
-func lifeOf(t keycard.Token) schedule.Life { return schedule.NewLife(t.ObservedAt, t.ExpiresIn) }
+func lifeOf(t keycard.Token) refresh.Life { return refresh.NewLife(t.ObservedAt, t.ExpiresIn) }
 
 // sameExpiry is how far two expiries of one token may differ, which are known in whole seconds only.
 const sameExpiry = 2 * time.Second
@@ -181,7 +181,7 @@ const sameExpiry = 2 * time.Second
 // it keeps upstream tokens until they are nearly used up. Writing it would change nothing for anybody. In the place of a token
 // that Confluence refuses, or whose expiry is not known, any is welcome, and who asks for another takes what there is, unless it
 // is the same one.
-func (s *scope) wouldNotAdvance(life schedule.Life, requested bool) bool {
+func (s *scope) wouldNotAdvance(life refresh.Life, requested bool) bool {
 	if !s.usable() || s.refused() || s.subjectRenewed() || s.held.fromLater(s.now) {
 		return false
 	}

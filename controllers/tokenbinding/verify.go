@@ -17,7 +17,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/status"
 )
 
@@ -131,8 +131,8 @@ func (s *scope) refused() bool {
 }
 
 // tryAgainAt is when a token that Confluence did not take is replaced: a person has to act, so it is as with other refusals.
-func tryAgainAt(l schedule.Life, uid string) time.Time {
-	return l.IssuedAt.Add(schedule.SlowRetryAfter(1, uid)).Truncate(time.Second)
+func tryAgainAt(l refresh.Life, uid string) time.Time {
+	return l.IssuedAt.Add(refresh.SlowRetryAfter(1, uid)).Truncate(time.Second)
 }
 
 // reportVerified says what came of trying the token. The condition is there only where the spec asks for it.

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
@@ -45,8 +45,8 @@ type options struct {
 }
 
 // minLifetime leaves a token some life when the next one comes: the operator makes no two exchanges within
-// schedule.MinInterval.
-const minLifetime = schedule.MinInterval + 5*time.Second
+// refresh.MinInterval.
+const minLifetime = refresh.MinInterval + 5*time.Second
 
 // validate names the flag whose value makes no sense.
 func (o *options) validate() error {
@@ -55,7 +55,7 @@ func (o *options) validate() error {
 	}
 	if o.tokenLifetime < minLifetime {
 		return fmt.Errorf("--token-lifetime is %s; it has to be at least %s, because the operator leaves %s between two exchanges",
-			o.tokenLifetime, minLifetime, schedule.MinInterval)
+			o.tokenLifetime, minLifetime, refresh.MinInterval)
 	}
 	return nil
 }

@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/keycardai/keycard-operator/internal/devzone/seed"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
 // shortLifetime is the life below which the operator warns.
-const shortLifetime = 2 * schedule.MountPropagation
+const shortLifetime = 2 * refresh.MountPropagation
 
 // credential is what a Secret of the samples holds.
 type credential struct{ namespace, name, clientID, clientSecret string }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/schedule"
 )
 
 // Kind says who moves next.
@@ -58,20 +57,6 @@ func (p *Problem) Stalls() bool { return p.Kind == KindBlocked || p.Kind == Kind
 
 // Passes tells whether it passes by itself.
 func (p *Problem) Passes() bool { return p.Kind == KindTransient || p.Kind == KindThrottled }
-
-// Retry is how long to wait before the next attempt after the given number of failures in a row, while
-// remaining is left of a token that works; 0 means that a watch will report instead.
-func (p *Problem) Retry(failures int, remaining time.Duration, seed string) time.Duration {
-	switch p.Kind {
-	case KindPerson:
-		return schedule.SlowRetryAfter(failures, seed)
-	case KindThrottled:
-		return max(p.RetryAfter, schedule.RetryAfter(failures, 0, seed))
-	case KindTransient:
-		return schedule.RetryAfter(failures, remaining, seed)
-	}
-	return 0
-}
 
 // Waiting makes a Problem that a watch will report the end of.
 func Waiting(reason, format string, args ...any) *Problem {

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/testenv/program"
 )
 
@@ -42,7 +42,7 @@ type options struct {
 }
 
 // leastLifetime leaves a token some life when the next one comes.
-const leastLifetime = 3 * schedule.MinInterval
+const leastLifetime = 3 * refresh.MinInterval
 
 // validate names the flag whose value makes no sense.
 func (o *options) validate() error {

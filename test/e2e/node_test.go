@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // rotations is how many rotations the pod lives through.
@@ -33,7 +33,7 @@ const rotations = 5
 // which does not do what it says.
 const (
 	leastRate = 5 // requests in a second; ten are tried
-	mostDelay = schedule.MountPropagation
+	mostDelay = refresh.MountPropagation
 )
 
 // A pod whose token lives two minutes calls Confluence ten times a second through rotations while everything around it is

@@ -33,7 +33,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/internal/devzone"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/testenv"
 )
 
@@ -280,7 +280,7 @@ func (w *world) expectSchedule() {
 	for _, s := range slices.Sorted(maps.Keys(w.issued)) {
 		at, err := time.Parse(time.RFC3339, s)
 		must(w.t, err)
-		if at.Sub(last) < schedule.MinInterval {
+		if at.Sub(last) < refresh.MinInterval {
 			w.t.Errorf("a token was issued %s after the one before", at.Sub(last))
 		}
 		last = at

@@ -18,7 +18,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone/faults"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // fault is one thing that goes wrong, and what is to be seen of it.
@@ -376,10 +376,10 @@ func TestOddLifetimes(t *testing.T) {
 		want      time.Duration
 		reason    string
 	}{
-		"0":         {"0", schedule.AssumedLifetime, v1alpha1.ReasonLifetimeUnknown},
-		"negative":  {"-5", schedule.AssumedLifetime, v1alpha1.ReasonLifetimeUnknown},
-		"a word":    {`"soon"`, schedule.AssumedLifetime, v1alpha1.ReasonLifetimeUnknown},
-		"null":      {"null", schedule.AssumedLifetime, v1alpha1.ReasonLifetimeUnknown},
+		"0":         {"0", refresh.AssumedLifetime, v1alpha1.ReasonLifetimeUnknown},
+		"negative":  {"-5", refresh.AssumedLifetime, v1alpha1.ReasonLifetimeUnknown},
+		"a word":    {`"soon"`, refresh.AssumedLifetime, v1alpha1.ReasonLifetimeUnknown},
+		"null":      {"null", refresh.AssumedLifetime, v1alpha1.ReasonLifetimeUnknown},
 		"a string":  {`"1800"`, 30 * time.Minute, v1alpha1.ReasonIssued},
 		"a year":    {"31536000", 24 * time.Hour, v1alpha1.ReasonLifetimeUnknown},
 		"a minute":  {"60", time.Minute, v1alpha1.ReasonLifetimeTooShort},
@@ -402,7 +402,7 @@ func TestOddLifetimes(t *testing.T) {
 			if got := binding.Status.ExpiresAt.Sub(w.clock.Now()); got != tc.want {
 				t.Errorf("expires in %s, want %s", got, tc.want)
 			}
-			if result.RequeueAfter < min(tc.want, schedule.MinInterval) {
+			if result.RequeueAfter < min(tc.want, refresh.MinInterval) {
 				t.Errorf("comes back after %s", result.RequeueAfter)
 			}
 		})
@@ -428,9 +428,9 @@ func TestFailingRefresh(t *testing.T) {
 		if len(seen) == 0 || seen[len(seen)-1] != state {
 			seen = append(seen, state)
 		}
-		life := schedule.Life{IssuedAt: binding.Status.IssuedAt.Time, ExpiresAt: expires}
+		life := refresh.Life{IssuedAt: binding.Status.IssuedAt.Time, ExpiresAt: expires}
 		switch now := w.clock.Now(); {
-		case now.Before(schedule.FloorAt(life)):
+		case now.Before(refresh.FloorAt(life)):
 			w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
 			w.absent(binding, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled)

@@ -21,7 +21,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/devzone/broker"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // The main job: two objects, and a Secret whose token reads Confluence pages.
@@ -266,7 +266,7 @@ func TestTamperingIsRepaired(t *testing.T) {
 	}
 	for name, tamper := range tests {
 		t.Run(name, func(t *testing.T) {
-			w.clock.Step(schedule.MinInterval)
+			w.clock.Step(refresh.MinInterval)
 			w.requests.take()
 			tamper(w.output(binding))
 			w.reconcileBinding(binding)
@@ -411,7 +411,7 @@ func TestTokenThatDoesNotAdvance(t *testing.T) {
 		t.Errorf("the same token was written: %v", writes)
 	}
 	undo()
-	w.clock.Step(schedule.MinInterval)
+	w.clock.Step(refresh.MinInterval)
 	w.reconcileBinding(binding)
 	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.pages(w.output(binding))

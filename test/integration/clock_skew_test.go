@@ -15,7 +15,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // skews are how far the zone's clock is ahead of the cluster's.
@@ -38,8 +38,8 @@ func TestTokensOfASkewedZone(t *testing.T) {
 				if got := binding.Status.ExpiresAt.Sub(w.clock.Now()); got != 5*time.Minute {
 					t.Fatalf("the token expires in %s by this clock", got)
 				}
-				life := schedule.Life{IssuedAt: binding.Status.IssuedAt.Time, ExpiresAt: binding.Status.ExpiresAt.Time}
-				if at := binding.Status.RefreshAt.Time; at.After(life.ExpiresAt.Add(-time.Minute)) || at.Sub(life.IssuedAt) < schedule.MinInterval {
+				life := refresh.Life{IssuedAt: binding.Status.IssuedAt.Time, ExpiresAt: binding.Status.ExpiresAt.Time}
+				if at := binding.Status.RefreshAt.Time; at.After(life.ExpiresAt.Add(-time.Minute)) || at.Sub(life.IssuedAt) < refresh.MinInterval {
 					t.Fatalf("the refresh is due after %s of %s", at.Sub(life.IssuedAt), life.Lifetime())
 				}
 				before := w.output(binding)

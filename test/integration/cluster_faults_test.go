@@ -24,7 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // standIn answers requests to the cluster whose "METHOD path" contains what, until the returned function is called.
@@ -323,7 +323,7 @@ func (w *world) checkWrites(tc clusterFault, b *v1alpha1.ConfluenceTokenBinding,
 		w.t.Errorf("%d writes in %d attempts", writes, len(waits))
 	}
 	for i, wait := range waits {
-		soonest := schedule.RetryAfter(i+1, 0, "") / 2
+		soonest := refresh.RetryAfter(i+1, 0, "") / 2
 		if strings.Contains(message, "TooManyRequests") {
 			soonest = 30 * time.Second
 		}

@@ -24,7 +24,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/devzone"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // The API server is gone for a minute, from the moment a token is to be written; caches answer all the while. The token waits in
@@ -91,7 +91,7 @@ func TestOutageOfAMinute(t *testing.T) {
 			}
 			undo()
 			// The longest wait of a backoff that began with the outage.
-			w.drive(binding, w.clock.Now().Add(schedule.RetryAfter(10, 0, "")*3/2))
+			w.drive(binding, w.clock.Now().Add(refresh.RetryAfter(10, 0, "")*3/2))
 			must(t, w.k8s.Get(w.ctx, client.ObjectKeyFromObject(binding), binding))
 			w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)

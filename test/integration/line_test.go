@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
@@ -39,7 +39,7 @@ func TestTokenLapsesInLine(t *testing.T) {
 	must(t, w.k8s.Create(w.ctx, binding))
 	w.reconcileResource(resource)
 	w.clock.Step(w.reconcileBinding(binding).RequeueAfter)
-	life := schedule.Life{IssuedAt: binding.Status.IssuedAt.Time, ExpiresAt: binding.Status.ExpiresAt.Time}
+	life := refresh.Life{IssuedAt: binding.Status.IssuedAt.Time, ExpiresAt: binding.Status.ExpiresAt.Time}
 	leave := w.crowd()
 	w.requests.take()
 	before := binding.ResourceVersion
@@ -51,7 +51,7 @@ func TestTokenLapsesInLine(t *testing.T) {
 	if wait <= 0 || wait > 20*time.Second {
 		t.Errorf("it looks for itself in %s", wait)
 	}
-	w.clock.SetTime(schedule.FloorAt(life))
+	w.clock.SetTime(refresh.FloorAt(life))
 	wait = w.reconcileBinding(binding).RequeueAfter
 	w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTokenExpiring)
 	if wait < 10*time.Second {
@@ -151,7 +151,7 @@ func TestLongPauseAndATokenThatLapses(t *testing.T) {
 		w.requests.take()
 		w.clock.Step(max(wait, time.Second))
 	}
-	if len(asked) < 3 || len(asked) > 6 || asked[1] > schedule.MountPropagation {
+	if len(asked) < 3 || len(asked) > 6 || asked[1] > refresh.MountPropagation {
 		t.Errorf("the zone was asked %v before the expiry", asked)
 	}
 	for i := 2; i < len(asked); i++ {

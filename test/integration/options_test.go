@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // An expired token stays where it is, or goes, as the binding says; the Secret stays in both cases.
@@ -159,7 +159,7 @@ func TestReducedScopesAtARefresh(t *testing.T) {
 		t.Error("the good token is gone")
 	}
 
-	w.clock.SetTime(schedule.FloorAt(schedule.Life{IssuedAt: b.Status.IssuedAt.Time, ExpiresAt: b.Status.ExpiresAt.Time}))
+	w.clock.SetTime(refresh.FloorAt(refresh.Life{IssuedAt: b.Status.IssuedAt.Time, ExpiresAt: b.Status.ExpiresAt.Time}))
 	w.reconcileBinding(b)
 	w.expect(b, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTokenExpiring)
 	w.expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonScopeReduced)

@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // declared has a binding declare a label and an annotation, and be Ready with them.
@@ -115,7 +115,7 @@ func TestRepairOfLabelsIsBounded(t *testing.T) {
 			}
 			w.expect(binding, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			w.expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
-			if result.RequeueAfter < schedule.MinInterval {
+			if result.RequeueAfter < refresh.MinInterval {
 				t.Errorf("comes back after %s", result.RequeueAfter)
 			}
 			w.clock.Step(result.RequeueAfter)

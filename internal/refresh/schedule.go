@@ -4,7 +4,7 @@
 // Package schedule says when to exchange for the next token and when to try again after a failure. It
 // is arithmetic on times that the caller passes in: no clock, no state, no I/O. The same facts always
 // give the same times, so a restart or a failover moves nothing.
-package schedule
+package refresh
 
 import (
 	"encoding/binary"

@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package schedule_test
+package refresh_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/keycardai/keycard-operator/internal/schedule"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -35,9 +35,9 @@ func TestRefreshAt(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			life := schedule.NewLife(epoch, tc.lifetime)
+			life := refresh.NewLife(epoch, tc.lifetime)
 			for i := range 200 {
-				got := schedule.RefreshAt(life, fmt.Sprintf("uid-%d", i), tc.before).Sub(epoch)
+				got := refresh.RefreshAt(life, fmt.Sprintf("uid-%d", i), tc.before).Sub(epoch)
 				if got < tc.earliest || got > tc.latest {
 					t.Fatalf("refresh after %v, want within [%v, %v]", got, tc.earliest, tc.latest)
 				}
@@ -49,15 +49,15 @@ func TestRefreshAt(t *testing.T) {
 func TestNewLife(t *testing.T) {
 	tests := map[string]struct{ announced, want time.Duration }{
 		"as announced":      {time.Hour, time.Hour},
-		"not announced":     {0, schedule.AssumedLifetime},
-		"negative":          {-time.Second, schedule.AssumedLifetime},
-		"a year":            {365 * 24 * time.Hour, schedule.MaxLifetime},
+		"not announced":     {0, refresh.AssumedLifetime},
+		"negative":          {-time.Second, refresh.AssumedLifetime},
+		"a year":            {365 * 24 * time.Hour, refresh.MaxLifetime},
 		"under a second":    {time.Millisecond, time.Second},
 		"parts of a second": {90*time.Second + 900*time.Millisecond, 90 * time.Second},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			life := schedule.NewLife(epoch.Add(700*time.Millisecond), tc.announced)
+			life := refresh.NewLife(epoch.Add(700*time.Millisecond), tc.announced)
 			if got := life.Lifetime(); got != tc.want {
 				t.Errorf("lifetime %v, want %v", got, tc.want)
 			}
@@ -80,11 +80,11 @@ func TestFloorAndMount(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			life := schedule.NewLife(epoch, tc.lifetime)
-			if got := life.ExpiresAt.Sub(schedule.FloorAt(life)); got != tc.floor {
+			life := refresh.NewLife(epoch, tc.lifetime)
+			if got := life.ExpiresAt.Sub(refresh.FloorAt(life)); got != tc.floor {
 				t.Errorf("floor %v before the expiry, want %v", got, tc.floor)
 			}
-			if got := schedule.TooShortToMount(life); got != tc.tooShort {
+			if got := refresh.TooShortToMount(life); got != tc.tooShort {
 				t.Errorf("too short to mount: %v, want %v", got, tc.tooShort)
 			}
 		})
@@ -97,21 +97,21 @@ func TestRefreshIsNeverLateAndNeverTooSoon(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		lifetime := time.Duration(rapid.Int64Range(int64(30*time.Second), int64(24*time.Hour)).Draw(t, "lifetime"))
 		seed := rapid.String().Draw(t, "seed")
-		life := schedule.NewLife(epoch.Add(time.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "offset"))), lifetime)
+		life := refresh.NewLife(epoch.Add(time.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "offset"))), lifetime)
 
 		before := time.Duration(rapid.Int64Range(0, int64(lifetime)).Draw(t, "before"))
 
-		at := schedule.RefreshAt(life, seed, before)
-		if at.After(schedule.FloorAt(life)) {
-			t.Fatalf("refresh at %v is after the floor %v", at, schedule.FloorAt(life))
+		at := refresh.RefreshAt(life, seed, before)
+		if at.After(refresh.FloorAt(life)) {
+			t.Fatalf("refresh at %v is after the floor %v", at, refresh.FloorAt(life))
 		}
-		if at.Sub(life.IssuedAt) < schedule.MinInterval {
+		if at.Sub(life.IssuedAt) < refresh.MinInterval {
 			t.Fatalf("refresh %v after the issue", at.Sub(life.IssuedAt))
 		}
-		if !schedule.TooShortToMount(life) && life.ExpiresAt.Sub(at) < schedule.MountPropagation {
+		if !refresh.TooShortToMount(life) && life.ExpiresAt.Sub(at) < refresh.MountPropagation {
 			t.Fatalf("%v is left for the mounted file", life.ExpiresAt.Sub(at))
 		}
-		if again := schedule.RefreshAt(life, seed, before); !again.Equal(at) {
+		if again := refresh.RefreshAt(life, seed, before); !again.Equal(at) {
 			t.Fatalf("moved from %v to %v", at, again)
 		}
 	})
@@ -125,24 +125,24 @@ func TestSimulatedLives(t *testing.T) {
 		lifetime := time.Duration(rapid.IntRange(60, 86400).Draw(t, "seconds")) * time.Second
 		seed := rapid.StringMatching(`[0-9a-f]{8}`).Draw(t, "uid")
 		now := epoch
-		life := schedule.NewLife(now, lifetime)
+		life := refresh.NewLife(now, lifetime)
 		for range 50 {
 			cycles++
 			outage := time.Duration(rapid.Int64Range(0, int64(lifetime/8)).Draw(t, "outage"))
-			at := schedule.RefreshAt(life, seed, 0)
+			at := refresh.RefreshAt(life, seed, 0)
 			down := at.Add(outage)
 			failures := 0
 			for now = at; now.Before(down); {
 				failures++
-				now = now.Add(schedule.RetryAfter(failures, life.Remaining(now), seed))
+				now = now.Add(refresh.RetryAfter(failures, life.Remaining(now), seed))
 			}
 			if life.Expired(now) {
 				t.Fatalf("lifetime %v, outage %v: exchanged %v after the expiry", lifetime, outage, now.Sub(life.ExpiresAt))
 			}
-			if gap := now.Sub(life.IssuedAt); gap < schedule.MinInterval {
+			if gap := now.Sub(life.IssuedAt); gap < refresh.MinInterval {
 				t.Fatalf("exchanged %v after the last", gap)
 			}
-			life = schedule.NewLife(now, lifetime)
+			life = refresh.NewLife(now, lifetime)
 		}
 	})
 	if cycles < 1000 {
@@ -169,7 +169,7 @@ func TestJitterSpreads(t *testing.T) {
 				perSecond[at.Unix()]++
 				total++
 			}
-			at = schedule.RefreshAt(schedule.NewLife(at, lifetime), seed, 0)
+			at = refresh.RefreshAt(refresh.NewLife(at, lifetime), seed, 0)
 		}
 	}
 	peak := 0
@@ -185,7 +185,7 @@ func TestRetryAfter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		failures := rapid.IntRange(-1, 1_000_000).Draw(t, "failures")
 		remaining := time.Duration(rapid.Int64Range(-int64(time.Hour), int64(24*time.Hour)).Draw(t, "remaining"))
-		wait := schedule.RetryAfter(failures, remaining, "seed")
+		wait := refresh.RetryAfter(failures, remaining, "seed")
 		if wait < time.Second || wait > 90*time.Second {
 			t.Fatalf("waits %v", wait)
 		}
@@ -193,16 +193,16 @@ func TestRetryAfter(t *testing.T) {
 			t.Fatalf("waits %v of the %v that remain", wait, remaining)
 		}
 	})
-	if slow := schedule.SlowRetryAfter(3, "seed"); slow < 10*time.Minute || slow > 11*time.Minute {
+	if slow := refresh.SlowRetryAfter(3, "seed"); slow < 10*time.Minute || slow > 11*time.Minute {
 		t.Errorf("slow retry after %v, want at most six an hour", slow)
 	}
-	if got := schedule.UnchangedRetryAfter(10 * time.Second); got != 11*time.Second {
+	if got := refresh.UnchangedRetryAfter(10 * time.Second); got != 11*time.Second {
 		t.Errorf("an unchanged token that expires is asked for again after %v", got)
 	}
-	if got := schedule.UnchangedRetryAfter(40 * time.Second); got != schedule.MinInterval {
+	if got := refresh.UnchangedRetryAfter(40 * time.Second); got != refresh.MinInterval {
 		t.Errorf("unchanged token is asked for again after %v", got)
 	}
-	if got := schedule.UnchangedRetryAfter(20 * time.Minute); got != 5*time.Minute {
+	if got := refresh.UnchangedRetryAfter(20 * time.Minute); got != 5*time.Minute {
 		t.Errorf("unchanged token is asked for again after %v", got)
 	}
 }
