@@ -19,9 +19,18 @@ COPY controllers controllers
 COPY internal internal
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOFLAGS=-buildvcs=false \
-    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/operator ./cmd/devzone
+    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/operator
 # A name for the user: some tools ask for the one they run as.
 RUN echo 'nonroot:x:65532:65532::/:/none' > /out/passwd
+
+# devzone is a module of its own, so that the operator's build knows nothing of it.
+FROM build AS build-devzone
+COPY devzone/go.mod devzone/go.sum devzone/
+RUN --mount=type=cache,target=/go/pkg/mod go mod download -C devzone
+COPY devzone devzone
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOFLAGS=-buildvcs=false \
+    go build -C devzone -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/devzone
 
 # What both images share: no shell, no package manager, nobody's root.
 FROM scratch AS base
@@ -39,7 +48,7 @@ LABEL org.opencontainers.image.source="https://github.com/keycardai/keycard-oper
 FROM base AS devzone
 LABEL org.opencontainers.image.title="devzone" \
       org.opencontainers.image.description="A Keycard zone and a stand-in for Atlassian, for development and tests"
-COPY --from=build /out/devzone /devzone
+COPY --from=build-devzone /out/devzone /devzone
 EXPOSE 8090 8091 8092
 ENTRYPOINT ["/devzone"]
 

@@ -30,26 +30,30 @@ FUZZTIME ?= 10s
 TESTFLAGS ?=
 N ?= 1000
 BENCHFLAGS ?=
+# The modules of the code: the operator, the zone server, the tests.
+MODULES ?= . devzone test
 # What the image of dist/install.yaml is called.
 IMG ?= keycard-operator:latest
-# The one that takes longest comes first, so that the others run beside it.
-PACKAGES ?= ./test/integration ./...
+PACKAGES ?= ./...
+
+# $(call in-each-module,command): runs it in the folder of each module. The first that fails is the last.
+in-each-module = for module in $(MODULES); do (cd $$module && $(1)) || exit; done
 
 ##@ The two that matter
 
 .PHONY: demo
 demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a token that stays fresh (KEEP=1 leaves it running)
-	$(static) go build -o .cache/demo/demo ./hack/demo
+	$(static) go build -C test -o $(CURDIR)/.cache/demo/demo ./demo
 	exec .cache/demo/demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: kubernetes gitops $(HELM) $(GOTESTSUM) ## Run all tests, with the race detector, on a real control plane (PACKAGES, TESTFLAGS)
-	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" $(GOTESTSUM) --format=pkgname --format-hide-empty-pkg -- -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
+test: kubernetes gitops $(HELM) $(GOTESTSUM) ## Run all tests, with the race detector, on a real control plane (MODULES, PACKAGES, TESTFLAGS)
+	export KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))"; $(call in-each-module,$(abspath $(GOTESTSUM)) --format=pkgname --format-hide-empty-pkg -- -race -timeout 20m $(TESTFLAGS) $(PACKAGES))
 
 .PHONY: e2e
 e2e: node build-installer ## Run pods on a real node with a network, as root: dist/install.yaml and a consumer through restarts of everything
 	hack/programs.sh e2e
-	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" $(static) go test -tags e2e -count=1 -timeout 20m -v $(TESTFLAGS) ./test/e2e
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" $(static) go test -C test -tags e2e -count=1 -timeout 20m -v $(TESTFLAGS) ./e2e
 
 ##@ Code
 
@@ -81,7 +85,7 @@ fmt: $(LINT) ## Format the code
 
 .PHONY: lint
 lint: $(LINT) ## Lint the code, dependency directions included
-	$(static) $(LINT) run --allow-serial-runners ./...
+	export $(static); $(call in-each-module,$(abspath $(LINT)) run --allow-serial-runners ./...)
 
 .PHONY: lint-api
 lint-api: $(LINT) ## Lint the API against Kubernetes' conventions
@@ -93,7 +97,7 @@ verify: ## Check that generated files are up to date, then lint: what CI wants b
 
 .PHONY: bench
 bench: kubernetes ## Measure the operator with N (1000) bindings, and print the figures of docs/performance.md
-	$(static) go build -o .cache/bench/bench ./test/bench
+	$(static) go build -C test -o $(CURDIR)/.cache/bench/bench ./bench
 	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" exec .cache/bench/bench --bindings=$(N) $(BENCHFLAGS)
 
 .PHONY: fuzz
@@ -105,6 +109,7 @@ fuzz: ## Fuzz every target for FUZZTIME (10s) each
 .PHONY: build
 build: ## Build bin/operator, bin/devzone and bin/kubectl-keycard, the plugin of kubectl
 	$(static) go build -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
+	$(static) go build -C devzone -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ ./cmd/...
 
 .PHONY: build-installer
 build-installer: $(KUSTOMIZE) manifests ## Write dist/install.yaml, dist/namespaced.yaml and dist/crds.yaml (IMG=registry/keycard-operator:v1)
@@ -120,7 +125,7 @@ image: ## Build the operator's images (amd64, arm64) from the Dockerfile and che
 .PHONY: sbom
 sbom: build ## Write dist/sbom.cdx.json: what the operator is made of, in the form of CycloneDX
 	mkdir -p dist
-	$(static) go run ./hack/sbom bin/operator $(VERSION) > dist/sbom.cdx.json
+	$(static) go run -C test ./sbom $(CURDIR)/bin/operator $(VERSION) > dist/sbom.cdx.json
 
 .PHONY: kubernetes
 kubernetes: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl (about 7 minutes, once), or use KUBEBUILDER_ASSETS

@@ -27,15 +27,15 @@ unchanged generate api
 unchanged manifests config/crd/bases config/rbac
 unchanged chart charts
 unchanged docs docs/api.md
-unchanged fmt api cmd controllers internal test hack
+unchanged fmt api cmd controllers devzone internal test hack
 
-for module in . hack/tools{,/helm,/lint} hack/kubernetes/{controlplane,etcd,containerd,kuberouter} hack/gitops; do
+for module in . devzone test hack/tools{,/helm,/lint} hack/kubernetes/{controlplane,etcd,containerd,kuberouter} hack/gitops; do
   (cd "$module" && go mod tidy -diff >/dev/null) || complain "go.mod or go.sum in $module is not tidy: run 'go mod tidy' there"
 done
 
 while IFS= read -r file; do
   head -n 2 "$file" | cmp -s - hack/boilerplate.go.txt || complain "$file does not begin with the two lines of hack/boilerplate.go.txt"
-done < <(find api cmd controllers hack internal test -name '*.go' ! -name 'zz_generated.*')
+done < <(find api cmd controllers devzone hack internal test -name '*.go' ! -name 'zz_generated.*')
 
 for crd in config/crd/bases/*.yaml; do
   [ "$(wc -c <"$crd")" -lt 65536 ] || complain "$crd is over 64 KB: it has to fit into an annotation, with room to spare"

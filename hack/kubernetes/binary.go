@@ -9,7 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"github.com/keycardai/keycard-operator/internal/testenv/assets"
+	"github.com/keycardai/keycard-operator/hack/kubernetes/assets"
 )
 
 // binary is a program that can be built.

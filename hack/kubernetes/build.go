@@ -15,7 +15,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/keycardai/keycard-operator/internal/testenv/assets"
+	"github.com/keycardai/keycard-operator/hack/kubernetes/assets"
 )
 
 const (

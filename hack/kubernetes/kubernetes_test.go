@@ -18,7 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/keycardai/keycard-operator/internal/testenv/assets"
+	"github.com/keycardai/keycard-operator/hack/kubernetes/assets"
 )
 
 func TestSelected(t *testing.T) {

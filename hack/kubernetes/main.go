@@ -17,7 +17,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/keycardai/keycard-operator/internal/testenv/assets"
+	"github.com/keycardai/keycard-operator/hack/kubernetes/assets"
 )
 
 // Exit codes.

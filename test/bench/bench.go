@@ -15,9 +15,9 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/keycardai/keycard-operator/internal/testenv"
-	"github.com/keycardai/keycard-operator/internal/testenv/assets"
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/hack/kubernetes/assets"
+	"github.com/keycardai/keycard-operator/test/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // runs is where each run has a folder, from the project's folder.
@@ -95,7 +95,7 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 		return fmt.Errorf("making a folder: %w", err)
 	}
 	b.say("building the operator")
-	if err := program.Build(ctx, b.out, b.dir, "./cmd/operator"); err != nil {
+	if err := program.Build(ctx, b.out, b.dir, ".", "./cmd/operator"); err != nil {
 		return err
 	}
 	b.limits, err = readLimits(ctx, b.operatorPath())

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command bench measures the operator on this machine: a real Kubernetes control plane, zones, and the operator as a process
-// of its own with shipped defaults and shipped permissions. See "go run ./test/bench --help".
+// of its own with shipped defaults and shipped permissions. See "go run -C test ./bench --help".
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/keycardai/keycard-operator/internal/refresh"
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 func main() {

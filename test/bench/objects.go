@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/devzone/seed"
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/devzone/seed"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // The namespaces: of the operator's objects, of the bare client's, and of Secrets that nobody asks for.

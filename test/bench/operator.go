@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // limits are what bounds the operator's requests to the API server.

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/devzone"
 )
 
 // zone is a running zone that counts exchanges.

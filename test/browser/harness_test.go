@@ -18,7 +18,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
-	"github.com/keycardai/keycard-operator/internal/testenv/person"
+	"github.com/keycardai/keycard-operator/test/testenv/person"
 )
 
 // chromium is the running browser; each test has a profile of its own in it.

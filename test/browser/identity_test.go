@@ -14,7 +14,7 @@ import (
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 	"github.com/zitadel/oidc/v3/example/server/storage"
 
-	"github.com/keycardai/keycard-operator/internal/devzone/seed"
+	"github.com/keycardai/keycard-operator/devzone/seed"
 )
 
 // employees are the users of an identity provider.

@@ -27,8 +27,8 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
-	"github.com/keycardai/keycard-operator/internal/testenv"
-	"github.com/keycardai/keycard-operator/internal/testenv/person"
+	"github.com/keycardai/keycard-operator/test/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv/person"
 )
 
 // namespace is where everything of the story is.

@@ -22,14 +22,14 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // plugin is kubectl-keycard, as it is released.
 var plugin = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "kubectl-keycard")
 	var out strings.Builder
-	if err := program.Go(context.Background(), &out, "build", "-o", path, "../../cmd/kubectl-keycard"); err != nil {
+	if err := program.Go(context.Background(), &out, "-C", "../..", "build", "-o", path, "./cmd/kubectl-keycard"); err != nil {
 		return "", &buildError{out.String()}
 	}
 	return path, nil

@@ -18,10 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keycardai/keycard-operator/internal/devzone"
-	"github.com/keycardai/keycard-operator/internal/devzone/atlassian"
-	"github.com/keycardai/keycard-operator/internal/devzone/seed"
-	"github.com/keycardai/keycard-operator/internal/testenv/person"
+	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/devzone/atlassian"
+	"github.com/keycardai/keycard-operator/devzone/seed"
+	"github.com/keycardai/keycard-operator/test/testenv/person"
 )
 
 const (

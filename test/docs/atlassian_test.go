@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keycardai/keycard-operator/internal/devzone/atlassian"
+	"github.com/keycardai/keycard-operator/devzone/atlassian"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/keycardai/keycard-operator/internal/devzone/localtls"
+	"github.com/keycardai/keycard-operator/devzone/localtls"
 	"github.com/keycardai/keycard-operator/test/recipes"
 )
 

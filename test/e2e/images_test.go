@@ -22,18 +22,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
 // image is a program of this repository in an image without a base, as the Dockerfile makes them.
 type image struct {
-	name, program, pkg string
+	name, program string
+	// module is its folder, pkg the package in it.
+	module, pkg string
 }
 
 var images = []image{
-	{testenv.PauseImage, "pause", "./test/e2e/pause"},
-	{"example.com/keycard-operator:e2e", "operator", "./cmd/operator"},
-	{"example.com/consumer:e2e", "consumer", "./test/e2e/consumer"},
+	{testenv.PauseImage, "pause", "test", "./e2e/pause"},
+	{"example.com/keycard-operator:e2e", "operator", ".", "./cmd/operator"},
+	{"example.com/consumer:e2e", "consumer", "test", "./e2e/consumer"},
 }
 
 // programsEnv names the folder of the programs.
@@ -49,7 +51,7 @@ func buildPrograms() (dir string, err error) {
 	}
 	for _, i := range images {
 		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, i.program), i.pkg) // #nosec G204 -- ours
-		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+		cmd.Dir, cmd.Env = filepath.Join(root, i.module), append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return dir, fmt.Errorf("building %s: %w: %s", i.pkg, err, out)
 		}

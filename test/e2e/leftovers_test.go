@@ -19,7 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
 // child makes the test binary start a node with a pod, and wait to be killed.

@@ -18,7 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
 // dialTimeout is how long a connection, or an answer to datagrams, may take. What a policy forbids is refused at once.

@@ -37,10 +37,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/devzone"
-	"github.com/keycardai/keycard-operator/internal/devzone/localtls"
-	"github.com/keycardai/keycard-operator/internal/testenv"
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/devzone/localtls"
+	"github.com/keycardai/keycard-operator/test/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 const root = "../.."

@@ -24,8 +24,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/testenv"
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/test/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // pause is how long a test looks whether something stays away.

@@ -32,9 +32,9 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
-	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/internal/refresh"
-	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
 // rotations is how often each token is exchanged for a next one while the test looks.

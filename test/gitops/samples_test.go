@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/keycardai/keycard-operator/internal/testenv"
-	"github.com/keycardai/keycard-operator/internal/testenv/assets"
+	"github.com/keycardai/keycard-operator/hack/kubernetes/assets"
+	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
 // yamlBlock is a manifest in a document.

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/devzone/faults"
+	"github.com/keycardai/keycard-operator/devzone/faults"
 	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 

@@ -20,7 +20,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
-	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )

@@ -22,7 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/devzone"
 )
 
 // operatorNamespace is where the operator's ServiceAccount and Lease are.

@@ -33,8 +33,8 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
+	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/internal/catalog"
-	"github.com/keycardai/keycard-operator/internal/devzone"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 )
 

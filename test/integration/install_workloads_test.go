@@ -11,8 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/devzone"
-	"github.com/keycardai/keycard-operator/internal/devzone/seed"
+	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/devzone/seed"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 )
 

@@ -31,8 +31,8 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
-	"github.com/keycardai/keycard-operator/internal/devzone"
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // patience is how long the whole operator may take for anything in these tests.
@@ -358,7 +358,7 @@ func buildOperator(t *testing.T, version string) (binary string) {
 	t.Helper()
 	binary = filepath.Join(t.TempDir(), "operator")
 	var out strings.Builder
-	if err := program.Go(t.Context(), &out, "build", "-ldflags", "-X main.version="+version, "-o", binary, "../../cmd/operator"); err != nil {
+	if err := program.Go(t.Context(), &out, "-C", "../..", "build", "-ldflags", "-X main.version="+version, "-o", binary, "./cmd/operator"); err != nil {
 		t.Fatalf("building the operator: %v: %s", err, &out)
 	}
 	return binary

@@ -14,7 +14,7 @@ import (
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/keycardai/keycard-operator/internal/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
 // cluster is shared by all tests; each has namespaces of its own.

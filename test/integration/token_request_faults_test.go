@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/devzone"
+	"github.com/keycardai/keycard-operator/devzone"
 )
 
 // tokenRequests is where tokens of the workload's ServiceAccount are requested.

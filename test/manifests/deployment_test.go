@@ -15,9 +15,9 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/keycardai/keycard-operator/internal/devzone"
-	"github.com/keycardai/keycard-operator/internal/testenv"
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/test/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // patience is how long the operator or the cluster may take for anything in these tests.

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keycardai/keycard-operator/internal/testenv/assets"
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/hack/kubernetes/assets"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // notRun are the commands of docs/deploy.md that this test does not run, and why.
@@ -47,7 +47,7 @@ func TestDeployGuide(t *testing.T) {
 // helm is of one version, whether tests link it or run it.
 func TestHelmIsOfOneVersion(t *testing.T) {
 	const helm = "helm.sh/helm/v4"
-	linked, err := assets.Version("../..", ".", helm)
+	linked, err := assets.Version("../..", "test", helm)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestHelmIsOfOneVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	if linked != run {
-		t.Errorf("go.mod has helm %s, hack/tools/helm/go.mod has %s", linked, run)
+		t.Errorf("test/go.mod has helm %s, hack/tools/helm/go.mod has %s", linked, run)
 	}
 }
 

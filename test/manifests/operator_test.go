@@ -19,7 +19,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // The operator's life in a cluster, with what is shipped: everything it does is permitted, and everything that is permitted

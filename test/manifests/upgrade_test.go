@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/keycardai/keycard-operator/internal/testenv/program"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
 // firstManifest is the commit to upgrade from while no version is tagged.

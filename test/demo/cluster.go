@@ -1,0 +1,24 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+
+	"github.com/keycardai/keycard-operator/test/testenv"
+	"github.com/keycardai/keycard-operator/test/testenv/program"
+)
+
+// startCluster starts Kubernetes, and installs the kinds and the operator's permissions as they are shipped.
+func (d *demo) startCluster(ctx context.Context) error {
+	d.say("starting etcd, kube-apiserver and kube-controller-manager")
+	cluster, err := testenv.Start(testenv.Options{ControllerManager: true, Log: d.dir})
+	if err != nil {
+		return err
+	}
+	d.cluster = cluster
+	d.stops = append(d.stops, cluster.Stop)
+	d.say("applying the kinds and the operator's permissions: kubectl apply -k config/crd, config/rbac")
+	return program.ApplyShipped(ctx, d.cluster)
+}
