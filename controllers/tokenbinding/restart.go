@@ -114,7 +114,7 @@ func (s *scope) restartInterval() time.Duration {
 func (s *scope) restartAction() restartAction {
 	f := restartFacts{now: s.now, interval: s.restartInterval(), token: s.rollout.token, at: s.rollout.at}
 	if s.usable() {
-		f.held = s.held.life.IssuedAt
+		f.held = s.secret.Held.Life.IssuedAt
 	}
 	if c := meta.FindStatusCondition(s.found.Conditions, v1alpha1.ConditionRestarted); c != nil {
 		// What does not exist starts with the token that is there. It is owed nothing, unless the spec was corrected.
@@ -137,7 +137,7 @@ func (r *Reconciler) restart(ctx context.Context, s *scope) {
 		s.rollout.waits = true
 		return
 	case restartNow:
-		token = s.held.life.IssuedAt
+		token = s.secret.Held.Life.IssuedAt
 	}
 	last, ok := r.restarts.last(s.key(), s.restartInputs(act))
 	if ok && s.now.Before(last.notBefore) {
@@ -163,7 +163,7 @@ func (r *Reconciler) noteRestart(s *scope, act restartAction, reached reach) {
 	s.rollout.tried, s.rollout.problem = true, reached.problem()
 	progress := reached.done > 0 && (act == restartNow || s.reachedMore())
 	if act == restartNow && (reached.done > 0 || !reached.retriable()) {
-		s.rollout.token = s.held.life.IssuedAt
+		s.rollout.token = s.secret.Held.Life.IssuedAt
 	}
 	if progress {
 		s.rollout.at = r.Clock.Now().UTC().Truncate(time.Second) // as it is stored
@@ -183,7 +183,7 @@ func (r *Reconciler) retryRestart(ctx context.Context, s *scope, act restartActi
 		r.restarts.forget(s.key())
 		return
 	}
-	if act == restartNow && s.rollout.token.Equal(s.held.life.IssuedAt) {
+	if act == restartNow && s.rollout.token.Equal(s.secret.Held.Life.IssuedAt) {
 		act = restartAgain // it reached some
 	}
 	wait := refresh.Pause(s.rollout.problem, failures, 0, s.uid())
@@ -333,7 +333,7 @@ func (s *scope) restartWakes() []time.Time {
 		return nil
 	}
 	wakes := []time.Time{s.rollout.notBefore}
-	if s.usable() && !s.rollout.at.IsZero() && !s.held.life.IssuedAt.Equal(s.rollout.token) {
+	if s.usable() && !s.rollout.at.IsZero() && !s.secret.Held.Life.IssuedAt.Equal(s.rollout.token) {
 		wakes = append(wakes, s.rollout.at.Add(s.restartInterval()))
 	}
 	return wakes
