@@ -400,7 +400,37 @@ type RestartStatus struct {
 	// restartedAt is when they were last restarted; absent before the first time.
 	// +optional
 	RestartedAt *metav1.Time `json:"restartedAt,omitempty"`
+
+	// pending are the workloads that the last restart did not reach. Those that do not exist start with the token that is
+	// there; the others are tried again.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Pending []PendingRestart `json:"pending,omitempty"`
 }
+
+// PendingRestart is a workload that a restart did not reach.
+type PendingRestart struct {
+	// kind of the workload.
+	// +required
+	Kind RestartKind `json:"kind,omitempty"`
+
+	// name of the workload.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// reason why it was not reached, in the words of condition Restarted.
+	// +required
+	Reason PendingReason `json:"reason,omitempty"`
+}
+
+// PendingReason is why a restart did not reach a workload: one of the reasons of condition Restarted.
+// +kubebuilder:validation:Enum=RestartForbidden;RestartTargetNotFound;RestartFailed
+type PendingReason string
 
 // SiteStatus is the Atlassian site a token is used with.
 type SiteStatus struct {
