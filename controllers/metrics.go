@@ -104,12 +104,12 @@ func (c *collector) collectBindings(ch chan<- prometheus.Metric, bindings []v1al
 }
 
 // registerMetrics makes the metrics of the objects known.
-func registerMetrics(o Options, mgr ctrl.Manager, bindings *tokenbinding.Reconciler) error {
+func registerMetrics(o Options, mgr ctrl.Manager, bindings *tokenbinding.Reconciler, others ...prometheus.Collector) error {
 	if o.Metrics == nil {
 		o.Metrics = metrics.Registry
 	}
 	objects := &collector{elected: mgr.Elected(), reader: mgr.GetClient(), bindings: bindings, clock: o.Clock, perObject: o.PerObjectMetrics}
-	for _, c := range slices.Concat(counters(bindings), bindings.Metrics.Collectors(bindings.Gates), []prometheus.Collector{objects}) {
+	for _, c := range slices.Concat(counters(bindings), bindings.Metrics.Collectors(bindings.Gates), others, []prometheus.Collector{objects}) {
 		if err := o.Metrics.Register(c); err != nil {
 			return err //nolint:wrapcheck // the caller says what was being done
 		}
@@ -123,7 +123,6 @@ func counters(bindings *tokenbinding.Reconciler) []prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n()) })
 	}
 	return []prometheus.Collector{
-		count("keycard_restarts_total", "How often the workloads of a ConfluenceTokenBinding were restarted, because its token changed.", bindings.Restarts),
 		count("keycard_overdue_requeues_total", "How often a ConfluenceTokenBinding was reconciled because it had not been woken in time.", bindings.Rescues),
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
+	"github.com/keycardai/keycard-operator/controllers/rollout"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
@@ -120,7 +121,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		WatchEvery:     o.WatchEvery,
 		LiveNamespaces: o.LiveNamespaces,
 	}
-	if err := registerMetrics(o, mgr, bindings); err != nil {
+	rollouts := rollout.New(mgr.GetClient(), recorder, o.Clock, o.LiveNamespaces)
+	if err := registerMetrics(o, mgr, bindings, rollouts.Metrics()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := setupConsent(ctx, mgr, bindings, o.Consent); err != nil {
@@ -128,6 +130,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	if err := bindings.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the controller of ConfluenceTokenBindings: %w", err)
+	}
+	if err := rollouts.SetupWithManager(mgr, o.Concurrency); err != nil {
+		return fmt.Errorf("setting up the controller that restarts workloads: %w", err)
 	}
 	return nil
 }

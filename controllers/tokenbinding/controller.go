@@ -18,6 +18,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
@@ -90,16 +91,12 @@ type Reconciler struct {
 	// woken are bindings that are to be tried again at once.
 	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
 	bindings ownwrites.Objects[*v1alpha1.ConfluenceTokenBinding]
-	// written has the *tokensecret.Memory of each binding.
-	written  sync.Map
+	secrets  ownwrites.Objects[*metav1.PartialObjectMetadata]
 	attempts attempts
 	sessions sessions
 	people   people
 	// subjects are versions of subjects' Secrets, by binding, that hold the same token as the one that was exchanged.
 	subjects sync.Map
-	// restarts remembers restarts that failed, and restarted counts those that did not.
-	restarts  attempts
-	restarted atomic.Int64
 	// probeAgain is when tokens may be tried at Confluence again, in nanoseconds since 1970.
 	probeAgain atomic.Int64
 	// layouts remembers layouts that could not be followed while a refresh failed.
@@ -146,7 +143,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		err = nil // nothing failed, and tools wait for status to follow the spec
 	}
 	at, p := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
-	r.restart(ctx, s)
 	s.report(at, p)
 	r.invite(s, p)
 	if err := r.patchStatus(ctx, s); err != nil {
@@ -163,10 +159,9 @@ func (r *Reconciler) result(s *scope, p *problem.Problem) ctrl.Result {
 // forget drops what is remembered of a binding that is gone.
 func (r *Reconciler) forget(key client.ObjectKey) {
 	r.attempts.drop(key)
-	r.restarts.drop(key)
 	r.layouts.drop(key)
 	r.bindings.Forget(key)
-	r.written.Delete(key)
+	r.secrets.Forget(key)
 	r.wakes.drop(key)
 	r.Gates.Withdraw(key.String())
 	r.LookUps.Withdraw(key.String())
@@ -203,7 +198,7 @@ func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
 	if failed != stepToken || s.minted != nil {
 		return
 	}
-	last, _ := r.layouts.last(s.key(), s.want.Layout)
+	last, _ := r.layouts.last(s.key(), s.wantLayout)
 	if s.now.Before(last.notBefore) && !s.laidOut() {
 		s.layout = last
 		return
@@ -215,7 +210,7 @@ func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
 	}
 	p := asProblem(ctx, err)
 	wait := refresh.Pause(p, last.failures+1, s.remaining(), s.uid())
-	s.layout = attempt{inputs: s.want.Layout, problem: p, failures: last.failures + 1, notBefore: r.Clock.Now().Add(wait)}
+	s.layout = attempt{inputs: s.wantLayout, problem: p, failures: last.failures + 1, notBefore: r.Clock.Now().Add(wait)}
 	r.layouts.remember(s.key(), s.layout)
 }
 
@@ -272,7 +267,7 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 func (s *scope) untilRetry(p *problem.Problem, at step, failures int) time.Duration {
 	wait := refresh.Pause(p, failures, s.remaining(), s.uid())
 	if p.Kind == problem.KindThrottled && at == stepToken && s.usable() {
-		wait = min(wait, max(refresh.FloorAt(s.secret.Held.Life).Sub(s.now), throttle.ProbeEvery))
+		wait = min(wait, max(refresh.FloorAt(s.held.life).Sub(s.now), throttle.ProbeEvery))
 	}
 	return wait
 }

@@ -30,7 +30,6 @@ func (r *Reconciler) announce(s *scope) {
 	if c := changed(s, v1alpha1.ConditionTokenIssued); c != nil && c.Reason == v1alpha1.ReasonRefreshFailing {
 		r.Recorder.Eventf(s.binding, nil, corev1.EventTypeWarning, c.Reason, "Exchange", "%s", c.Message)
 	}
-	r.announceRestart(s)
 }
 
 // waitsForTheFirstTime tells whether the object has never been ready and waits for something that a person

@@ -6,7 +6,6 @@ package tokenbinding
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"slices"
 	"strings"
 	"sync"
@@ -206,6 +205,5 @@ func (g *installGrants) compare(list []keycard.Grant) (fresh []keycard.Grant, se
 
 // identityOf is what makes a grant another one. Its refreshes do not. It is kept, so its length is not the server's to choose.
 func identityOf(g keycard.Grant) string {
-	sum := sha256.Sum256([]byte(strings.Join(append([]string{g.ID, g.CreatedAt}, slices.Sorted(slices.Values(g.Scopes))...), "\n")))
-	return string(sum[:])
+	return hash(g.ID, g.CreatedAt, slices.Sorted(slices.Values(g.Scopes)))
 }

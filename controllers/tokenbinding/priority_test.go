@@ -31,8 +31,8 @@ func TestBackstop(t *testing.T) {
 			s := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon)
 			if tt.left > 0 {
 				expires := noon.Add(tt.left)
-				s.secret.Held = holdingFor(refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, s.want)
-				s.secret.Intact = true
+				s.held = &held{life: refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
+				s.intact = true
 			}
 			NewWithT(t).Expect(s.backstop(tt.others)).To(Equal(tt.want))
 		})
@@ -45,15 +45,15 @@ func TestOrder(t *testing.T) {
 	holding := func(left time.Duration) *scope {
 		s := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon)
 		expires := noon.Add(left)
-		s.secret.Held = holdingFor(refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, s.want)
-		s.secret.Intact = true
+		s.held = &held{life: refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
+		s.intact = true
 		return s
 	}
 	none, later := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon), newScope(&v1alpha1.ConfluenceTokenBinding{}, noon.Add(time.Second))
 	other := holding(time.Minute) // its token is for another spec
-	other.secret.Held.Made.Spec = "x"
+	other.held.specHash = "x"
 	tampered := holding(time.Minute)
-	tampered.secret.Intact = false
+	tampered.intact = false
 
 	inTurn := []*scope{holding(-time.Minute), holding(time.Minute), none, later, holding(3 * time.Minute), holding(time.Hour)}
 	for i, s := range inTurn[1:] {

@@ -6,6 +6,8 @@ package integration
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -140,7 +142,7 @@ func TestRestart(t *testing.T) {
 	restarted := b.Status.IssuedAt
 	check("a rotation", 1, restarted)
 	w.expect(b, v1alpha1.ConditionRestarted, metav1.ConditionTrue, v1alpha1.ReasonRestarted)
-	if writes := w.writes.take(); len(writes) != 2+len(workloads) {
+	if writes := w.writes.take(); len(writes) != 3+len(workloads) {
 		t.Errorf("a rotation with a restart wrote %v", writes)
 	}
 	if seen := w.events.take(); len(seen) != 1 || !strings.HasPrefix(seen[0], "Normal Restarted Restart") {
@@ -154,7 +156,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("nothing changed and %v was written", writes)
 	}
 
-	// Two tokens within the interval: two writes each, and one restart when it is over.
+	// Two tokens within the interval: two writes each, one to say that it is not over, and one restart when it is.
 	for i := range 2 {
 		w.clock.Step(10 * time.Minute)
 		w.ask(b, fmt.Sprint(i))
@@ -162,7 +164,7 @@ func TestRestart(t *testing.T) {
 		result := w.reconcileBinding(b)
 		w.expect(b, v1alpha1.ConditionRestarted, metav1.ConditionFalse, v1alpha1.ReasonRestartPending)
 		w.expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-		if writes := w.writes.take(); len(writes) != 2 {
+		if writes := w.writes.take(); len(writes) != 3-i {
 			t.Errorf("a rotation without a restart wrote %v", writes)
 		}
 		if left := b.Status.Restart.RestartedAt.Add(30 * time.Minute).Sub(w.clock.Now()); result.RequeueAfter != left {
@@ -252,7 +254,7 @@ func TestRestartNeedsAnotherToken(t *testing.T) {
 		dead := strings.Contains(what, "/apis/")
 		return dead, dead
 	}
-	_, _ = w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+	_, _ = w.stepBinding(b)
 	w.writes.dying = nil
 	b.Spec.Suspend = new(true)
 	must(t, w.k8s.Update(w.ctx, b))
@@ -287,7 +289,7 @@ func TestRestartSurvivesKills(t *testing.T) {
 			w.dueAndFarFromTheLast(b)
 			w.connect()
 			w.requests.dying, w.writes.dying = die, die
-			_, _ = w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+			_, _ = w.stepBinding(b)
 			w.requests.dying, w.writes.dying = nil, nil
 			w.connect()
 			w.reconcileBinding(b)
@@ -471,4 +473,93 @@ func TestRestartWithCaches(t *testing.T) {
 	}
 	o.stop()
 	w.rolledOut(deployment, 1, b.Status.Restart.TokenIssuedAt)
+}
+
+// A workload that is refused, each time for another reason, keeps no other from the next restart: the interval counts from when
+// a workload was last reached. Status names what is pending, and for a reason that does not change with the cluster's words.
+func TestRestartThatKeepsFailing(t *testing.T) {
+	w := newWorld(t)
+	w.shippedAccount()
+	w.permitRestarts()
+	deployment, stuck := w.workload("Deployment", "reports"), w.workload("StatefulSet", "db")
+	b := w.restarting(v1alpha1.Restart{Targets: []v1alpha1.RestartTarget{{Kind: "Deployment", Name: "reports"}, {Kind: "StatefulSet", Name: "db"}}})
+	w.dueAndFarFromTheLast(b)
+	refuse := func(code int, reason metav1.StatusReason) {
+		w.writes.instead = func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodPatch || !strings.Contains(r.URL.Path, "/statefulsets/") {
+				return nil, nil //nolint:nilnil // it passes
+			}
+			body := fmt.Sprintf(`{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": %d, "reason": %q}`, code, reason)
+			return &http.Response{
+				StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r,
+			}, nil
+		}
+	}
+	refuse(http.StatusInternalServerError, metav1.StatusReasonInternalError)
+	result := w.reconcileBinding(b)
+	restarted, token := b.Status.Restart.RestartedAt, b.Status.IssuedAt
+	if message := w.expect(b, v1alpha1.ConditionRestarted, metav1.ConditionFalse, v1alpha1.ReasonRestartFailed); !strings.Contains(message, "InternalError") {
+		t.Fatalf("the message is %q", message)
+	}
+	refuse(http.StatusGatewayTimeout, metav1.StatusReasonTimeout)
+	w.clock.Step(result.RequeueAfter + time.Second)
+	w.reconcileBinding(b)
+	if message := w.expect(b, v1alpha1.ConditionRestarted, metav1.ConditionFalse, v1alpha1.ReasonRestartFailed); !strings.Contains(message, "Timeout") {
+		t.Fatalf("the message is %q", message)
+	}
+	if !b.Status.Restart.RestartedAt.Equal(restarted) {
+		t.Errorf("the interval counts from %s, and workloads were last restarted at %s", b.Status.Restart.RestartedAt, restarted)
+	}
+	want := []v1alpha1.PendingRestart{{Kind: "StatefulSet", Name: "db", Reason: v1alpha1.ReasonRestartFailed}}
+	if !slices.Equal(b.Status.Restart.Pending, want) {
+		t.Errorf("pending are %v", b.Status.Restart.Pending)
+	}
+	w.rolledOut(deployment, 1, token)
+	w.rolledOut(stuck, 0, nil)
+
+	w.writes.instead = nil
+	w.connect()
+	w.clock.Step(time.Minute)
+	w.reconcileBinding(b)
+	w.expect(b, v1alpha1.ConditionRestarted, metav1.ConditionTrue, v1alpha1.ReasonRestarted)
+	w.rolledOut(stuck, 1, token)
+	if !b.Status.Restart.RestartedAt.After(restarted.Time) || len(b.Status.Restart.Pending) != 0 {
+		t.Errorf("status remembers %v", b.Status.Restart)
+	}
+}
+
+// Two controllers write the status of one binding. One that wrote on top of what it read a while ago is turned down, and writes
+// again on top of what the other wrote: nothing of either is lost.
+func TestRestartKeepsWhatTheOtherWrote(t *testing.T) {
+	w := newWorld(t)
+	w.shippedAccount()
+	w.permitRestarts()
+	deployment := w.workload("Deployment", "reports")
+	b := w.restarting(v1alpha1.Restart{Targets: oneDeployment})
+	w.dueAndFarFromTheLast(b)
+	_, err := w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+	must(t, err)
+	crossed := false
+	w.writes.instead = func(r *http.Request) (*http.Response, error) {
+		if strings.Contains(r.URL.Path, "/apis/apps/v1/") && !crossed { // as the other does, between the read and the write
+			crossed = true
+			must(t, w.k8s.Get(w.ctx, client.ObjectKeyFromObject(b), b))
+			b.Status.User = "written in between"
+			meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionVerified, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonVerified})
+			must(t, w.k8s.Status().Update(w.ctx, b))
+		}
+		return nil, nil //nolint:nilnil // it passes
+	}
+	_, err = w.rollouts.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+	must(t, err)
+	w.writes.instead = nil
+	must(t, w.k8s.Get(w.ctx, client.ObjectKeyFromObject(b), b))
+	w.expect(b, v1alpha1.ConditionRestarted, metav1.ConditionTrue, v1alpha1.ReasonRestarted)
+	if !crossed || b.Status.User != "written in between" || !meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionVerified) {
+		t.Errorf("crossed: %v; status is %+v", crossed, b.Status)
+	}
+	w.rolledOut(deployment, 1, b.Status.IssuedAt)
+	if n := w.restarts(); n != 1 {
+		t.Errorf("%d restarts", n)
+	}
 }

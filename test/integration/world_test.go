@@ -32,6 +32,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
+	"github.com/keycardai/keycard-operator/controllers/rollout"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
@@ -72,6 +73,7 @@ type world struct {
 
 	resources *keycardresource.Reconciler
 	bindings  *tokenbinding.Reconciler
+	rollouts  *rollout.Controller
 }
 
 // newWorld starts a zone whose clock stands still, and makes a namespace with the Secrets that a user
@@ -121,6 +123,7 @@ func (w *world) connect() {
 		Client: c, Live: c, Zones: pool, Catalog: entries, Atlassian: atlassian.NewClient(pool, w.zone.AtlassianURL),
 		Recorder: w.events, Clock: w.clock, Gates: throttle.New(8, w.clock), LookUps: throttle.New(8, w.clock), Metrics: tokenbinding.NewMetrics(),
 	}
+	w.rollouts = rollout.New(c, w.events, w.clock, false)
 }
 
 // client makes a client whose writes are counted.
@@ -233,13 +236,24 @@ func (w *world) reconcileResource(r *v1alpha1.KeycardResource) ctrl.Result {
 	return result
 }
 
-// reconcileBinding takes one step, and reads the object again.
+// reconcileBinding takes one step with the token and one with the workloads, and reads the object again.
 func (w *world) reconcileBinding(b *v1alpha1.ConfluenceTokenBinding) ctrl.Result {
 	w.t.Helper()
-	result, err := w.bindings.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+	result, err := w.stepBinding(b)
 	must(w.t, err)
 	must(w.t, client.IgnoreNotFound(w.k8s.Get(w.ctx, client.ObjectKeyFromObject(b), b)))
 	return result
+}
+
+// stepBinding takes one step with the token and one with the workloads, even where the first fails.
+func (w *world) stepBinding(b *v1alpha1.ConfluenceTokenBinding) (ctrl.Result, error) {
+	req := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)}
+	result, err := w.bindings.Reconcile(w.ctx, req)
+	restart, restartErr := w.rollouts.Reconcile(w.ctx, req)
+	if restart.RequeueAfter > 0 && (result.RequeueAfter == 0 || restart.RequeueAfter < result.RequeueAfter) {
+		result.RequeueAfter = restart.RequeueAfter
+	}
+	return result, errors.Join(err, restartErr)
 }
 
 // output reads the Secret that a binding writes.
