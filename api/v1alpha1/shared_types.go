@@ -92,7 +92,8 @@ const (
 	ScopesAnnotation = "keycard.cloud/scopes"
 	// SiteURLAnnotation is the Atlassian site the token is used with.
 	SiteURLAnnotation = "keycard.cloud/site-url"
-	// LifetimeNoteAnnotation is what was odd about the lifetime that the zone announced.
+	// LifetimeNoteAnnotation is what was odd about the lifetime that the zone announced: the source of the lifetime in use, what
+	// expires_in was, and how far the token's exp claim is from it.
 	LifetimeNoteAnnotation = "keycard.cloud/lifetime-note"
 	// VerdictAnnotation is what came of trying the token at Confluence: a reason of condition Verified.
 	VerdictAnnotation = "keycard.cloud/verdict"

@@ -92,10 +92,10 @@ func assertionProblem(account string, err error) error {
 	case apierrors.IsForbidden(err):
 		return problem.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
 			"the cluster does not let the operator request a token for ServiceAccount %s; its role needs create on serviceaccounts/token in this namespace (config/rbac has it), and %s",
-			account, refusal(err))
+			account, problem.Refusal(err))
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
 		return problem.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
-			"the cluster refuses the request of a token for ServiceAccount %s (%s); %s", account, apierrors.ReasonForError(err), refusal(err))
+			"the cluster refuses the request of a token for ServiceAccount %s (%s); %s", account, apierrors.ReasonForError(err), problem.Refusal(err))
 	}
 	return fmt.Errorf("requesting a token for ServiceAccount %s: %w", account, err)
 }

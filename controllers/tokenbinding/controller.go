@@ -18,7 +18,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
@@ -91,7 +90,8 @@ type Reconciler struct {
 	// woken are bindings that are to be tried again at once.
 	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
 	bindings ownwrites.Objects[*v1alpha1.ConfluenceTokenBinding]
-	secrets  ownwrites.Objects[*metav1.PartialObjectMetadata]
+	// written has the *tokensecret.Memory of each binding.
+	written  sync.Map
 	attempts attempts
 	sessions sessions
 	people   people
@@ -161,7 +161,7 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.attempts.drop(key)
 	r.layouts.drop(key)
 	r.bindings.Forget(key)
-	r.secrets.Forget(key)
+	r.written.Delete(key)
 	r.wakes.drop(key)
 	r.Gates.Withdraw(key.String())
 	r.LookUps.Withdraw(key.String())
@@ -198,7 +198,7 @@ func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
 	if failed != stepToken || s.minted != nil {
 		return
 	}
-	last, _ := r.layouts.last(s.key(), s.wantLayout)
+	last, _ := r.layouts.last(s.key(), s.want.Layout)
 	if s.now.Before(last.notBefore) && !s.laidOut() {
 		s.layout = last
 		return
@@ -210,7 +210,7 @@ func (r *Reconciler) followLayout(ctx context.Context, s *scope, failed step) {
 	}
 	p := asProblem(ctx, err)
 	wait := refresh.Pause(p, last.failures+1, s.remaining(), s.uid())
-	s.layout = attempt{inputs: s.wantLayout, problem: p, failures: last.failures + 1, notBefore: r.Clock.Now().Add(wait)}
+	s.layout = attempt{inputs: s.want.Layout, problem: p, failures: last.failures + 1, notBefore: r.Clock.Now().Add(wait)}
 	r.layouts.remember(s.key(), s.layout)
 }
 
@@ -267,7 +267,7 @@ func (r *Reconciler) remember(ctx context.Context, s *scope, at step, err error)
 func (s *scope) untilRetry(p *problem.Problem, at step, failures int) time.Duration {
 	wait := refresh.Pause(p, failures, s.remaining(), s.uid())
 	if p.Kind == problem.KindThrottled && at == stepToken && s.usable() {
-		wait = min(wait, max(refresh.FloorAt(s.held.life).Sub(s.now), throttle.ProbeEvery))
+		wait = min(wait, max(refresh.FloorAt(s.secret.Held.Life).Sub(s.now), throttle.ProbeEvery))
 	}
 	return wait
 }

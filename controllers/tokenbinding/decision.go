@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 // action is what a reconcile has to do about the token.
@@ -29,9 +30,9 @@ type facts struct {
 	// before is how long before the expiry to refresh; 0 means the usual time.
 	before time.Duration
 	// held is the token in the Secret; nil when there is none that can be understood.
-	held *held
-	// wantExchange and wantLayout are the hashes of what the spec wants.
-	wantExchange, wantLayout string
+	held *tokensecret.Held
+	// want are the fingerprints of what the spec wants.
+	want tokensecret.Wanted
 	// renewed is true when the subject's token is another than the one that was exchanged.
 	renewed bool
 	// intact is false when somebody else changed the Secret's data.
@@ -42,30 +43,11 @@ type facts struct {
 	refused bool
 }
 
-// held is what the Secret's metadata says of the token in it.
-type held struct {
-	life                               refresh.Life
-	exchangeHash, specHash, layoutHash string
-	scopes                             []string
-	siteURL, cloudID                   string
-	// subjectVersion is the version of the Secret whose token was exchanged; empty for other subjects.
-	subjectVersion string
-	// subjectHash fingerprints that token; empty for other subjects, and for the token of an operator that did not note it.
-	subjectHash string
-	// verdict is what came of trying the token.
-	verdict verdict
-	// lifetimeNote is what was odd about the lifetime that the zone announced.
-	lifetimeNote string
-	// request is the request for a new token that was honoured last; empty when there was none, or for the token of an operator
-	// that did not note it here.
-	request string
-}
-
 // clockTolerance is how far the clocks of replicas may differ without a new token.
 const clockTolerance = time.Minute
 
-// fromLater tells whether the token was received later than now, by a clock that was ahead. It expires sooner than was noted.
-func (h *held) fromLater(now time.Time) bool { return h.life.IssuedAt.Sub(now) > clockTolerance }
+// fromLater tells whether a token was received later than now, by a clock that was ahead. It expires sooner than was noted.
+func fromLater(life refresh.Life, now time.Time) bool { return life.IssuedAt.Sub(now) > clockTolerance }
 
 // check is one reason to act. Checks run in order and the first that applies decides.
 type check struct {
@@ -78,20 +60,20 @@ type check struct {
 // minting a credential is never a side effect of being reconciled.
 var checks = []check{
 	{"there is no token yet", exchange, func(f facts) bool { return f.held == nil }},
-	{"the spec asks for another token", exchange, func(f facts) bool { return f.held.exchangeHash != f.wantExchange }},
+	{"the spec asks for another token", exchange, func(f facts) bool { return f.held.Made.Exchange != f.want.Exchange }},
 	{"the subject's token was renewed", exchange, func(f facts) bool { return f.renewed }},
 	{"a refresh was requested", exchange, func(f facts) bool { return f.requested }},
 	{"the Secret's data was changed by somebody else", exchange, func(f facts) bool { return !f.intact }},
 	{"the token is due for refresh", exchange, func(f facts) bool {
-		return !f.now.Before(refresh.RefreshAt(f.held.life, f.uid, f.before))
+		return !f.now.Before(refresh.RefreshAt(f.held.Life, f.uid, f.before))
 	}},
 	{"the clock was set back since: when the token expires is not known", exchange, func(f facts) bool {
-		return f.held.fromLater(f.now)
+		return fromLater(f.held.Life, f.now)
 	}},
 	{"Confluence refuses the token", exchange, func(f facts) bool {
-		return f.refused && !f.now.Before(tryAgainAt(f.held.life, f.uid))
+		return f.refused && !f.now.Before(tryAgainAt(f.held.Life, f.uid))
 	}},
-	{"the spec asks for another layout", relayout, func(f facts) bool { return f.held.layoutHash != f.wantLayout }},
+	{"the spec asks for another layout", relayout, func(f facts) bool { return f.held.Made.Layout != f.want.Layout }},
 }
 
 // decide gives the action and why.

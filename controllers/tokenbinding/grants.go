@@ -6,6 +6,7 @@ package tokenbinding
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"slices"
 	"strings"
 	"sync"
@@ -205,5 +206,6 @@ func (g *installGrants) compare(list []keycard.Grant) (fresh []keycard.Grant, se
 
 // identityOf is what makes a grant another one. Its refreshes do not. It is kept, so its length is not the server's to choose.
 func identityOf(g keycard.Grant) string {
-	return hash(g.ID, g.CreatedAt, slices.Sorted(slices.Values(g.Scopes)))
+	sum := sha256.Sum256([]byte(strings.Join(append([]string{g.ID, g.CreatedAt}, slices.Sorted(slices.Values(g.Scopes))...), "\n")))
+	return string(sum[:])
 }

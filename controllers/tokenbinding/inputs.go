@@ -15,6 +15,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/secretmeta"
 )
 
 // An attempt that failed is not repeated before its time, unless something changed that it depended on. The Secrets that it read
@@ -34,13 +35,13 @@ func (v values) or(others values) values {
 // loadInputs notes the versions of the Secrets the exchange depends on, from their cached metadata.
 func (r *Reconciler) loadInputs(ctx context.Context, s *scope) error {
 	subject := s.binding.Spec.Subject
-	s.inputs = fmt.Sprintf("%s|%s|%s/%d", s.inputs, s.wantExchange, s.binding.UID, s.binding.Generation)
+	s.inputs = fmt.Sprintf("%s|%s|%s/%d", s.inputs, s.want.Exchange, s.binding.UID, s.binding.Generation)
 	if ref := s.binding.Spec.Application.ClientSecretRef; ref != nil {
 		m, err := r.inputMeta(ctx, s, ref.Name)
 		if err != nil {
 			return err
 		}
-		s.versions.client = versionOf(m)
+		s.versions.client = secretmeta.Version(m)
 	}
 	name := subjectSecret(subject)
 	if name == "" {
@@ -50,13 +51,13 @@ func (r *Reconciler) loadInputs(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
-	s.versions.subject = versionOf(m)
+	s.versions.subject = secretmeta.Version(m)
 	switch ref := subject.RefreshTokenSecretRef; {
 	case ref == nil || !renewedHere(m, ref.Key):
 		s.subjectVersion = s.versions.subject
-	case s.held != nil: // what the operator writes itself is no reason to do anything
+	case s.secret.Held != nil: // what the operator writes itself is no reason to do anything
 		s.versions.subject = string(m.UID) + "/renewed"
-		s.subjectVersion = s.held.subjectVersion
+		s.subjectVersion = s.secret.Held.SubjectVersion
 	default:
 		s.versions.subject = string(m.UID) + "/renewed"
 	}
@@ -65,20 +66,12 @@ func (r *Reconciler) loadInputs(ctx context.Context, s *scope) error {
 
 // inputMeta is the metadata of a Secret that the user writes; it is empty when there is none.
 func (r *Reconciler) inputMeta(ctx context.Context, s *scope, name string) (*metav1.PartialObjectMetadata, error) {
-	m := secretMeta(s.binding.Namespace, name)
+	m := secretmeta.New(s.binding.Namespace, name)
 	err := r.Client.Get(ctx, client.ObjectKeyFromObject(m), m)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("reading metadata of Secret %s: %w", name, err)
 	}
 	return m, nil
-}
-
-// versionOf names the version of a Secret; empty when there is none.
-func versionOf(m *metav1.PartialObjectMetadata) string {
-	if m.UID == "" {
-		return ""
-	}
-	return string(m.UID) + "/" + m.ResourceVersion
 }
 
 // sameValues tells whether the Secrets hold what the last attempt read of them. Only those are looked at whose version is another,

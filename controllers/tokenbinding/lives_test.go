@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 // life is one binding's simulated life: real time, and the cluster's clock, which is off by skew.
@@ -24,7 +25,7 @@ type life struct {
 	now             time.Time
 	skew            time.Duration
 	// held is the token as the Secret remembers it, by the cluster's clock; issued and expires are real times.
-	held            *held
+	held            *tokensecret.Held
 	issued, expires time.Time
 	failures        int
 	exchanges       int
@@ -43,7 +44,7 @@ func (l *life) exchange(jumped bool) {
 	if gap := l.now.Sub(l.issued); l.held != nil && !jumped && gap <= refresh.MinInterval-time.Second {
 		l.t.Fatalf("seed %d: %s after the last exchange", l.seed, gap)
 	}
-	l.held = &held{life: refresh.NewLife(l.clock(), l.lifetime)}
+	l.held = holdingFor(refresh.NewLife(l.clock(), l.lifetime), tokensecret.Wanted{})
 	l.issued, l.expires = l.now, l.now.Add(l.lifetime)
 	l.failures = 0
 	l.exchanges++
@@ -55,7 +56,7 @@ func (l *life) exchange(jumped bool) {
 // cycle lives from one token to the next: with reconciles for no reason, which a restart is too, a jump of the clock, and an
 // outage of the zone.
 func (l *life) cycle() {
-	at := refresh.RefreshAt(l.held.life, l.uid, l.before)
+	at := refresh.RefreshAt(l.held.Life, l.uid, l.before)
 	for range l.IntN(4) {
 		if until := at.Sub(l.clock()); until > 0 {
 			l.now = l.now.Add(time.Duration(l.Int64N(int64(until))))
@@ -85,7 +86,7 @@ func (l *life) cycle() {
 		if l.failures++; l.IntN(10) == 0 {
 			l.failures = 1 // a restart forgets
 		}
-		l.now = l.now.Add(refresh.RetryAfter(l.failures, l.held.life.Remaining(l.clock()), l.uid))
+		l.now = l.now.Add(refresh.RetryAfter(l.failures, l.held.Life.Remaining(l.clock()), l.uid))
 	}
 	if late := l.now.Sub(l.expires); !jumped && late >= 0 && l.lifetime >= time.Minute {
 		l.t.Fatalf("seed %d: tokens live %s; the next came %s too late, after an outage of %s", l.seed, l.lifetime, late, outage)

@@ -46,10 +46,10 @@ func priority(deadline, now time.Time) int {
 
 // deadline is when the token lapses, or when it did; zero when there is none for this spec.
 func (s *scope) deadline() time.Time {
-	if !s.fits() {
+	if !s.secret.Fits(s.want) {
 		return time.Time{}
 	}
-	return s.held.life.ExpiresAt
+	return s.secret.Held.Life.ExpiresAt
 }
 
 // turn is when a binding has to have been at the zone: before its token lapses. One that has no token comes after those that
@@ -90,17 +90,17 @@ func (s *scope) reported() bool { return s.before.Status.ObservedGeneration == s
 
 // hasTime tells whether the token works for a while: a refresh that is not through yet is nobody's concern.
 func (s *scope) hasTime() bool {
-	return s.usable() && s.now.Before(refresh.FloorAt(s.held.life))
+	return s.usable() && s.now.Before(refresh.FloorAt(s.secret.Held.Life))
 }
 
 // neverIssued tells whether the binding has had no token, and says so.
-func (s *scope) neverIssued() bool { return s.held == nil && s.found.ExpiresAt == nil }
+func (s *scope) neverIssued() bool { return s.secret.Held == nil && s.found.ExpiresAt == nil }
 
 // backstop is how long a binding that waits for its turn, with so many others, is to wait for the call.
 func (s *scope) backstop(others int) time.Duration {
 	wait := min(leastBackstop+time.Duration(others)*backstopPerWaiter, mostBackstop)
 	if s.hasTime() {
-		wait = min(wait, refresh.FloorAt(s.held.life).Sub(s.now))
+		wait = min(wait, refresh.FloorAt(s.secret.Held.Life).Sub(s.now))
 	}
 	return wait
 }

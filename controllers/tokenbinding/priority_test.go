@@ -31,8 +31,8 @@ func TestBackstop(t *testing.T) {
 			s := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon)
 			if tt.left > 0 {
 				expires := noon.Add(tt.left)
-				s.held = &held{life: refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
-				s.intact = true
+				s.secret.Held = holdingFor(refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, s.want)
+				s.secret.Intact = true
 			}
 			NewWithT(t).Expect(s.backstop(tt.others)).To(Equal(tt.want))
 		})
@@ -45,15 +45,15 @@ func TestOrder(t *testing.T) {
 	holding := func(left time.Duration) *scope {
 		s := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon)
 		expires := noon.Add(left)
-		s.held = &held{life: refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, specHash: s.wantSpec}
-		s.intact = true
+		s.secret.Held = holdingFor(refresh.Life{IssuedAt: expires.Add(-time.Hour), ExpiresAt: expires}, s.want)
+		s.secret.Intact = true
 		return s
 	}
 	none, later := newScope(&v1alpha1.ConfluenceTokenBinding{}, noon), newScope(&v1alpha1.ConfluenceTokenBinding{}, noon.Add(time.Second))
 	other := holding(time.Minute) // its token is for another spec
-	other.held.specHash = "x"
+	other.secret.Held.Made.Spec = "x"
 	tampered := holding(time.Minute)
-	tampered.intact = false
+	tampered.secret.Intact = false
 
 	inTurn := []*scope{holding(-time.Minute), holding(time.Minute), none, later, holding(3 * time.Minute), holding(time.Hour)}
 	for i, s := range inTurn[1:] {

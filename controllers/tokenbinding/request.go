@@ -31,7 +31,7 @@ func (s *scope) requested() bool {
 // recollectRequest makes status say what the Secret remembers of the last request that led to a token: the write of a status
 // can fail, and a status can be lost.
 func (s *scope) recollectRequest() {
-	honoured, st := s.held.request, &s.binding.Status
+	honoured, st := shown(s.secret.Held.Request), &s.binding.Status
 	if honoured != "" && (st.LastRefreshRequest == "" || honoured == s.asked()) {
 		st.LastRefreshRequest = honoured
 	}

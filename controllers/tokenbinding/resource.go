@@ -56,7 +56,7 @@ func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
 	}
 	s.install = &resource
 	s.issuer, s.resource, s.scopes = resource.Spec.Zone.IssuerURL(), entry.Resource.Identifier, scopes
-	s.wantExchange = s.exchangeHash()
+	s.want = s.want.Of(s.issuer, s.resource, s.scopes)
 	return nil
 }
 

@@ -4,13 +4,8 @@
 package tokenbinding
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -19,6 +14,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/redacted"
 	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
+	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 // step names the condition that a problem belongs to.
@@ -34,9 +30,9 @@ const (
 // announced, the fingerprint of the subject's token, and what came of trying it.
 type minted struct {
 	tokenfile.Token
-	lifetimeNote string
-	subjectHash  string
-	verdict      verdict
+	lifetime    keycard.Lifetime
+	subjectHash string
+	verdict     verdict
 }
 
 // issued is a token of the zone, and the fingerprint of the subject's token that it was issued for.
@@ -53,12 +49,9 @@ type scope struct {
 	found           v1alpha1.ConfluenceTokenBindingStatus
 	now             time.Time
 
-	// secret is the metadata of the output Secret; nil when there is none. held is the token in it, and
-	// intact whether nobody else changed it, and dressed whether its labels, annotations and owner are as they are wanted.
-	secret  *metav1.PartialObjectMetadata
-	held    *held
-	intact  bool
-	dressed bool
+	// output is the output Secret, and secret what the last look at it found.
+	output tokensecret.Output
+	secret tokensecret.Secret
 
 	// install is the KeycardResource, and issuer and resource say what to exchange for, and scopes with which scopes. They are set once the
 	// KeycardResource was found usable.
@@ -69,10 +62,8 @@ type scope struct {
 	// person is whom a token was asked for in this reconcile.
 	person person
 
-	formats []tokenfile.Format
-	// wantExchange, wantSpec and wantLayout are the hashes of what is wanted; wantExchange is empty while
-	// the KeycardResource is not usable.
-	wantExchange, wantSpec, wantLayout string
+	// want are the fingerprints of what is wanted; want.Exchange is empty while the KeycardResource is not usable.
+	want tokensecret.Wanted
 	// subjectVersion is the version of the Secret with the subject's token; empty when there is none.
 	subjectVersion string
 	// subjectHash fingerprints the subject's token that was exchanged in this reconcile, and sameSubject tells that another version
@@ -108,11 +99,7 @@ type scope struct {
 }
 
 func newScope(b *v1alpha1.ConfluenceTokenBinding, now time.Time) *scope {
-	s := &scope{binding: b.DeepCopy(), before: b, found: b.Status, now: now}
-	for _, f := range b.Spec.Secret.Formats {
-		s.formats = append(s.formats, tokenfile.Format(f))
-	}
-	s.wantLayout, s.wantSpec = s.layoutHash(), s.specHash()
+	s := &scope{binding: b.DeepCopy(), before: b, found: b.Status, now: now, want: tokensecret.Wants(&b.Spec)}
 	if !s.reported() {
 		s.binding.Status.User = "" // it was found for another spec
 	}
@@ -137,8 +124,8 @@ func (s *scope) refreshBefore() time.Duration {
 
 // refreshAt is when the next token is asked for. There is a token.
 func (s *scope) refreshAt() time.Time {
-	at := refresh.RefreshAt(s.held.life, s.uid(), s.refreshBefore())
-	if again := tryAgainAt(s.held.life, s.uid()); s.refused() && again.Before(at) {
+	at := refresh.RefreshAt(s.secret.Held.Life, s.uid(), s.refreshBefore())
+	if again := tryAgainAt(s.secret.Held.Life, s.uid()); s.refused() && again.Before(at) {
 		return again
 	}
 	return at
@@ -146,63 +133,12 @@ func (s *scope) refreshAt() time.Time {
 
 // usable tells whether the Secret holds, as the operator wrote it, a token for this spec that has not
 // expired. While the KeycardResource can't be used, only what stands in the binding is compared.
-func (s *scope) usable() bool { return s.fits() && !s.held.life.Expired(s.now) }
+func (s *scope) usable() bool { return s.secret.Usable(s.want, s.now) }
 
-// fits is usable but for the expiry.
-func (s *scope) fits() bool {
-	if s.held == nil || !s.intact {
-		return false
+// hold takes note of the output Secret.
+func (s *scope) hold(secret tokensecret.Secret) {
+	s.secret = secret
+	if secret.Held != nil {
+		s.recollectRequest()
 	}
-	if s.wantExchange == "" {
-		return s.held.specHash == s.wantSpec
-	}
-	return s.held.exchangeHash == s.wantExchange
-}
-
-// hold takes note of the output Secret. Which keys were written for another layout is not known, but some
-// are always there.
-func (s *scope) hold(m *metav1.PartialObjectMetadata) {
-	s.secret, s.held, s.intact = m, heldIn(m), false
-	s.dressed = s.isDressed(m)
-	if s.held == nil {
-		return
-	}
-	s.recollectRequest()
-	formats := s.formats
-	if s.held.layoutHash != s.wantLayout {
-		formats = nil
-	}
-	s.intact = intact(m, formats)
-}
-
-// layoutVersion changes when the operator lays tokens out differently for the same spec.
-const layoutVersion = 1
-
-func (s *scope) layoutHash() string {
-	spec := s.binding.Spec.Secret
-	formats := slices.Sorted(slices.Values(spec.Formats))
-	return hash(layoutVersion, formats, spec.Labels, spec.Annotations)
-}
-
-// specHash covers what a token depends on of the binding's own spec. Labels, annotations and the layout are
-// not among it.
-func (s *scope) specHash() string {
-	spec := s.binding.Spec
-	return hash(spec.ResourceRef, spec.Application, spec.Subject, spec.Scopes, spec.Site)
-}
-
-// exchangeHash covers all that a token depends on.
-func (s *scope) exchangeHash() string {
-	return hash(s.wantSpec, s.issuer, s.resource, s.scopes)
-}
-
-// hash fingerprints values by their JSON, which is the same for the same values: fields have an order,
-// and map keys are sorted.
-func hash(values ...any) string {
-	raw, err := json.Marshal(values)
-	if err != nil {
-		panic("tokenbinding: hashing plain API types: " + err.Error()) // no such type fails to encode
-	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:16])
 }

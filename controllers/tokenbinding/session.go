@@ -26,6 +26,8 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/redacted"
+	"github.com/keycardai/keycard-operator/internal/secretmeta"
+	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 // A person's session lives by a refresh token that the zone replaces with each use (RFC 6749 section 6, RFC 9700
@@ -264,7 +266,7 @@ func (r *Reconciler) writeSession(ctx context.Context, read *corev1.Secret, data
 		return fmt.Errorf("encoding Secret %s: %w", read.Name, err)
 	}
 	options = append(options, client.FieldOwner(v1alpha1.SessionFieldManager))
-	m := secretMeta(read.Namespace, read.Name)
+	m := secretmeta.New(read.Namespace, read.Name)
 	return r.Client.Patch(ctx, m, client.RawPatch(types.MergePatchType, body), options...) //nolint:wrapcheck // callers tell what it means
 }
 
@@ -275,7 +277,7 @@ func sessionWriteProblem(name string, err error) error {
 	case apierrors.IsInvalid(err):
 		return problem.Blocked(v1alpha1.ReasonSecretInvalid, "Secret %s can't be changed, and the zone replaces refresh tokens; remove immutable from it", name)
 	}
-	return writeProblem(name, err)
+	return tokensecret.WriteProblem(name, err)
 }
 
 // sessionProblem says that a session is over, which only a new sign-in mends.
@@ -290,6 +292,5 @@ func sessionProblem(err error, key types.NamespacedName, dataKey string) error {
 // renewedHere tells whether a refresh token in a Secret was written by the operator: whoever changes it takes its
 // ownership.
 func renewedHere(m *metav1.PartialObjectMetadata, dataKey string) bool {
-	data := ownedBy(m, v1alpha1.SessionFieldManager, metav1.ManagedFieldsOperationUpdate).Data
-	return data["f:"+dataKey] != nil
+	return secretmeta.OwnedBy(m, v1alpha1.SessionFieldManager, metav1.ManagedFieldsOperationUpdate).Data.Has(dataKey)
 }

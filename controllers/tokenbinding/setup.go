@@ -23,6 +23,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
+	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 // Field indexes over bindings: which Secrets they read or write, and which KeycardResource they use.
@@ -30,8 +31,7 @@ const (
 	secretIndex   = "secrets"
 	resourceIndex = "resource"
 	accountIndex  = "serviceAccount"
-	// outputIndex is a field by which the API server selects too.
-	outputIndex = "spec.secret.name"
+	outputIndex   = tokensecret.BindingIndex
 )
 
 // SetupWithManager registers the reconciler, its indexes and its watches.

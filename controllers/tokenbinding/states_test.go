@@ -17,6 +17,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 // Moments in the life of a token of an hour that was issued at noon.
@@ -30,7 +31,7 @@ var (
 // story is one binding on its way through states.
 type story struct {
 	binding *v1alpha1.ConfluenceTokenBinding
-	held    *held
+	held    *tokensecret.Held
 }
 
 func newStory() *story {
@@ -53,11 +54,11 @@ func newStory() *story {
 // reconcile reports what a reconcile at that time found, as Reconcile does.
 func (st *story) reconcile(now time.Time, at step, p *problem.Problem) *story {
 	s := newScope(st.binding, now)
-	s.wantExchange = s.exchangeHash()
+	s.want = s.want.Of(s.issuer, s.resource, s.scopes)
 	if at == stepResource {
-		s.wantExchange = ""
+		s.want.Exchange = ""
 	}
-	s.held, s.intact = st.held, st.held != nil
+	s.secret.Held, s.secret.Intact = st.held, st.held != nil
 	if st.binding.Status.ObservedGeneration == 0 {
 		s.progressing()
 	}
@@ -85,12 +86,11 @@ func (st *story) begin() *story {
 }
 
 // issue puts a token of that lifetime into the Secret, at noon.
-func (st *story) issue(lifetime time.Duration, note string) *story {
+func (st *story) issue(lifetime time.Duration, from keycard.Lifetime) *story {
 	s := newScope(st.binding, noon)
-	st.held = &held{
-		life: refresh.NewLife(noon, lifetime), exchangeHash: s.exchangeHash(), specHash: s.wantSpec, layoutHash: s.wantLayout,
-		scopes: []string{"read:page:confluence"}, siteURL: "https://acme.atlassian.net", cloudID: "11223344-a1b2-4c33-9d55-6677889900aa",
-		lifetimeNote: note,
+	st.held = &tokensecret.Held{
+		Life: refresh.NewLife(noon, lifetime), Scopes: []string{"read:page:confluence"}, SiteURL: "https://acme.atlassian.net", CloudID: "11223344-a1b2-4c33-9d55-6677889900aa",
+		Note: tokensecret.Note{Made: s.want.Of(s.issuer, s.resource, s.scopes), Lifetime: from},
 	}
 	return st.reconcile(fresh, "", nil)
 }
@@ -113,7 +113,7 @@ func TestStates(t *testing.T) {
 	noInstall := problem.Waiting(v1alpha1.ReasonResourceNotFound, "KeycardResource platform/confluence does not exist or does not admit this namespace")
 	suspend := func(spec *v1alpha1.ConfluenceTokenBindingSpec) { spec.Suspend = new(true) }
 	otherScopes := func(spec *v1alpha1.ConfluenceTokenBindingSpec) { spec.Scopes = []v1alpha1.Scope{"search:confluence"} }
-	healthy := func() *story { return newStory().begin().issue(time.Hour, "") }
+	healthy := func() *story { return newStory().begin().issue(time.Hour, keycard.Lifetime{}) }
 	for name, st := range map[string]*story{
 		"new":                               newStory(),
 		"progressing":                       newStory().begin(),
@@ -122,8 +122,8 @@ func TestStates(t *testing.T) {
 		"never-issued-needs-a-person":       newStory().reconcile(noon, stepToken, consent),
 		"a-foreign-secret":                  newStory().reconcile(noon, stepSecret, conflict),
 		"healthy":                           healthy(),
-		"healthy-too-short-to-mount":        newStory().begin().issue(2*time.Minute, ""),
-		"healthy-lifetime-unknown":          newStory().begin().issue(5*time.Minute, "the zone announced no lifetime; the token is taken to live 5m0s"),
+		"healthy-too-short-to-mount":        newStory().begin().issue(2*time.Minute, keycard.Lifetime{}),
+		"healthy-lifetime-unknown":          newStory().begin().issue(5*time.Minute, keycard.Lifetime{Source: keycard.LifetimeAssumed, Announced: keycard.AnnouncementMissing}),
 		"refresh-in-flight":                 healthy().inFlight(t),
 		"failing-early":                     healthy().reconcile(due, stepToken, down),
 		"failing-early-needs-a-person":      healthy().reconcile(due, stepToken, consent),
@@ -133,7 +133,7 @@ func TestStates(t *testing.T) {
 		"expired":                           healthy().reconcile(expired, stepToken, down),
 		"expired-needs-a-person":            healthy().reconcile(expired, stepToken, consent),
 		"expired-the-zone-has-no-newer":     healthy().reconcile(expired, "", nil),
-		"recovered":                         healthy().reconcile(due, stepToken, down).issue(time.Hour, ""),
+		"recovered":                         healthy().reconcile(due, stepToken, down).issue(time.Hour, keycard.Lifetime{}),
 		"suspended":                         healthy().edit(suspend).reconcile(due, "", nil),
 		"suspended-and-expired":             healthy().edit(suspend).reconcile(expired, "", nil),
 		"suspended-not-seen-yet":            healthy().edit(suspend),
@@ -169,7 +169,8 @@ func (st *story) refused(t *testing.T, err error) *problem.Problem {
 func (st *story) inFlight(t *testing.T) *story {
 	t.Helper()
 	s := newScope(st.binding, due)
-	s.held, s.intact, s.wantExchange = st.held, true, s.exchangeHash()
+	s.secret.Held, s.secret.Intact = st.held, true
+	s.want = s.want.Of(s.issuer, s.resource, s.scopes)
 	if act, why := s.decide(); act != exchange {
 		t.Fatalf("no refresh is due: %d %s", act, why)
 	}

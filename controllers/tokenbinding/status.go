@@ -5,13 +5,11 @@ package tokenbinding
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/status"
@@ -48,21 +46,21 @@ func (s *scope) reportFacts() {
 	st := &s.binding.Status
 	st.ObservedGeneration = s.binding.Generation
 	st.IssuedAt, st.ExpiresAt, st.RefreshAt, st.Scopes, st.Site = nil, nil, nil, nil, nil
-	if s.held == nil {
+	if s.secret.Held == nil {
 		return
 	}
-	st.IssuedAt = &metav1.Time{Time: s.held.life.IssuedAt}
-	st.ExpiresAt = &metav1.Time{Time: s.held.life.ExpiresAt}
+	st.IssuedAt = &metav1.Time{Time: s.secret.Held.Life.IssuedAt}
+	st.ExpiresAt = &metav1.Time{Time: s.secret.Held.Life.ExpiresAt}
 	if !s.suspended() {
 		st.RefreshAt = &metav1.Time{Time: s.refreshAt()}
 	}
-	for _, scope := range s.held.scopes {
+	for _, scope := range s.secret.Held.Scopes {
 		if len(scope) <= maxScope && len(st.Scopes) < maxScopes { // what the schema admits
 			st.Scopes = append(st.Scopes, v1alpha1.Scope(scope))
 		}
 	}
-	if s.held.cloudID != "" {
-		st.Site = &v1alpha1.SiteStatus{URL: s.held.siteURL, CloudID: s.held.cloudID}
+	if s.secret.Held.CloudID != "" {
+		st.Site = &v1alpha1.SiteStatus{URL: s.secret.Held.SiteURL, CloudID: s.secret.Held.CloudID}
 	}
 }
 
@@ -70,7 +68,7 @@ func (s *scope) reportResource(c status.Conditions, at step, p *problem.Problem)
 	switch {
 	case at == stepResource && p != nil:
 		c.Set(v1alpha1.ConditionResourceReady, metav1.ConditionFalse, p.Reason, p.Message)
-	case s.wantExchange != "":
+	case s.want.Exchange != "":
 		c.Set(v1alpha1.ConditionResourceReady, metav1.ConditionTrue, v1alpha1.ReasonResourceRegistered, "the KeycardResource is registered and admits this namespace")
 	default:
 		s.pend(c, v1alpha1.ConditionResourceReady)
@@ -84,18 +82,18 @@ func (s *scope) reportToken(c status.Conditions, at step, p *problem.Problem) {
 	switch usable := s.usable(); {
 	case usable && s.nextFails(at, p):
 		set(metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing, "the token is good, the next one fails: "+p.Error())
-	case usable && refresh.TooShortToMount(s.held.life):
+	case usable && refresh.TooShortToMount(s.secret.Held.Life):
 		set(metav1.ConditionTrue, v1alpha1.ReasonLifetimeTooShort, fmt.Sprintf(
 			"the zone issues tokens that live %s; files mounted from a Secret may follow up to %s late, so pods can see an expired one. Ask for tokens that live %s or longer",
-			s.held.life.Lifetime(), refresh.MountPropagation, 2*refresh.MountPropagation))
-	case usable && s.held.lifetimeNote != "":
-		reason, message := oddLifetime(s.held.lifetimeNote)
+			s.secret.Held.Life.Lifetime(), refresh.MountPropagation, 2*refresh.MountPropagation))
+	case usable && s.secret.Held.Lifetime.Odd():
+		reason, message := oddLifetime(s.secret.Held)
 		set(metav1.ConditionTrue, reason, message)
 	case usable:
 		set(metav1.ConditionTrue, v1alpha1.ReasonIssued, "the zone issued a token for this spec")
 	case at == stepToken && p != nil:
 		set(metav1.ConditionFalse, p.Reason, p.Message)
-	case s.held != nil && s.held.life.Expired(s.now):
+	case s.secret.Held != nil && s.secret.Held.Life.Expired(s.now):
 		set(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token in the Secret has expired")
 	default:
 		s.pend(c, v1alpha1.ConditionTokenIssued)
@@ -105,14 +103,6 @@ func (s *scope) reportToken(c status.Conditions, at step, p *problem.Problem) {
 // nextFails tells whether a problem keeps the next token from its place: not where the present one is to be laid out anew.
 func (s *scope) nextFails(at step, p *problem.Problem) bool {
 	return p != nil && (at != stepSecret || s.attempt.minted != nil)
-}
-
-// oddLifetime is what to show of a lifetime that the zone announced oddly.
-func oddLifetime(note string) (reason, message string) {
-	if strings.HasPrefix(note, keycard.ClockNote) {
-		return v1alpha1.ReasonClockSkew, note + "; check the time on the cluster's nodes, and the zone's"
-	}
-	return v1alpha1.ReasonLifetimeUnknown, note
 }
 
 func (s *scope) reportSecret(c status.Conditions, at step, p *problem.Problem) {
@@ -134,7 +124,7 @@ func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 	set := func(status metav1.ConditionStatus, reason, message string) {
 		c.Set(v1alpha1.ConditionReady, status, reason, message)
 	}
-	expired := s.held != nil && s.held.life.Expired(s.now)
+	expired := s.secret.Held != nil && s.secret.Held.Life.Expired(s.now)
 	switch {
 	case s.suspended():
 		status := metav1.ConditionFalse
@@ -144,7 +134,7 @@ func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 		set(status, v1alpha1.ReasonSuspended, "spec.suspend is true: the token is not refreshed")
 		c.Settled()
 	case s.refused():
-		v := s.held.verdict
+		v := verdict(s.secret.Held.Verdict)
 		set(metav1.ConditionFalse, string(v), verdicts[v].message)
 		c.Stalled(string(v), verdicts[v].message)
 	case s.works(p):
@@ -167,7 +157,7 @@ func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 
 // works tells whether the token in the Secret works, and will until a mounted file could follow the next one.
 func (s *scope) works(p *problem.Problem) bool {
-	return s.usable() && (p == nil || s.now.Before(refresh.FloorAt(s.held.life)))
+	return s.usable() && (p == nil || s.now.Before(refresh.FloorAt(s.secret.Held.Life)))
 }
 
 // reportMover says who moves next: a person (Stalled), or the operator (Reconciling).
@@ -188,25 +178,25 @@ func (s *scope) remaining() time.Duration {
 	if !s.usable() {
 		return 0
 	}
-	return s.held.life.Remaining(s.now)
+	return s.secret.Held.Life.Remaining(s.now)
 }
 
 // wakeTimes are the moments at which something changes by time alone.
 func (s *scope) wakeTimes(p *problem.Problem) []time.Time {
 	times := []time.Time{s.layout.notBefore}
-	if s.held != nil {
-		times = append(times, s.held.life.ExpiresAt)
+	if s.secret.Held != nil {
+		times = append(times, s.secret.Held.Life.ExpiresAt)
 	}
 	switch {
 	case s.suspended():
 		return times
 	case s.pausing:
 		times = append(times, s.attempt.notBefore)
-	case p == nil && s.held != nil:
+	case p == nil && s.secret.Held != nil:
 		times = append(times, s.refreshAt())
 	}
-	if p != nil && s.held != nil {
-		times = append(times, refresh.FloorAt(s.held.life))
+	if p != nil && s.secret.Held != nil {
+		times = append(times, refresh.FloorAt(s.secret.Held.Life))
 	}
 	return times
 }

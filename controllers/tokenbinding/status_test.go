@@ -16,12 +16,13 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 func holding(now time.Time, hash string) *scope {
 	s := newScope(&v1alpha1.ConfluenceTokenBinding{}, now)
-	s.wantExchange = "e"
-	s.held, s.intact = &held{life: refresh.NewLife(noon, time.Hour), exchangeHash: hash, specHash: s.wantSpec}, true
+	s.want.Exchange = "e"
+	s.secret.Held, s.secret.Intact = holdingFor(refresh.NewLife(noon, time.Hour), tokensecret.Wanted{Exchange: hash, Spec: s.want.Spec}), true
 	return s
 }
 
@@ -31,9 +32,9 @@ func TestStateMatrix(t *testing.T) {
 	person := problem.NeedsPerson(v1alpha1.ReasonConsentRequired, "consent")
 	empty := func() *scope { return newScope(&v1alpha1.ConfluenceTokenBinding{}, noon) }
 	suspended := func(s *scope) *scope { s.binding.Spec.Suspend = new(true); return s }
-	noInstall := func(now time.Time) *scope { s := holding(now, "e"); s.wantExchange = ""; return s }
-	otherSpec := func(now time.Time) *scope { s := noInstall(now); s.held.specHash = "old"; return s }
-	tampered := func(now time.Time) *scope { s := holding(now, "e"); s.intact = false; return s }
+	noInstall := func(now time.Time) *scope { s := holding(now, "e"); s.want.Exchange = ""; return s }
+	otherSpec := func(now time.Time) *scope { s := noInstall(now); s.secret.Held.Made.Spec = "old"; return s }
+	tampered := func(now time.Time) *scope { s := holding(now, "e"); s.secret.Intact = false; return s }
 	early, late, after := noon.Add(45*time.Minute), noon.Add(59*time.Minute), noon.Add(61*time.Minute)
 	tests := map[string]struct {
 		scope *scope
@@ -91,12 +92,12 @@ func TestReportIsConsistent(t *testing.T) {
 		now := noon.Add(time.Duration(rapid.IntRange(-10, 5000).Draw(t, "seconds")) * time.Second)
 		s := holding(now, rapid.SampledFrom([]string{"e", "old"}).Draw(t, "hash"))
 		if rapid.Bool().Draw(t, "empty") {
-			s.held = nil
+			s.secret.Held = nil
 		}
 		s.binding.Spec.Suspend = new(rapid.Bool().Draw(t, "suspended"))
 		for range 3 { // a history
 			at, p := step(""), (*problem.Problem)(nil)
-			if s.held == nil || rapid.Bool().Draw(t, "fails") {
+			if s.secret.Held == nil || rapid.Bool().Draw(t, "fails") {
 				at = rapid.SampledFrom(steps).Draw(t, "step")
 				p = &problem.Problem{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Reason: "Why", Message: "because"}
 			}
@@ -118,10 +119,10 @@ func TestReportIsConsistent(t *testing.T) {
 			t.Error("Reconciling and Stalled are both there")
 		}
 		ready := meta.IsStatusConditionTrue(s.binding.Status.Conditions, v1alpha1.ConditionReady)
-		if ready && (s.held == nil || s.held.life.Expired(now) || s.held.exchangeHash != "e") {
+		if ready && (s.secret.Held == nil || s.secret.Held.Life.Expired(now) || s.secret.Held.Made.Exchange != "e") {
 			t.Error("Ready without a token that works")
 		}
-		if !ready && s.held != nil && s.held.exchangeHash == "e" && now.Before(refresh.FloorAt(s.held.life)) {
+		if !ready && s.secret.Held != nil && s.secret.Held.Made.Exchange == "e" && now.Before(refresh.FloorAt(s.secret.Held.Life)) {
 			t.Error("not Ready with a token that works")
 		}
 	})

@@ -41,10 +41,10 @@ func (s *scope) fingerprint(secret string) string {
 // compareSubject finds out whether another version of the subject's Secret holds the same token, as after an edit of its
 // metadata. The value is looked at once for each version.
 func (r *Reconciler) compareSubject(ctx context.Context, s *scope) error {
-	if s.binding.Spec.Subject.AccessTokenSecretRef == nil || !s.subjectRenewed() || s.held.subjectHash == "" {
+	if s.binding.Spec.Subject.AccessTokenSecretRef == nil || !s.subjectRenewed() || s.secret.Held.SubjectHash == "" {
 		return nil
 	}
-	found := s.subjectVersion + " " + s.held.subjectHash
+	found := s.subjectVersion + " " + s.secret.Held.SubjectHash
 	if known, _ := r.subjects.Load(s.key()); known == found {
 		s.sameSubject = true
 		return nil
@@ -56,7 +56,7 @@ func (r *Reconciler) compareSubject(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
-	if s.sameSubject = s.fingerprint(token.Reveal()) == s.held.subjectHash; s.sameSubject {
+	if s.sameSubject = s.fingerprint(token.Reveal()) == s.secret.Held.SubjectHash; s.sameSubject {
 		r.subjects.Store(s.key(), found)
 	}
 	return nil
@@ -64,7 +64,7 @@ func (r *Reconciler) compareSubject(ctx context.Context, s *scope) error {
 
 // subjectRenewed tells whether the subject's token may be another than the one that was exchanged. One that is gone is not.
 func (s *scope) subjectRenewed() bool {
-	return s.attempt.renewed || s.held != nil && s.subjectVersion != "" && s.subjectVersion != s.held.subjectVersion && !s.sameSubject
+	return s.attempt.renewed || s.secret.Held != nil && s.subjectVersion != "" && s.subjectVersion != s.secret.Held.SubjectVersion && !s.sameSubject
 }
 
 // refusesSubject tells whether the zone refuses the token that is to be exchanged. It has other codes for what else of the

@@ -6,7 +6,6 @@ package tokenbinding
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,8 +77,8 @@ func (r *Reconciler) recall(ctx context.Context, s *scope) error {
 
 func (s *scope) decide() (action, string) {
 	return decide(facts{
-		now: s.now, uid: s.uid(), before: s.refreshBefore(), held: s.held, intact: s.intact,
-		wantExchange: s.wantExchange, wantLayout: s.wantLayout, renewed: s.subjectRenewed(),
+		now: s.now, uid: s.uid(), before: s.refreshBefore(), held: s.secret.Held, intact: s.secret.Intact,
+		want: s.want, renewed: s.subjectRenewed(),
 		requested: s.requested(), refused: s.refused(),
 	})
 }
@@ -110,15 +109,12 @@ func (r *Reconciler) mint(ctx context.Context, s *scope, why string) error {
 		return err
 	}
 	s.minted = &minted{
-		subjectHash: s.exchanged.subjectHash, verdict: r.probe(ctx, s, token, site),
+		lifetime: token.Lifetime, subjectHash: s.exchanged.subjectHash, verdict: r.probe(ctx, s, token, site),
 		Token: tokenfile.Token{
 			AccessToken: token.AccessToken, IssuedAt: life.IssuedAt, ExpiresAt: life.ExpiresAt,
 			Scopes: token.Scopes, Resource: s.resource,
 			SiteURL: site.URL, CloudID: site.CloudID, BaseURL: r.Atlassian.ConfluenceURL(site.CloudID),
 		},
-	}
-	if token.LifetimeNote != "" {
-		s.minted.lifetimeNote = fmt.Sprintf("%s; the token is taken to live %s", token.LifetimeNote, life.Lifetime())
 	}
 	return nil
 }
@@ -182,10 +178,10 @@ const sameExpiry = 2 * time.Second
 // that Confluence refuses, or whose expiry is not known, any is welcome, and who asks for another takes what there is, unless it
 // is the same one.
 func (s *scope) wouldNotAdvance(life refresh.Life, requested bool) bool {
-	if !s.usable() || s.refused() || s.subjectRenewed() || s.held.fromLater(s.now) {
+	if !s.usable() || s.refused() || s.subjectRenewed() || fromLater(s.secret.Held.Life, s.now) {
 		return false
 	}
-	gain := life.ExpiresAt.Sub(s.held.life.ExpiresAt)
+	gain := life.ExpiresAt.Sub(s.secret.Held.Life.ExpiresAt)
 	if requested {
 		gain = gain.Abs()
 	}
@@ -265,7 +261,7 @@ func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, err
 func (r *Reconciler) site(ctx context.Context, s *scope, token keycard.Token) (atlassian.Site, error) {
 	known := atlassian.Site{}
 	if s.usable() {
-		known = atlassian.Site{URL: s.held.siteURL, CloudID: s.held.cloudID}
+		known = atlassian.Site{URL: s.secret.Held.SiteURL, CloudID: s.secret.Held.CloudID}
 	}
 	if known.CloudID != "" && !s.wasRefused() && !s.refused() {
 		return known, nil

@@ -139,7 +139,7 @@ func (r *Reconciler) lookUp(ctx context.Context, s *scope) (person, error) {
 // knownUser is the identifier that was found for this spec at this zone before. It is remembered in status, and not with the
 // token: whoever may write Secrets in the namespace would choose whom the operator acts for.
 func (s *scope) knownUser() string {
-	if s.held == nil || s.held.exchangeHash != s.wantExchange {
+	if s.secret.Held == nil || s.secret.Held.Made.Exchange != s.want.Exchange {
 		return ""
 	}
 	return s.binding.Status.User

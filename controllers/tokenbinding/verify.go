@@ -127,7 +127,7 @@ func (r *Reconciler) gone(ctx context.Context, token keycard.Token, site atlassi
 
 // refused tells whether the spec wants tokens tried and Confluence did not take the one in the Secret.
 func (s *scope) refused() bool {
-	return s.binding.Spec.Verify == v1alpha1.VerifyProbe && s.usable() && s.held.verdict.refuses()
+	return s.binding.Spec.Verify == v1alpha1.VerifyProbe && s.usable() && verdict(s.secret.Held.Verdict).refuses()
 }
 
 // tryAgainAt is when a token that Confluence did not take is replaced: a person has to act, so it is as with other refusals.
@@ -140,8 +140,8 @@ func (s *scope) reportVerified(c status.Conditions) {
 	switch {
 	case s.binding.Spec.Verify != v1alpha1.VerifyProbe:
 		c.Remove(v1alpha1.ConditionVerified)
-	case s.usable() && verdicts[s.held.verdict].message != "":
-		c.Set(v1alpha1.ConditionVerified, verdicts[s.held.verdict].status, string(s.held.verdict), verdicts[s.held.verdict].message)
+	case s.usable() && verdicts[verdict(s.secret.Held.Verdict)].message != "":
+		c.Set(v1alpha1.ConditionVerified, verdicts[verdict(s.secret.Held.Verdict)].status, s.secret.Held.Verdict, verdicts[verdict(s.secret.Held.Verdict)].message)
 	default:
 		c.Set(v1alpha1.ConditionVerified, metav1.ConditionUnknown, v1alpha1.ReasonPending, "the next token is tried")
 	}

@@ -121,12 +121,8 @@ func TestExchangeResult(t *testing.T) {
 	g.Expect(token.Scopes).To(Equal([]string{"read:confluence-content.all", "offline_access"}))
 	g.Expect(token.IssuedTokenType).To(Equal(keycard.TokenTypeAccessToken))
 	g.Expect(token.ExpiresIn).To(Equal(time.Hour))
-	g.Expect(token.LifetimeKnown).To(BeTrue())
-	g.Expect(token.LifetimeNote).To(BeEmpty())
+	g.Expect(token.Lifetime).To(Equal(keycard.Lifetime{Source: keycard.LifetimeFromExpiresIn, Announced: keycard.AnnouncementGiven}))
 	g.Expect(token.ObservedAt).To(Equal(c.now()))
-	expiresAt, known := token.ExpiresAt()
-	g.Expect(known).To(BeTrue())
-	g.Expect(expiresAt).To(Equal(c.now().Add(time.Hour)))
 }
 
 func TestObservedAtIsBeforeTheAnswer(t *testing.T) {

@@ -80,7 +80,7 @@ func (m *ManagementClient) fetchToken(ctx context.Context) (Token, time.Time, er
 		form: url.Values{"grant_type": {"client_credentials"}},
 	})
 	life := assumedManagementLifetime
-	if t.LifetimeKnown {
+	if t.ExpiresIn > 0 {
 		life = t.ExpiresIn
 	}
 	return Token{AccessToken: t.AccessToken}, t.ObservedAt.Add(life - min(renewEarly, life/10)), err

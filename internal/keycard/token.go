@@ -4,11 +4,8 @@
 package keycard
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"math"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,19 +34,11 @@ type Token struct {
 	IssuedTokenType string
 	// ExpiresIn is the remaining life at ObservedAt, more than 0 and at most 24 h; 0 when it is not known.
 	ExpiresIn time.Duration
-	// LifetimeKnown tells whether ExpiresIn means anything.
-	LifetimeKnown bool
-	// LifetimeNote says what was odd about the lifetime, in words that do not vary from token to token;
-	// "" when nothing was.
-	LifetimeNote string
+	// Lifetime says where ExpiresIn is from.
+	Lifetime Lifetime
 	// ObservedAt is when the token was asked for: a little before it was issued, so that
 	// ObservedAt+ExpiresIn is never later than the real expiry.
 	ObservedAt time.Time
-}
-
-// ExpiresAt returns when the token stops working, and false when that is not known.
-func (t Token) ExpiresAt() (time.Time, bool) {
-	return t.ObservedAt.Add(t.ExpiresIn), t.LifetimeKnown
 }
 
 // errNoToken is for answers that are not a token response at all.
@@ -89,8 +78,7 @@ func parseToken(body []byte, requestedScopes []string, observedAt time.Time) (To
 	if err := checkHeaderSafe(t.AccessToken); err != nil {
 		return Token{}, err
 	}
-	t.ExpiresIn, t.LifetimeNote = lifetime(wire.ExpiresIn, t.AccessToken, observedAt)
-	t.LifetimeKnown = t.ExpiresIn > 0
+	t.ExpiresIn, t.Lifetime = lifetime(wire.ExpiresIn, t.AccessToken, observedAt)
 	return t, nil
 }
 
@@ -136,108 +124,3 @@ func isScope(s string) bool {
 	}
 	return s != ""
 }
-
-// ClockNote begins each LifetimeNote that is about clocks which disagree.
-const ClockNote = "the clocks disagree: "
-
-// lifetime decides how long the token lives from observedAt on: by expires_in, or else by the claims if the token is a
-// JWT; the earlier of the two when they disagree. 0 means unknown.
-func lifetime(expiresIn json.RawMessage, token redacted.String, observedAt time.Time) (time.Duration, string) {
-	announced, note := parseExpiresIn(expiresIn)
-	if c, isJWT := readClaims(token); isJWT {
-		announced, note = c.reconcile(announced, note, observedAt)
-	}
-	if announced > maxLifetime {
-		announced = maxLifetime
-		note = "the announced lifetime is over 24 hours; took it as 24 hours"
-	}
-	return announced, note
-}
-
-// reconcile compares what was announced (0: nothing) with the claims.
-func (c claims) reconcile(announced time.Duration, note string, observedAt time.Time) (time.Duration, string) {
-	left := c.expiresAt.Sub(observedAt)
-	apart := (left - announced).Abs() > maxDisagreement
-	switch {
-	case announced == 0 && left <= 0:
-		return 0, note + "; the token's exp claim has passed, by this clock"
-	case announced == 0:
-		if life := c.life(); life > 0 && life < left { // issued in the future, by this clock
-			left = life
-		}
-		return left, note + "; used the token's exp claim"
-	case left <= 0:
-		return announced, ClockNote + "the token's exp claim has passed, by this clock; used expires_in"
-	case apart && left < announced:
-		return left, ClockNote + "the token's exp claim is earlier than expires_in; used the claim"
-	case apart:
-		return announced, ClockNote + "the token's exp claim is later than expires_in; used expires_in"
-	}
-	return announced, note
-}
-
-// parseExpiresIn reads the expires_in member, whole seconds, as a number or (against the RFC, but seen)
-// a string of digits. 0 with a note is for anything that gives no lifetime.
-func parseExpiresIn(raw json.RawMessage) (time.Duration, string) {
-	text := strings.TrimSpace(string(raw))
-	var quoted string
-	if json.Unmarshal(raw, &quoted) == nil && quoted != "" {
-		if strings.Trim(quoted, "0123456789") != "" {
-			return 0, "expires_in is not a number"
-		}
-		text = quoted
-	}
-	if text == "" || text == "null" {
-		return 0, "expires_in is missing"
-	}
-	seconds, err := strconv.ParseFloat(text, 64)
-	switch {
-	case err != nil && !math.IsInf(seconds, 0):
-		return 0, "expires_in is not a number"
-	case seconds < 1:
-		return 0, "expires_in is not positive"
-	case seconds > float64(2*maxLifetime/time.Second):
-		return 2 * maxLifetime, "" // beyond the limit that lifetime applies
-	default:
-		return time.Duration(seconds) * time.Second, ""
-	}
-}
-
-// claims are those of a token that happens to be a JWT (RFC 7519 section 4.1). issuedAt is zero when there is none.
-type claims struct{ expiresAt, issuedAt time.Time }
-
-// life is how long the token lives in all; 0 when that is not known.
-func (c claims) life() time.Duration {
-	if c.issuedAt.IsZero() {
-		return 0
-	}
-	return c.expiresAt.Sub(c.issuedAt)
-}
-
-// readClaims reads the claims exp and iat. Nothing is verified: the result only helps to decide when to ask for the next
-// token.
-func readClaims(token redacted.String) (claims, bool) {
-	parts := strings.Split(token.Reveal(), ".")
-	if len(parts) != 3 {
-		return claims{}, false
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return claims{}, false
-	}
-	var wire struct {
-		Exp float64 `json:"exp"`
-		Iat any     `json:"iat"`
-	}
-	if json.Unmarshal(payload, &wire) != nil || !isTime(wire.Exp) {
-		return claims{}, false
-	}
-	c := claims{expiresAt: time.Unix(int64(wire.Exp), 0)}
-	if iat, ok := wire.Iat.(float64); ok && isTime(iat) {
-		c.issuedAt = time.Unix(int64(iat), 0)
-	}
-	return c, true
-}
-
-// isTime admits seconds since 1970 that make sense.
-func isTime(seconds float64) bool { return seconds > 0 && seconds <= float64(1<<40) }

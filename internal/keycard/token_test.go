@@ -35,64 +35,65 @@ func living(from, to time.Duration) string {
 }
 
 func TestLifetime(t *testing.T) {
+	given := Lifetime{Source: LifetimeFromExpiresIn, Announced: AnnouncementGiven}
 	tests := map[string]struct {
 		expiresIn string // "" leaves the member out
 		token     string
 		want      time.Duration
-		note      string
+		from      Lifetime
 	}{
-		"plain":                        {`3600`, "opaque", time.Hour, ""},
-		"one second":                   {`1`, "opaque", time.Second, ""},
-		"missing":                      {``, "opaque", 0, "expires_in is missing"},
-		"null":                         {`null`, "opaque", 0, "expires_in is missing"},
-		"zero":                         {`0`, "opaque", 0, "expires_in is not positive"},
-		"negative":                     {`-5`, "opaque", 0, "expires_in is not positive"},
-		"minus infinity":               {`-1e400`, "opaque", 0, "expires_in is not positive"},
-		"text of digits":               {`"3600"`, "opaque", time.Hour, ""},
-		"text zero":                    {`"0"`, "opaque", 0, "expires_in is not positive"},
-		"text negative":                {`"-3600"`, "opaque", 0, "expires_in is not a number"},
-		"text fraction":                {`"3600.5"`, "opaque", 0, "expires_in is not a number"},
-		"text with a unit":             {`"1h"`, "opaque", 0, "expires_in is not a number"},
-		"text empty":                   {`""`, "opaque", 0, "expires_in is not a number"},
-		"text hexadecimal":             {`"0x10"`, "opaque", 0, "expires_in is not a number"},
-		"text infinite":                {`"Inf"`, "opaque", 0, "expires_in is not a number"},
-		"fraction":                     {`3599.98`, "opaque", 3599 * time.Second, ""},
-		"less than a second":           {`0.9`, "opaque", 0, "expires_in is not positive"},
-		"exponent":                     {`3.6e3`, "opaque", time.Hour, ""},
-		"bool":                         {`true`, "opaque", 0, "expires_in is not a number"},
-		"list":                         {`[3600]`, "opaque", 0, "expires_in is not a number"},
-		"a day":                        {`86400`, "opaque", 24 * time.Hour, ""},
-		"over a day":                   {`86401`, "opaque", 24 * time.Hour, "the announced lifetime is over 24 hours; took it as 24 hours"},
-		"a year":                       {`31536000`, "opaque", 24 * time.Hour, "the announced lifetime is over 24 hours; took it as 24 hours"},
-		"overflow":                     {`1e400`, "opaque", 24 * time.Hour, "the announced lifetime is over 24 hours; took it as 24 hours"},
-		"long text of digits":          {`"` + strings.Repeat("9", 400) + `"`, "opaque", 24 * time.Hour, "the announced lifetime is over 24 hours; took it as 24 hours"},
-		"missing, JWT":                 {``, expiring(time.Hour), time.Hour, "expires_in is missing; used the token's exp claim"},
-		"zero, JWT":                    {`0`, expiring(time.Hour), time.Hour, "expires_in is not positive; used the token's exp claim"},
-		"text, JWT":                    {`"soon"`, expiring(time.Hour), time.Hour, "expires_in is not a number; used the token's exp claim"},
-		"missing, JWT for a year":      {``, expiring(365 * 24 * time.Hour), 24 * time.Hour, "the announced lifetime is over 24 hours; took it as 24 hours"},
-		"missing, expired JWT":         {``, expiring(-time.Second), 0, "expires_in is missing; the token's exp claim has passed, by this clock"},
-		"missing, JWT without exp":     {``, jwt(`{"sub":"a"}`), 0, "expires_in is missing"},
-		"missing, JWT with text exp":   {``, jwt(`{"exp":"soon"}`), 0, "expires_in is missing"},
-		"missing, JWT with absurd exp": {``, jwt(`{"exp":1e300}`), 0, "expires_in is missing"},
-		"missing, JWT with exp 0":      {``, jwt(`{"exp":0}`), 0, "expires_in is missing"},
+		"plain":                        {`3600`, "opaque", time.Hour, given},
+		"one second":                   {`1`, "opaque", time.Second, given},
+		"missing":                      {``, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementMissing, 0}},
+		"null":                         {`null`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementMissing, 0}},
+		"zero":                         {`0`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotPositive, 0}},
+		"negative":                     {`-5`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotPositive, 0}},
+		"minus infinity":               {`-1e400`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotPositive, 0}},
+		"text of digits":               {`"3600"`, "opaque", time.Hour, given},
+		"text zero":                    {`"0"`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotPositive, 0}},
+		"text negative":                {`"-3600"`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotANumber, 0}},
+		"text fraction":                {`"3600.5"`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotANumber, 0}},
+		"text with a unit":             {`"1h"`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotANumber, 0}},
+		"text empty":                   {`""`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotANumber, 0}},
+		"text hexadecimal":             {`"0x10"`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotANumber, 0}},
+		"text infinite":                {`"Inf"`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotANumber, 0}},
+		"fraction":                     {`3599.98`, "opaque", 3599 * time.Second, given},
+		"less than a second":           {`0.9`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotPositive, 0}},
+		"exponent":                     {`3.6e3`, "opaque", time.Hour, given},
+		"bool":                         {`true`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotANumber, 0}},
+		"list":                         {`[3600]`, "opaque", 0, Lifetime{LifetimeAssumed, AnnouncementNotANumber, 0}},
+		"a day":                        {`86400`, "opaque", 24 * time.Hour, given},
+		"over a day":                   {`86401`, "opaque", 24 * time.Hour, Lifetime{LifetimeCapped, AnnouncementGiven, 0}},
+		"a year":                       {`31536000`, "opaque", 24 * time.Hour, Lifetime{LifetimeCapped, AnnouncementGiven, 0}},
+		"overflow":                     {`1e400`, "opaque", 24 * time.Hour, Lifetime{LifetimeCapped, AnnouncementGiven, 0}},
+		"long text of digits":          {`"` + strings.Repeat("9", 400) + `"`, "opaque", 24 * time.Hour, Lifetime{LifetimeCapped, AnnouncementGiven, 0}},
+		"missing, JWT":                 {``, expiring(time.Hour), time.Hour, Lifetime{LifetimeFromClaim, AnnouncementMissing, 0}},
+		"zero, JWT":                    {`0`, expiring(time.Hour), time.Hour, Lifetime{LifetimeFromClaim, AnnouncementNotPositive, 0}},
+		"text, JWT":                    {`"soon"`, expiring(time.Hour), time.Hour, Lifetime{LifetimeFromClaim, AnnouncementNotANumber, 0}},
+		"missing, JWT for a year":      {``, expiring(365 * 24 * time.Hour), 24 * time.Hour, Lifetime{LifetimeCapped, AnnouncementMissing, 0}},
+		"missing, expired JWT":         {``, expiring(-time.Second), 0, Lifetime{LifetimeAssumed, AnnouncementMissing, -time.Second}},
+		"missing, JWT without exp":     {``, jwt(`{"sub":"a"}`), 0, Lifetime{LifetimeAssumed, AnnouncementMissing, 0}},
+		"missing, JWT with text exp":   {``, jwt(`{"exp":"soon"}`), 0, Lifetime{LifetimeAssumed, AnnouncementMissing, 0}},
+		"missing, JWT with absurd exp": {``, jwt(`{"exp":1e300}`), 0, Lifetime{LifetimeAssumed, AnnouncementMissing, 0}},
+		"missing, JWT with exp 0":      {``, jwt(`{"exp":0}`), 0, Lifetime{LifetimeAssumed, AnnouncementMissing, 0}},
 		"missing, JWT with broken JSON": {
-			``, jwt(`{"exp":`), 0, "expires_in is missing",
+			``, jwt(`{"exp":`), 0, Lifetime{LifetimeAssumed, AnnouncementMissing, 0},
 		},
-		"missing, three dots":         {``, "a.!.c", 0, "expires_in is missing"},
-		"agrees with the JWT":         {`3600`, expiring(time.Hour), time.Hour, ""},
-		"JWT a little earlier":        {`3600`, expiring(time.Hour - time.Minute), time.Hour, ""},
-		"JWT much earlier":            {`3600`, expiring(10 * time.Minute), 10 * time.Minute, "the clocks disagree: the token's exp claim is earlier than expires_in; used the claim"},
-		"JWT later":                   {`600`, expiring(time.Hour), 10 * time.Minute, "the clocks disagree: the token's exp claim is later than expires_in; used expires_in"},
-		"JWT expired, by a bad clock": {`600`, expiring(-time.Hour), 10 * time.Minute, "the clocks disagree: the token's exp claim has passed, by this clock; used expires_in"},
-		"issuer behind":               {`3600`, living(-10*time.Minute, 50*time.Minute), 50 * time.Minute, "the clocks disagree: the token's exp claim is earlier than expires_in; used the claim"},
-		"issuer ahead":                {`3600`, living(10*time.Minute, 70*time.Minute), time.Hour, "the clocks disagree: the token's exp claim is later than expires_in; used expires_in"},
-		"issuer behind, short life":   {`300`, living(-10*time.Minute, -5*time.Minute), 5 * time.Minute, "the clocks disagree: the token's exp claim has passed, by this clock; used expires_in"},
-		"issuer a little ahead":       {`3600`, living(time.Minute, 61*time.Minute), time.Hour, ""},
-		"cached, clocks agree":        {`1200`, living(-40*time.Minute, 20*time.Minute), 20 * time.Minute, ""},
-		"cached, issuer behind":       {`1200`, living(-50*time.Minute, 10*time.Minute), 10 * time.Minute, "the clocks disagree: the token's exp claim is earlier than expires_in; used the claim"},
-		"missing, issuer ahead":       {``, living(10*time.Minute, 70*time.Minute), time.Hour, "expires_in is missing; used the token's exp claim"},
-		"missing, issuer behind":      {``, living(-10*time.Minute, 50*time.Minute), 50 * time.Minute, "expires_in is missing; used the token's exp claim"},
-		"iat is text":                 {``, jwt(fmt.Sprintf(`{"iat":"soon","exp":%d}`, observed.Add(50*time.Minute).Unix())), 50 * time.Minute, "expires_in is missing; used the token's exp claim"},
+		"missing, three dots":         {``, "a.!.c", 0, Lifetime{LifetimeAssumed, AnnouncementMissing, 0}},
+		"agrees with the JWT":         {`3600`, expiring(time.Hour), time.Hour, given},
+		"JWT a little earlier":        {`3600`, expiring(time.Hour - time.Minute), time.Hour, given},
+		"JWT much earlier":            {`3600`, expiring(10 * time.Minute), 10 * time.Minute, Lifetime{LifetimeFromClaim, AnnouncementGiven, -50 * time.Minute}},
+		"JWT later":                   {`600`, expiring(time.Hour), 10 * time.Minute, Lifetime{LifetimeFromExpiresIn, AnnouncementGiven, 50 * time.Minute}},
+		"JWT expired, by a bad clock": {`600`, expiring(-time.Hour), 10 * time.Minute, Lifetime{LifetimeFromExpiresIn, AnnouncementGiven, -70 * time.Minute}},
+		"issuer behind":               {`3600`, living(-10*time.Minute, 50*time.Minute), 50 * time.Minute, Lifetime{LifetimeFromClaim, AnnouncementGiven, -10 * time.Minute}},
+		"issuer ahead":                {`3600`, living(10*time.Minute, 70*time.Minute), time.Hour, Lifetime{LifetimeFromExpiresIn, AnnouncementGiven, 10 * time.Minute}},
+		"issuer behind, short life":   {`300`, living(-10*time.Minute, -5*time.Minute), 5 * time.Minute, Lifetime{LifetimeFromExpiresIn, AnnouncementGiven, -10 * time.Minute}},
+		"issuer a little ahead":       {`3600`, living(time.Minute, 61*time.Minute), time.Hour, given},
+		"cached, clocks agree":        {`1200`, living(-40*time.Minute, 20*time.Minute), 20 * time.Minute, given},
+		"cached, issuer behind":       {`1200`, living(-50*time.Minute, 10*time.Minute), 10 * time.Minute, Lifetime{LifetimeFromClaim, AnnouncementGiven, -10 * time.Minute}},
+		"missing, issuer ahead":       {``, living(10*time.Minute, 70*time.Minute), time.Hour, Lifetime{LifetimeFromClaim, AnnouncementMissing, 0}},
+		"missing, issuer behind":      {``, living(-10*time.Minute, 50*time.Minute), 50 * time.Minute, Lifetime{LifetimeFromClaim, AnnouncementMissing, 0}},
+		"iat is text":                 {``, jwt(fmt.Sprintf(`{"iat":"soon","exp":%d}`, observed.Add(50*time.Minute).Unix())), 50 * time.Minute, Lifetime{LifetimeFromClaim, AnnouncementMissing, 0}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -104,13 +105,8 @@ func TestLifetime(t *testing.T) {
 			token, err := parseToken([]byte(body+`}`), nil, observed)
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(token.ExpiresIn).To(Equal(tc.want))
-			g.Expect(token.LifetimeKnown).To(Equal(tc.want > 0))
-			g.Expect(token.LifetimeNote).To(Equal(tc.note))
-			expiresAt, known := token.ExpiresAt()
-			g.Expect(known).To(Equal(tc.want > 0))
-			if known {
-				g.Expect(expiresAt).To(Equal(observed.Add(tc.want)))
-			}
+			g.Expect(token.Lifetime).To(Equal(tc.from))
+			g.Expect(token.Lifetime.Odd()).To(Equal(tc.from != given))
 		})
 	}
 }
@@ -219,11 +215,11 @@ func checkToken(t interface{ Fatalf(string, ...any) }, token Token) {
 	if token.TokenType != "Bearer" {
 		t.Fatalf("token type %q", token.TokenType)
 	}
-	if token.ExpiresIn < 0 || token.ExpiresIn > 24*time.Hour || token.LifetimeKnown != (token.ExpiresIn > 0) {
-		t.Fatalf("lifetime %v, known %v", token.ExpiresIn, token.LifetimeKnown)
+	if token.ExpiresIn < 0 || token.ExpiresIn > 24*time.Hour || (token.Lifetime.Source == LifetimeAssumed) != (token.ExpiresIn == 0) {
+		t.Fatalf("lifetime %v from %+v", token.ExpiresIn, token.Lifetime)
 	}
-	if !token.LifetimeKnown && token.LifetimeNote == "" {
-		t.Fatalf("an unknown lifetime without a note")
+	if token.ExpiresIn == 0 && !token.Lifetime.Odd() {
+		t.Fatalf("an unknown lifetime that is not odd")
 	}
 	if slices.ContainsFunc(token.Scopes, func(s string) bool { return !isScope(s) }) {
 		t.Fatalf("scopes %q", token.Scopes)

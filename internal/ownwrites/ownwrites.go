@@ -14,51 +14,71 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Objects remembers what this process wrote last, by the name of the object that is reconciled: its own, or
-// the one it is written for. The zero value is ready for use.
-type Objects[T client.Object] struct {
-	mu      sync.Mutex
-	written map[types.NamespacedName]T
+// Latest remembers what this process wrote last of one object. The zero value is ready for use, by one
+// goroutine at a time.
+type Latest[T client.Object] struct {
+	written    T
+	remembered bool
 }
 
 // Wrote remembers obj as the server answered it. The caller does not change it afterwards.
+func (l *Latest[T]) Wrote(obj T) { l.written, l.remembered = obj, true }
+
+// Newest returns the newer of what the cache has and what was written, and forgets the latter once the
+// cache has caught up. An object that was deleted and made again is another one: the cache is right.
+func (l *Latest[T]) Newest(cached T) T {
+	if !l.remembered {
+		return cached
+	}
+	order, err := resourceversion.CompareResourceVersion(cached.GetResourceVersion(), l.written.GetResourceVersion())
+	if err != nil || order >= 0 || cached.GetUID() != l.written.GetUID() {
+		l.Forget()
+		return cached
+	}
+	return l.written
+}
+
+// Remembers reports whether something was written that the cache has not shown since.
+func (l *Latest[T]) Remembers() bool { return l.remembered }
+
+// Forget drops what was written, after the object is gone.
+func (l *Latest[T]) Forget() { *l = Latest[T]{} }
+
+// Objects remembers what this process wrote last, by the name of the object that is reconciled: its own, or
+// the one it is written for. The zero value is ready for use.
+type Objects[T client.Object] struct {
+	mu sync.Mutex
+	m  map[types.NamespacedName]*Latest[T]
+}
+
+// Wrote is Latest.Wrote for one object.
 func (o *Objects[T]) Wrote(key types.NamespacedName, obj T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.written == nil {
-		o.written = map[types.NamespacedName]T{}
+	if o.m == nil {
+		o.m = map[types.NamespacedName]*Latest[T]{}
 	}
-	o.written[key] = obj
+	o.m[key] = &Latest[T]{written: obj, remembered: true}
 }
 
-// Newest gives the newer of what the cache has and what was written, and forgets the latter once the
-// cache has caught up. An object that was deleted and made again is another one: the cache is right.
+// Newest is Latest.Newest for one object.
 func (o *Objects[T]) Newest(key types.NamespacedName, cached T) T {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	w, ok := o.written[key]
+	l, ok := o.m[key]
 	if !ok {
 		return cached
 	}
-	order, err := resourceversion.CompareResourceVersion(cached.GetResourceVersion(), w.GetResourceVersion())
-	if err != nil || order >= 0 || cached.GetUID() != w.GetUID() {
-		delete(o.written, key)
-		return cached
+	newest := l.Newest(cached)
+	if !l.remembered {
+		delete(o.m, key)
 	}
-	return w
+	return newest
 }
 
-// Remembers tells whether something was written that the cache has not shown since.
-func (o *Objects[T]) Remembers(key types.NamespacedName) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	_, ok := o.written[key]
-	return ok
-}
-
-// Forget drops what was written, after the object is gone.
+// Forget is Latest.Forget for one object.
 func (o *Objects[T]) Forget(key types.NamespacedName) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.written, key)
+	delete(o.m, key)
 }

@@ -46,13 +46,28 @@ func TestNewest(t *testing.T) {
 			if got := o.Newest(key, object("a", "1")).ResourceVersion; (got != "1") != tc.remembered {
 				t.Errorf("remembers %v, want %v", got != "1", tc.remembered)
 			}
-			if got := o.Remembers(key); got != tc.remembered {
-				t.Errorf("says that it remembers: %v, want %v", got, tc.remembered)
-			}
 			o.Forget(key)
 			if got := o.Newest(key, object("a", "1")).ResourceVersion; got != "1" {
 				t.Error("remembers what it was told to forget")
 			}
 		})
+	}
+}
+
+func TestLatestRemembers(t *testing.T) {
+	var l ownwrites.Latest[*metav1.PartialObjectMetadata]
+	if l.Remembers() {
+		t.Error("remembers what nobody wrote")
+	}
+	l.Wrote(object("a", "10"))
+	if l.Newest(object("a", "9")); !l.Remembers() {
+		t.Error("forgot what the cache has not shown")
+	}
+	if l.Newest(object("a", "10")); l.Remembers() {
+		t.Error("remembers what the cache has shown")
+	}
+	l.Wrote(object("a", "11"))
+	if l.Forget(); l.Remembers() {
+		t.Error("remembers what it was told to forget")
 	}
 }

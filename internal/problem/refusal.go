@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+package problem
 
 import (
 	"regexp"
@@ -10,8 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// refusers find in the text of a refusal who it was. Only names are taken from it: a policy or a webhook may quote what it
-// refuses.
+// refusers find in the text of a refusal who it was: the API server says it nowhere else. Only names are taken from it: a policy
+// or a webhook may quote what it refuses.
 var refusers = []struct {
 	name   *regexp.Regexp
 	remedy string
@@ -21,8 +21,9 @@ var refusers = []struct {
 	{regexp.MustCompile(`admission webhook "([a-z0-9.-]{1,253})" denied`), "the admission webhook %s denies it: let it admit what the operator writes"},
 }
 
-// refusal says who in the cluster refused a request, and what to do about it.
-func refusal(err error) string {
+// Refusal says who in the cluster refused a request, and what to do about it. It is to be shown only: what happens next is
+// decided by the status of the error.
+func Refusal(err error) string {
 	for _, r := range refusers {
 		if m := r.name.FindStringSubmatch(err.Error()); m != nil {
 			return strings.ReplaceAll(r.remedy, "%s", m[1])
