@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/keycardai/keycard-operator/devzone/localtls"
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/recipes"
 )
 
@@ -20,15 +21,15 @@ import (
 // rotation is for test/docs, where it can be timed.
 func (w *world) examples(t *testing.T) {
 	raw, err := os.ReadFile(filepath.Join(root, "docs", "tokens.md"))
-	must(t, err)
+	must.Succeed(t, err)
 	snippets, err := recipes.Snippets(string(raw))
-	must(t, err)
+	must.Succeed(t, err)
 	authority := filepath.Join(w.tlsDir(), localtls.CAFile)
 	folder := w.node.Volume(w.podUID(t, "reports"), "confluence-token")
 	for _, e := range recipes.Examples {
 		t.Run(e.Name, func(t *testing.T) {
 			dir := t.TempDir()
-			must(t, e.Write(root, dir, snippets[e.Snippet]))
+			must.Succeed(t, e.Write(root, dir, snippets[e.Snippet]))
 			cmd := exec.CommandContext(t.Context(), e.Command[0], e.Command[1:]...) // #nosec G204 -- of the list
 			cmd.Dir, cmd.Env = dir, append(os.Environ(), "TOKEN_DIR="+folder, "NO_PROXY=*", "no_proxy=*", "GOFLAGS=", "GOWORK=off",
 				// What the stand-in's certificate is from, as curl, requests, Python and Go, and Node want it.

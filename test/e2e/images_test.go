@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
@@ -74,20 +75,20 @@ func (i image) archive(t *testing.T, dir string, authority []byte) string {
 	t.Helper()
 	binary := filepath.Join(os.Getenv(programsEnv), i.program)
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return i.layer(binary, authority) })
-	must(t, err)
+	must.Succeed(t, err)
 	img, err := mutate.AppendLayers(empty.Image, layer)
-	must(t, err)
+	must.Succeed(t, err)
 	img, err = mutate.Config(img, v1.Config{User: "65532:65532", Entrypoint: []string{"/" + i.program}})
-	must(t, err)
+	must.Succeed(t, err)
 	file, err := img.ConfigFile()
-	must(t, err)
+	must.Succeed(t, err)
 	file.OS, file.Architecture = "linux", runtime.GOARCH
 	img, err = mutate.ConfigFile(img, file)
-	must(t, err)
+	must.Succeed(t, err)
 	tag, err := name.NewTag(i.name)
-	must(t, err)
+	must.Succeed(t, err)
 	archive := filepath.Join(dir, i.program+".tar")
-	must(t, tarball.WriteToFile(archive, tag, img))
+	must.Succeed(t, tarball.WriteToFile(archive, tag, img))
 	return archive
 }
 

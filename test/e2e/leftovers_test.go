@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
@@ -33,8 +34,8 @@ const started = "started"
 func TestNothingIsLeftBehind(t *testing.T) {
 	// A short path: those of sockets may have 107 bytes.
 	dir, err := os.MkdirTemp("", "e2e-") //nolint:usetesting // t.TempDir has the name of the test
-	must(t, err)
-	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	must.Succeed(t, err)
+	t.Cleanup(func() { must.Succeed(t, os.RemoveAll(dir)) })
 	w := &world{dir: dir}
 	if os.Getenv(child) != "" {
 		w.runPodAndWait(t)
@@ -44,9 +45,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	cmd.Env = append(os.Environ(), child+"=1", testenv.InsideEnv+"=", "TMPDIR="+w.dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
-	must(t, err)
+	must.Succeed(t, err)
 	before := surroundings(t)
-	must(t, cmd.Start())
+	must.Succeed(t, cmd.Start())
 	var printed strings.Builder
 	var cgroup, network string
 	for lines := bufio.NewScanner(out); network == "" && lines.Scan(); {
@@ -59,7 +60,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	if len(w.traces(t, cgroup, network)) == 0 {
 		t.Error("there is nothing to be left behind")
 	}
-	must(t, cmd.Process.Kill())
+	must.Succeed(t, cmd.Process.Kill())
 	_ = cmd.Wait() // says that it was killed
 	err = wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
 		return len(w.traces(t, cgroup, network)) == 0, nil
@@ -73,7 +74,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	// Its process id is taken until the machine's first process has taken leave of it.
 	var left []string
 	err = wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
-		must(t, testenv.RemoveCgroups())
+		must.Succeed(t, testenv.RemoveCgroups())
 		left, err = filepath.Glob("/sys/fs/cgroup/*/" + cgroup)
 		return len(left) == 0, err
 	})
@@ -91,7 +92,7 @@ func (w *world) runPodAndWait(t *testing.T) {
 		return out == string(corev1.PodRunning), err
 	})
 	network, err := os.Readlink("/proc/self/ns/net")
-	must(t, err)
+	must.Succeed(t, err)
 	fmt.Println(started, testenv.CgroupPrefix+fmt.Sprint(os.Getpid()), network)
 	select {}
 }
@@ -103,12 +104,12 @@ func surroundings(t *testing.T) string {
 	var all strings.Builder
 	for _, command := range [][]string{{"ip", "-oneline", "address"}, {"nft", "list", "ruleset"}, {"ipset", "list", "-name"}} {
 		out, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput() // #nosec G204 -- of the list
-		must(t, err)
+		must.Succeed(t, err)
 		fmt.Fprintf(&all, "%s: %s\n", command, out)
 	}
 	for _, pattern := range []string{"/run/containerd/*", "/run/netns/*", "/var/lib/cni/*", "/var/log/containers/*"} {
 		files, err := filepath.Glob(pattern)
-		must(t, err)
+		must.Succeed(t, err)
 		fmt.Fprintln(&all, files)
 	}
 	return all.String()
@@ -119,7 +120,7 @@ func surroundings(t *testing.T) string {
 func (w *world) traces(t *testing.T, cgroup, network string) []string {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/mounts")
-	must(t, err)
+	must.Succeed(t, err)
 	var found []string
 	for line := range strings.Lines(string(mounts)) {
 		if strings.Contains(line, w.dir) {
@@ -127,7 +128,7 @@ func (w *world) traces(t *testing.T, cgroup, network string) []string {
 		}
 	}
 	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	must(t, err)
+	must.Succeed(t, err)
 	for _, command := range commands {
 		args, _ := os.ReadFile(command) // #nosec G304 -- found by the pattern; it may have ended
 		groups, _ := os.ReadFile(filepath.Join(filepath.Dir(command), "cgroup"))

@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
@@ -130,9 +131,9 @@ func (w *world) listen(t *testing.T, pid int, address string) {
 		return err
 	}
 	if pid == 0 {
-		must(t, open())
+		must.Succeed(t, open())
 	} else {
-		must(t, testenv.InNetworkOf(pid, open))
+		must.Succeed(t, testenv.InNetworkOf(pid, open))
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
@@ -150,7 +151,7 @@ func (w *world) listen(t *testing.T, pid int, address string) {
 func echo(t *testing.T, address string) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", address)
-	must(t, err)
+	must.Succeed(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	go func() {
 		datagram := make([]byte, 1)
@@ -201,7 +202,7 @@ func (w *world) killLeader(t *testing.T) {
 		}
 	}
 	w.untilRefreshIsNear(t)
-	must(t, syscall.Kill(process, syscall.SIGKILL))
+	must.Succeed(t, syscall.Kill(process, syscall.SIGKILL))
 	killed := time.Now()
 	w.kubectl(t, "-n", "keycard-system", "delete", "pod", leader, "--grace-period=0", "--force", "--wait=false")
 	w.eventually(t, waits+" leads", func(ctx context.Context) (bool, error) {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/test/must"
 )
 
 // rotations is how many rotations the pod lives through.
@@ -95,7 +96,7 @@ func (w *world) convergesInAnyOrder(t *testing.T) {
 // mountedFiles checks that the files are readable for the pod's group only, and for nobody to write.
 func (w *world) mountedFiles(t *testing.T) {
 	out, err := w.cluster.Kubectl(t.Context(), "-n", "reports", "get", "pod", "reports", "-o", "jsonpath={.status.phase}")
-	must(t, err)
+	must.Succeed(t, err)
 	if out != string(corev1.PodRunning) {
 		t.Errorf("the pod is %s", out)
 	}
@@ -122,7 +123,7 @@ const nearness = 2 * time.Second
 func (w *world) restart(t *testing.T, restart func() error) {
 	w.untilRefreshIsNear(t)
 	start := time.Now()
-	must(t, restart())
+	must.Succeed(t, restart())
 	over := time.Now()
 	t.Logf("done in %s", round(over.Sub(start)))
 	w.untilTokenSince(t, over)
@@ -165,7 +166,7 @@ func (w *world) untilTokenSince(t *testing.T, over time.Time) {
 // probesContent checks that no probe ended a container. A leader whose control plane is away for long ends itself, and may.
 func (w *world) probesContent(t *testing.T) {
 	events, err := w.clients.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
-	must(t, err)
+	must.Succeed(t, err)
 	for _, e := range events.Items {
 		if strings.Contains(e.Message, "failed liveness probe") {
 			t.Errorf("%s %s: %s", e.InvolvedObject.Namespace, e.InvolvedObject.Name, e.Message)
@@ -219,7 +220,7 @@ func (w *world) lines() ([]report, error) {
 func (w *world) seen(t *testing.T) map[string]time.Time {
 	t.Helper()
 	reports, err := w.lines()
-	must(t, err)
+	must.Succeed(t, err)
 	seen := map[string]time.Time{}
 	for _, r := range reports {
 		if r.Error != "" {
@@ -236,7 +237,7 @@ func (w *world) seen(t *testing.T) map[string]time.Time {
 func (w *world) figures(t *testing.T) {
 	seen := w.seen(t)
 	reports, err := w.lines()
-	must(t, err)
+	must.Succeed(t, err)
 	last := reports[len(reports)-1]
 	rate := float64(last.Requests-reports[0].Requests) / last.At.Sub(reports[0].At).Seconds()
 	delays := w.delays(seen)
@@ -295,7 +296,7 @@ func (w *world) podUID(t *testing.T, name string) string {
 func (w *world) pod(t *testing.T, name string) *corev1.Pod {
 	t.Helper()
 	pod, err := w.clients.CoreV1().Pods("reports").Get(t.Context(), name, metav1.GetOptions{})
-	must(t, err)
+	must.Succeed(t, err)
 	return pod
 }
 
@@ -303,7 +304,7 @@ func (w *world) pod(t *testing.T, name string) *corev1.Pod {
 func (w *world) operators(t *testing.T) []corev1.Pod {
 	t.Helper()
 	pods, err := w.clients.CoreV1().Pods("keycard-system").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=keycard-operator"})
-	must(t, err)
+	must.Succeed(t, err)
 	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
 }
 
@@ -311,7 +312,7 @@ func (w *world) operators(t *testing.T) []corev1.Pod {
 func (w *world) process(t *testing.T, uid types.UID, program string) int {
 	t.Helper()
 	pid, err := w.node.PodProcess(string(uid), program)
-	must(t, err)
+	must.Succeed(t, err)
 	return pid
 }
 
@@ -319,7 +320,7 @@ func (w *world) process(t *testing.T, uid types.UID, program string) int {
 func (w *world) leader(t *testing.T) string {
 	t.Helper()
 	name, err := w.holder(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	return name
 }
 
@@ -333,5 +334,5 @@ func (w *world) holder(ctx context.Context) (string, error) {
 func (w *world) kubectl(t *testing.T, args ...string) {
 	t.Helper()
 	_, err := w.cluster.Kubectl(t.Context(), args...)
-	must(t, err)
+	must.Succeed(t, err)
 }

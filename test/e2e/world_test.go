@@ -39,6 +39,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/devzone/localtls"
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
@@ -108,7 +109,7 @@ func newWorld(t *testing.T) *world {
 	ctrl.SetLogger(logr.Discard())
 	w := &world{dir: t.TempDir(), writes: map[string]time.Time{}}
 	authority, err := localtls.Open(w.tlsDir(), nil, time.Now())
-	must(t, err)
+	must.Succeed(t, err)
 	w.startCluster(t, imageArchives(t, authority.PEM()))
 	w.startZone(t)
 	w.watchSecret(t)
@@ -124,15 +125,15 @@ func (w *world) startZone(t *testing.T) {
 	t.Helper()
 	const https = 443
 	cluster, err := x509.SystemCertPool()
-	must(t, err)
+	must.Succeed(t, err)
 	cluster.AppendCertsFromPEM(w.cluster.Config.CAData)
 	zone, err := devzone.Start(context.WithoutCancel(t.Context()), devzone.Config{
 		UpstreamTokenLifetime: tokenLifetime, UpstreamCAs: cluster,
 		ZoneAddress: testenv.ZoneAddress.Port(https), APIAddress: testenv.APIAddress.Port(https), AtlassianAddress: testenv.AtlassianAddress.Port(https),
 		TLSDir: w.tlsDir(), TLSNames: []string{string(testenv.ZoneAddress), string(testenv.APIAddress), string(testenv.AtlassianAddress)},
 	})
-	must(t, err)
-	t.Cleanup(func() { must(t, zone.Close()) })
+	must.Succeed(t, err)
+	t.Cleanup(func() { must.Succeed(t, zone.Close()) })
 	w.zone = zone
 }
 
@@ -140,7 +141,7 @@ func (w *world) startZone(t *testing.T) {
 func (w *world) startCluster(t *testing.T, archives []string) {
 	t.Helper()
 	cluster, err := testenv.Start(testenv.Options{Pods: true, Log: w.dir})
-	must(t, err)
+	must.Succeed(t, err)
 	w.cluster = cluster
 	stop := sync.OnceValue(cluster.Stop)
 	signals := make(chan os.Signal, 1)
@@ -157,15 +158,15 @@ func (w *world) startCluster(t *testing.T, archives []string) {
 		if t.Failed() {
 			w.explain(t)
 		}
-		must(t, stop())
+		must.Succeed(t, stop())
 	})
 	w.clients = kubernetes.NewForConfigOrDie(cluster.Config)
 	scheme := runtime.NewScheme()
-	must(t, v1alpha1.AddToScheme(scheme))
+	must.Succeed(t, v1alpha1.AddToScheme(scheme))
 	w.objects, err = client.New(cluster.Config, client.Options{Scheme: scheme})
-	must(t, err)
+	must.Succeed(t, err)
 	w.node, err = cluster.StartNode(t.Context(), archives...)
-	must(t, err)
+	must.Succeed(t, err)
 }
 
 // installOperator applies dist/install.yaml and waits for the Deployment.
@@ -175,10 +176,10 @@ func (w *world) installOperator(t *testing.T) {
 	if err != nil {
 		t.Fatal("`make e2e` builds it: ", err)
 	}
-	must(t, os.WriteFile(filepath.Join(w.dir, "install.yaml"), shipped, 0o600))
-	must(t, os.WriteFile(filepath.Join(w.dir, "kustomization.yaml"), w.render(t, "kustomization"), 0o600))
+	must.Succeed(t, os.WriteFile(filepath.Join(w.dir, "install.yaml"), shipped, 0o600))
+	must.Succeed(t, os.WriteFile(filepath.Join(w.dir, "kustomization.yaml"), w.render(t, "kustomization"), 0o600))
 	w.kubectl(t, "apply", "--server-side", "-k", w.dir)
-	must(t, program.AwaitKinds(t.Context(), w.cluster))
+	must.Succeed(t, program.AwaitKinds(t.Context(), w.cluster))
 	w.kubectl(t, "-n", "keycard-system", "rollout", "status", "deployment/keycard-operator", "--timeout="+patience.String())
 }
 
@@ -186,11 +187,11 @@ func (w *world) installOperator(t *testing.T) {
 func (w *world) render(t *testing.T, name string) []byte {
 	t.Helper()
 	text, err := fs.ReadFile(manifests, "manifests/"+name+".yaml.tmpl")
-	must(t, err)
+	must.Succeed(t, err)
 	kubeSystem, err := w.clients.CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
-	must(t, err)
+	must.Succeed(t, err)
 	var out bytes.Buffer
-	must(t, template.Must(template.New(name).Parse(string(text))).Execute(&out, map[string]any{
+	must.Succeed(t, template.Must(template.New(name).Parse(string(text))).Execute(&out, map[string]any{
 		"Zone": w.zone, "ZoneCA": w.zoneCA(), "APIServer": strings.TrimSuffix(w.cluster.Config.Host, "/"), "ClusterID": kubeSystem.UID,
 	}))
 	return out.Bytes()
@@ -208,7 +209,7 @@ func (w *world) apply(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		path := filepath.Join(w.dir, name+"-filled.yaml")
-		must(t, os.WriteFile(path, w.render(t, name), 0o600))
+		must.Succeed(t, os.WriteFile(path, w.render(t, name), 0o600))
 		w.kubectl(t, "apply", "-f", path)
 	}
 }
@@ -233,7 +234,7 @@ func (w *world) watchSecret(t *testing.T) {
 		}
 	}
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: note, UpdateFunc: func(_, object any) { note(object) }})
-	must(t, err)
+	must.Succeed(t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	factory.StartWithContext(ctx)
 	t.Cleanup(func() { cancel(); factory.Shutdown() })
@@ -293,15 +294,8 @@ func (w *world) explain(t *testing.T) {
 func (w *world) expectMode(t *testing.T, file string, mode fs.FileMode, group uint32) {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(w.node.Volume(w.podUID(t, "reports"), "confluence-token"), file))
-	must(t, err)
+	must.Succeed(t, err)
 	if got := info.Sys().(*syscall.Stat_t).Gid; info.Mode().Perm() != mode || got != group {
 		t.Errorf("%s has the mode %v and the group %d", file, info.Mode(), got)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
@@ -164,26 +165,26 @@ func startArgoCD(t *testing.T) *argoCD {
 	crds := argoKinds(t)
 	ctrl.SetLogger(logr.Discard())
 	cluster, err := testenv.Start(testenv.Options{ControllerManager: true})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Stop()) })
+	must.Succeed(t, err)
+	t.Cleanup(func() { must.Succeed(t, cluster.Stop()) })
 	kinds(t, cluster, crds...)
 	patchArgoCD(t, cluster)
 	dir := t.TempDir()
 	a := &argoCD{cluster: cluster, git: filepath.Join(dir, "git"), log: filepath.Join(dir, "argocd.log"), bin: filepath.Join(dir, "bin")}
 	file := filepath.Join(dir, "settings.yaml")
-	must(t, os.WriteFile(file, []byte(argoSettings), 0o600))
+	must.Succeed(t, os.WriteFile(file, []byte(argoSettings), 0o600))
 	for _, args := range [][]string{
 		{"apply", "-f", file}, {"-n", "argocd", "label", "configmap", "argocd-cm", "app.kubernetes.io/part-of=argocd"},
 	} {
 		_, err := cluster.Kubectl(t.Context(), args...)
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	commit(t, a.git+"-keycard-operator", operatorFolder(t))
-	must(t, os.Mkdir(a.bin, 0o700))
-	must(t, os.Symlink(filepath.Join(filepath.Dir(path), "kustomize"), filepath.Join(a.bin, "kustomize")))
+	must.Succeed(t, os.Mkdir(a.bin, 0o700))
+	must.Succeed(t, os.Symlink(filepath.Join(filepath.Dir(path), "kustomize"), filepath.Join(a.bin, "kustomize")))
 	const wrapper = "git-verify-wrapper.sh" // of Argo CD's image
 	script := read(t, module(t, "hack/gitops", "github.com/argoproj/argo-cd/v3")+"/hack/"+wrapper)
-	must(t, os.WriteFile(filepath.Join(a.bin, wrapper), []byte(script), 0o700)) // #nosec G306 -- it is a program
+	must.Succeed(t, os.WriteFile(filepath.Join(a.bin, wrapper), []byte(script), 0o700)) // #nosec G306 -- it is a program
 	a.start(t, path, dir)
 	return a
 }
@@ -192,28 +193,28 @@ func startArgoCD(t *testing.T) *argoCD {
 func (a *argoCD) start(t *testing.T, path, dir string) {
 	t.Helper()
 	kubeconfig, err := a.cluster.WriteKubeconfig("argocd", a.cluster.Config)
-	must(t, err)
+	must.Succeed(t, err)
 	p, err := program.Start("/usr/bin/env", a.log, "KUBECONFIG="+kubeconfig, "TMPDIR="+dir, "HOME="+dir, "ARGOCD_FAKE_IN_CLUSTER=true",
 		"ARGOCD_GPG_ENABLED=false", "PATH="+a.bin+string(os.PathListSeparator)+os.Getenv("PATH"), path)
-	must(t, err)
-	t.Cleanup(func() { must(t, p.Stop(program.StopTimeout)) })
+	must.Succeed(t, err)
+	t.Cleanup(func() { must.Succeed(t, p.Stop(program.StopTimeout)) })
 }
 
 // commit makes a repository of just these files, or a commit in it.
 func commit(t *testing.T, repository string, files map[string]string) {
 	t.Helper()
-	must(t, os.MkdirAll(repository, 0o700))
+	must.Succeed(t, os.MkdirAll(repository, 0o700))
 	entries, err := os.ReadDir(repository)
-	must(t, err)
+	must.Succeed(t, err)
 	for _, entry := range entries {
 		if entry.Name() != ".git" {
-			must(t, os.RemoveAll(filepath.Join(repository, entry.Name())))
+			must.Succeed(t, os.RemoveAll(filepath.Join(repository, entry.Name())))
 		}
 	}
 	for name, content := range files {
 		path := filepath.Join(repository, name)
-		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
-		must(t, os.WriteFile(path, []byte(content), 0o600))
+		must.Succeed(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		must.Succeed(t, os.WriteFile(path, []byte(content), 0o600))
 	}
 	for _, args := range [][]string{
 		{"init", "--quiet", "--initial-branch=main"},
@@ -255,17 +256,17 @@ func (w *argoWorld) apply(sample string) {
 			"limit: 5", "limit: 50", "duration: 10s", "duration: 2s", "maxDuration: 3m", "maxDuration: 4s").Replace(part))
 	}
 	file := filepath.Join(w.t.TempDir(), "application.yaml")
-	must(w.t, os.WriteFile(file, []byte(strings.Join(parts, "\n---\n")), 0o600))
+	must.Succeed(w.t, os.WriteFile(file, []byte(strings.Join(parts, "\n---\n")), 0o600))
 	w.kubectl("apply", "-f", file)
 }
 
 func (w *argoWorld) copySecret(from, to string) {
 	w.t.Helper()
 	secret := &corev1.Secret{}
-	must(w.t, w.client.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: from}, secret))
+	must.Succeed(w.t, w.client.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: from}, secret))
 	next := &corev1.Secret{Data: secret.Data}
 	next.Namespace, next.Name = w.ns, to
-	must(w.t, w.client.Create(w.t.Context(), next))
+	must.Succeed(w.t, w.client.Create(w.t.Context(), next))
 }
 
 func (w *argoWorld) there(ctx context.Context, kind schema.GroupVersionKind, name string) (bool, error) {
@@ -311,7 +312,7 @@ func (w *argoWorld) expectReady(kind, name string) {
 func (w *argoWorld) rollOut() {
 	w.t.Helper()
 	generation, err := w.cluster.Kubectl(w.t.Context(), "-n", w.ns, "get", "deployment", "reports", "-o", "jsonpath={.metadata.generation}")
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	w.kubectl("-n", w.ns, "patch", "deployment", "reports", "--subresource=status", "--type=merge",
 		`-p={"status":{"observedGeneration":`+generation+`,"replicas":1,"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1}}`)
 }
@@ -319,7 +320,7 @@ func (w *argoWorld) rollOut() {
 func (w *argoWorld) image() string {
 	w.t.Helper()
 	out, err := w.cluster.Kubectl(w.t.Context(), "-n", w.ns, "get", "deployment", "reports", "-o", "jsonpath={.spec.template.spec.containers[0].image}")
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	return out
 }
 
@@ -359,9 +360,9 @@ func (w *argoWorld) state(ctx context.Context, name string) (s state, err error)
 func (w *argoWorld) history(name string) []any {
 	w.t.Helper()
 	obj, err := w.application(w.t.Context(), name)
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	history, _, err := unstructured.NestedSlice(obj.Object, "status", "history")
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	return history
 }
 

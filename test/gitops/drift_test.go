@@ -34,6 +34,7 @@ import (
 	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
@@ -75,8 +76,8 @@ spec:
 func TestNoDrift(t *testing.T) {
 	ctrl.SetLogger(logr.Discard())
 	cluster, err := testenv.Start(testenv.Options{CRDs: true})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Stop()) })
+	must.Succeed(t, err)
+	t.Cleanup(func() { must.Succeed(t, cluster.Stop()) })
 	patchArgoCD(t, cluster)
 	for ns, applier := range appliers {
 		t.Run(ns, func(t *testing.T) {
@@ -109,10 +110,10 @@ func patchArgoCD(t *testing.T, cluster *testenv.ControlPlane) {
 		"-n argocd patch configmap argocd-cm --patch-file " + argocd + "argocd-cm.yaml",
 	} {
 		_, err := cluster.Kubectl(t.Context(), strings.Fields(command)...)
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	keys, err := cluster.Kubectl(t.Context(), "-n", "argocd", "get", "configmap", "argocd-cm", "-o", `go-template={{range $k, $v := .data}}{{$k}} {{end}}`)
-	must(t, err)
+	must.Succeed(t, err)
 	if got := len(strings.Fields(keys)); got != 4 {
 		t.Errorf("Argo CD's ConfigMap has the keys %s", keys)
 	}
@@ -141,13 +142,13 @@ func newWorld(t *testing.T, cluster *testenv.ControlPlane, ns string) *world {
 	w.zone, err = devzone.Start(context.WithoutCancel(t.Context()), devzone.Config{
 		Clock: time.Now, UpstreamTokenLifetime: 30 * time.Second, ZoneMiddleware: w.count,
 	})
-	must(t, err)
-	t.Cleanup(func() { must(t, w.zone.Close()) })
+	must.Succeed(t, err)
+	t.Cleanup(func() { must.Succeed(t, w.zone.Close()) })
 	scheme := runtime.NewScheme()
-	must(t, clientgoscheme.AddToScheme(scheme))
-	must(t, v1alpha1.AddToScheme(scheme))
+	must.Succeed(t, clientgoscheme.AddToScheme(scheme))
+	must.Succeed(t, v1alpha1.AddToScheme(scheme))
 	w.client, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
-	must(t, err)
+	must.Succeed(t, err)
 	w.kubectl("create", "namespace", ns)
 	for name, login := range map[string][2]string{
 		"service-account": {"operator", "dev-only-operator-secret"}, "oauth-app": {"atlassian-app", "dev-only-atlassian-secret"},
@@ -157,7 +158,7 @@ func newWorld(t *testing.T, cluster *testenv.ControlPlane, ns string) *world {
 			"--from-literal="+v1alpha1.ClientIDKey+"="+login[0], "--from-literal="+v1alpha1.ClientSecretKey+"="+login[1])
 	}
 	text := strings.ReplaceAll(fmt.Sprintf(manifests, w.zone.ZoneID, w.zone.Issuer, w.zone.APIURL), "NAMESPACE", ns)
-	must(t, os.WriteFile(w.file, []byte(text), 0o600))
+	must.Succeed(t, os.WriteFile(w.file, []byte(text), 0o600))
 	return w
 }
 
@@ -176,10 +177,10 @@ func (w *world) startOperator() (stop func()) {
 		Scheme: w.client.Scheme(), Logger: logr.Discard(), Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: controllers.CacheOptions([]string{w.ns}), Controller: config.Controller{SkipNameValidation: new(true)},
 	})
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	w.t.Cleanup(cancel)
-	must(w.t, controllers.Setup(ctx, mgr, controllers.Options{
+	must.Succeed(w.t, controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency: 10, Namespaces: []string{w.ns}, ClusterID: "test-cluster", UserAgent: "test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: w.zone.AtlassianURL, Metrics: prometheus.NewRegistry(),
 		CheckEvery: 10 * time.Second, // so that looks at the zone are among what is judged
@@ -188,14 +189,14 @@ func (w *world) startOperator() (stop func()) {
 	go func() { done <- mgr.Start(ctx) }()
 	return func() {
 		cancel()
-		must(w.t, <-done)
+		must.Succeed(w.t, <-done)
 	}
 }
 
 func (w *world) kubectl(args ...string) {
 	w.t.Helper()
 	_, err := w.cluster.Kubectl(w.t.Context(), args...)
-	must(w.t, err)
+	must.Succeed(w.t, err)
 }
 
 func (w *world) apply() {
@@ -210,7 +211,7 @@ func (w *world) versionsOf(kind string) watch.Interface {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind + "List"))
 	changes, err := w.client.Watch(w.t.Context(), list, client.InNamespace(w.ns))
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	return changes
 }
 
@@ -249,14 +250,14 @@ func (w *world) judge(obj *unstructured.Unstructured) {
 	w.versions++
 	health, message := healthOf(w.t, obj)
 	result, err := status.Compute(obj)
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	if health == "Healthy" && result.Status == status.CurrentStatus {
 		w.healthy[obj.GetKind()] = true
 	} else if w.healthy[obj.GetKind()] {
 		w.t.Errorf("%s was healthy and is %s (%s), %s (%s)", obj.GetKind(), health, message, result.Status, result.Message)
 	}
 	at, found, err := unstructured.NestedString(obj.Object, "status", "issuedAt")
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	if found {
 		w.issued[at] = true
 	}
@@ -266,7 +267,7 @@ func (w *world) get(kind, name string) *unstructured.Unstructured {
 	w.t.Helper()
 	obj := &unstructured.Unstructured{}
 	obj.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
-	must(w.t, w.client.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, obj))
+	must.Succeed(w.t, w.client.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, obj))
 	return obj
 }
 
@@ -279,7 +280,7 @@ func (w *world) expectSchedule() {
 	var last time.Time
 	for _, s := range slices.Sorted(maps.Keys(w.issued)) {
 		at, err := time.Parse(time.RFC3339, s)
-		must(w.t, err)
+		must.Succeed(w.t, err)
 		if at.Sub(last) < refresh.MinInterval {
 			w.t.Errorf("a token was issued %s after the one before", at.Sub(last))
 		}
@@ -313,6 +314,6 @@ func (w *world) expectNoDrift(kind, name string) {
 func onlyFinalizers(t *testing.T, e metav1.ManagedFieldsEntry) bool {
 	t.Helper()
 	fields := map[string]map[string]any{}
-	must(t, json.Unmarshal(e.FieldsV1.GetRawBytes(), &fields))
+	must.Succeed(t, json.Unmarshal(e.FieldsV1.GetRawBytes(), &fields))
 	return len(fields) == 1 && len(fields["f:metadata"]) == 1 && fields["f:metadata"]["f:finalizers"] != nil
 }

@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
@@ -126,8 +127,8 @@ func newFlux(t *testing.T) *flux {
 	crds := fluxKinds(t)
 	ctrl.SetLogger(logr.Discard())
 	cluster, err := testenv.Start(testenv.Options{ControllerManager: true})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Stop()) })
+	must.Succeed(t, err)
+	t.Cleanup(func() { must.Succeed(t, cluster.Stop()) })
 	kinds(t, cluster, crds...)
 	f := &flux{world: newWorld(t, cluster, "flux"), dir: t.TempDir()}
 	f.log = filepath.Join(f.dir, "kustomize-controller.log")
@@ -137,7 +138,7 @@ func newFlux(t *testing.T) *flux {
 	f.kubectl("create", "namespace", fluxNamespace)
 	for _, sample := range []string{"operator", "confluence"} {
 		file := filepath.Join(f.dir, sample+".yaml")
-		must(t, os.WriteFile(file, []byte(sooner.Replace(read(t, root+"config/flux/"+sample+".yaml"))), 0o600))
+		must.Succeed(t, os.WriteFile(file, []byte(sooner.Replace(read(t, root+"config/flux/"+sample+".yaml"))), 0o600))
 		f.kubectl("apply", "-f", file)
 	}
 	f.start(path)
@@ -148,11 +149,11 @@ func newFlux(t *testing.T) *flux {
 func (f *flux) start(path string) {
 	f.t.Helper()
 	kubeconfig, err := f.cluster.WriteKubeconfig("flux", f.cluster.Config)
-	must(f.t, err)
+	must.Succeed(f.t, err)
 	p, err := program.Start("/usr/bin/env", f.log, "KUBECONFIG="+kubeconfig, "TMPDIR="+f.dir, "RUNTIME_NAMESPACE="+fluxNamespace,
 		path, "--metrics-addr=0", "--health-addr=0", "--requeue-dependency=1s")
-	must(f.t, err)
-	f.t.Cleanup(func() { must(f.t, p.Stop(program.StopTimeout)) })
+	must.Succeed(f.t, err)
+	f.t.Cleanup(func() { must.Succeed(f.t, p.Stop(program.StopTimeout)) })
 }
 
 // text is the world's manifests.
@@ -183,14 +184,14 @@ func (f *flux) publish(revision, digest string) {
 	}}
 	err := f.client.Create(f.t.Context(), repository.DeepCopy())
 	if !apierrors.IsAlreadyExists(err) {
-		must(f.t, err)
+		must.Succeed(f.t, err)
 	}
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{"artifact": map[string]any{
 		"path": "fleet.tar.gz", "url": f.url + "/fleet.tar.gz", "revision": revision, "digest": digest,
 		"lastUpdateTime": time.Now().UTC().Format(time.RFC3339),
 	}}})
-	must(f.t, err)
-	must(f.t, f.client.Status().Patch(f.t.Context(), repository, client.RawPatch("application/merge-patch+json", patch)))
+	must.Succeed(f.t, err)
+	must.Succeed(f.t, f.client.Status().Patch(f.t.Context(), repository, client.RawPatch("application/merge-patch+json", patch)))
 }
 
 func (f *flux) serve(w http.ResponseWriter, _ *http.Request) {
@@ -205,12 +206,12 @@ func archive(t *testing.T, files map[string]string) []byte {
 	zipped := gzip.NewWriter(&out)
 	packed := tar.NewWriter(zipped)
 	for name, content := range files {
-		must(t, packed.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content))}))
+		must.Succeed(t, packed.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content))}))
 		_, err := packed.Write([]byte(content))
-		must(t, err)
+		must.Succeed(t, err)
 	}
-	must(t, packed.Close())
-	must(t, zipped.Close())
+	must.Succeed(t, packed.Close())
+	must.Succeed(t, zipped.Close())
 	return out.Bytes()
 }
 
@@ -235,7 +236,7 @@ func (f *flux) conditions(obj *unstructured.Unstructured) []metav1.Condition {
 			Conditions []metav1.Condition `json:"conditions"`
 		} `json:"status"`
 	}
-	must(f.t, runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &status))
+	must.Succeed(f.t, runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &status))
 	return status.Status.Conditions
 }
 

@@ -25,6 +25,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/golden"
+	"github.com/keycardai/keycard-operator/test/must"
 )
 
 const argocd = "../../config/argocd/"
@@ -64,7 +65,7 @@ func TestStates(t *testing.T) {
 	flux := expressions(t)
 	for folder, states := range want {
 		files, err := filepath.Glob("../../controllers/" + folder + "/testdata/states/*.yaml")
-		must(t, err)
+		must.Succeed(t, err)
 		names := make([]string, len(files))
 		for i, f := range files {
 			names[i] = strings.TrimSuffix(filepath.Base(f), ".yaml")
@@ -82,7 +83,7 @@ func TestStates(t *testing.T) {
 					health = "Progressing" // which Argo CD says of it before any script is asked
 				}
 				result, err := status.Compute(obj)
-				must(t, err)
+				must.Succeed(t, err)
 				if got := health + " " + result.Status.String(); got != states[name] {
 					t.Errorf("health and kstatus are %s (%s; %s), want %s", got, message, result.Message, states[name])
 				}
@@ -109,7 +110,7 @@ func expectFlux(t *testing.T, evaluator *cel.StatusEvaluator, obj *unstructured.
 		}
 		return
 	}
-	must(t, err)
+	must.Succeed(t, err)
 	if got.Status != want {
 		t.Errorf("Flux's expressions say %s, kstatus %s", got.Status, want)
 	}
@@ -118,7 +119,7 @@ func expectFlux(t *testing.T, evaluator *cel.StatusEvaluator, obj *unstructured.
 func expectOneMover(t *testing.T, obj *unstructured.Unstructured) {
 	t.Helper()
 	list, _, err := unstructured.NestedSlice(obj.Object, "status", "conditions")
-	must(t, err)
+	must.Succeed(t, err)
 	movers := 0
 	for _, c := range list {
 		if kind := c.(map[string]any)["type"]; kind == v1alpha1.ConditionReconciling || kind == v1alpha1.ConditionStalled {
@@ -136,8 +137,8 @@ func expressions(t *testing.T) map[string]*cel.StatusEvaluator {
 		Spec struct{ HealthCheckExprs []kustomize.CustomHealthCheck }
 	}
 	raw, err := os.ReadFile("../../config/flux/confluence.yaml")
-	must(t, err)
-	must(t, yaml.Unmarshal(raw, &checks))
+	must.Succeed(t, err)
+	must.Succeed(t, yaml.Unmarshal(raw, &checks))
 	out := map[string]*cel.StatusEvaluator{}
 	for i := range checks.Spec.HealthCheckExprs {
 		check := &checks.Spec.HealthCheckExprs[i]
@@ -145,7 +146,7 @@ func expressions(t *testing.T) map[string]*cel.StatusEvaluator {
 			t.Errorf("the expressions are for %s", check.APIVersion)
 		}
 		out[check.Kind], err = cel.NewStatusEvaluator(&check.HealthCheckExpressions)
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	if len(out) != 2 {
 		t.Fatalf("there are expressions for %d kinds, want 2", len(out))
@@ -179,14 +180,14 @@ func TestRefreshAction(t *testing.T) {
 func TestPatchHasTheScripts(t *testing.T) {
 	script := func(file string) string {
 		raw, err := os.ReadFile(argocd + file)
-		must(t, err)
+		must.Succeed(t, err)
 		return string(raw)
 	}
 	actions, err := yaml.Marshal(map[string]any{
 		"discovery.lua": script("actions-discovery.lua"),
 		"definitions":   []any{map[string]any{"name": "refresh", "action.lua": script("action-refresh.lua")}},
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	patch, err := yaml.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "argocd-cm"}, // the namespace is that of the kustomization, or of kubectl
 		"data": map[string]any{
@@ -195,7 +196,7 @@ func TestPatchHasTheScripts(t *testing.T) {
 			"resource.customizations.actions.keycard.cloud_ConfluenceTokenBinding": string(actions),
 		},
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	golden.Compare(t, argocd+"argocd-cm.yaml", patch)
 }
 
@@ -203,11 +204,11 @@ func TestPatchHasTheScripts(t *testing.T) {
 func TestComponent(t *testing.T) {
 	dir := t.TempDir()
 	install := read(t, module(t, "hack/gitops", "github.com/argoproj/argo-cd/v3")+"/manifests/install.yaml")
-	must(t, os.WriteFile(filepath.Join(dir, "install.yaml"), []byte(install), 0o600))
-	must(t, os.CopyFS(filepath.Join(dir, "argocd"), os.DirFS(argocd)))
-	must(t, os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte("namespace: argo\nresources: [install.yaml]\ncomponents: [argocd]\n"), 0o600))
+	must.Succeed(t, os.WriteFile(filepath.Join(dir, "install.yaml"), []byte(install), 0o600))
+	must.Succeed(t, os.CopyFS(filepath.Join(dir, "argocd"), os.DirFS(argocd)))
+	must.Succeed(t, os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte("namespace: argo\nresources: [install.yaml]\ncomponents: [argocd]\n"), 0o600))
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
-	must(t, err)
+	must.Succeed(t, err)
 	for _, r := range built.Resources() {
 		if r.GetKind() == "ConfigMap" && r.GetName() == "argocd-cm" {
 			if data := r.GetDataMap(); len(data) < 3 || r.GetNamespace() != "argo" {
@@ -229,14 +230,14 @@ func healthOf(t *testing.T, obj *unstructured.Unstructured) (health, message str
 func run(t *testing.T, file string, obj *unstructured.Unstructured) *lua.LTable {
 	t.Helper()
 	raw, err := os.ReadFile(argocd + file)
-	must(t, err)
+	must.Succeed(t, err)
 	l := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer l.Close()
 	for _, open := range []struct {
 		name string
 		lib  lua.LGFunction
 	}{{lua.LoadLibName, lua.OpenPackage}, {lua.BaseLibName, lua.OpenBase}, {lua.TabLibName, lua.OpenTable}, {lua.OsLibName, lua.OpenOs}} {
-		must(t, l.CallByParam(lua.P{Fn: l.NewFunction(open.lib), Protect: true}, lua.LString(open.name)))
+		must.Succeed(t, l.CallByParam(lua.P{Fn: l.NewFunction(open.lib), Protect: true}, lua.LString(open.name)))
 	}
 	full := l.GetGlobal(lua.OsLibName).(*lua.LTable)
 	var unsafe []lua.LValue
@@ -249,7 +250,7 @@ func run(t *testing.T, file string, obj *unstructured.Unstructured) *lua.LTable 
 		full.RawSet(name, lua.LNil)
 	}
 	l.SetGlobal("obj", value(l, obj.Object))
-	must(t, l.DoString(string(raw)))
+	must.Succeed(t, l.DoString(string(raw)))
 	table, ok := l.Get(-1).(*lua.LTable)
 	if !ok {
 		t.Fatalf("%s returns %s", file, l.Get(-1).Type())
@@ -286,17 +287,10 @@ func value(l *lua.LState, v any) lua.LValue {
 func load(t *testing.T, path string) *unstructured.Unstructured {
 	t.Helper()
 	raw, err := os.ReadFile(path)
-	must(t, err)
+	must.Succeed(t, err)
 	raw, err = yaml.YAMLToJSON(raw)
-	must(t, err)
+	must.Succeed(t, err)
 	obj := &unstructured.Unstructured{}
-	must(t, obj.UnmarshalJSON(raw))
+	must.Succeed(t, obj.UnmarshalJSON(raw))
 	return obj
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

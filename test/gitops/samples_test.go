@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/keycardai/keycard-operator/hack/kubernetes/assets"
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
@@ -25,12 +26,12 @@ func TestSamplesCanBeApplied(t *testing.T) {
 	t.Parallel()
 	crds := append(argoKinds(t), fluxKinds(t)...)
 	cluster, err := testenv.Start(testenv.Options{CRDs: true})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Stop()) })
+	must.Succeed(t, err)
+	t.Cleanup(func() { must.Succeed(t, cluster.Stop()) })
 	kinds(t, cluster, crds...)
 	for _, namespace := range []string{"argocd", fluxNamespace, "platform", "reports"} {
 		_, err := cluster.Kubectl(t.Context(), "create", "namespace", namespace)
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	for _, file := range manifestFiles(t) {
 		applyStrictly(t, cluster, "-f", file)
@@ -45,7 +46,7 @@ func TestDocumentNamesTheVersions(t *testing.T) {
 		"github.com/argoproj/argo-cd/v3": "Argo CD", "github.com/fluxcd/kustomize-controller": "kustomize-controller",
 	} {
 		version, err := assets.Version(root, "hack/gitops", path)
-		must(t, err)
+		must.Succeed(t, err)
 		if !strings.Contains(document, name+" "+version) {
 			t.Errorf("docs/gitops.md does not say %s %s", name, version)
 		}
@@ -66,7 +67,7 @@ func manifestFiles(t *testing.T) []string {
 	t.Helper()
 	var files []string
 	for _, folder := range []string{argocd, root + "config/flux"} {
-		must(t, filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		must.Succeed(t, filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
 			if err == nil && filepath.Ext(path) == ".yaml" && !partOfKustomization(path) {
 				files = append(files, path)
 			}
@@ -79,7 +80,7 @@ func manifestFiles(t *testing.T) []string {
 	}
 	for i, block := range blocks {
 		file := filepath.Join(t.TempDir(), fmt.Sprintf("%d.yaml", i))
-		must(t, os.WriteFile(file, []byte(block[1]), 0o600))
+		must.Succeed(t, os.WriteFile(file, []byte(block[1]), 0o600))
 		files = append(files, file)
 	}
 	return files

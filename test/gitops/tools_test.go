@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
@@ -34,7 +35,7 @@ const (
 func tool(t *testing.T, name, notTested string) string {
 	t.Helper()
 	path, err := filepath.Abs(root + ".cache/gitops/current/" + name)
-	must(t, err)
+	must.Succeed(t, err)
 	if _, err := os.Stat(path); err != nil {
 		leaveOut(t, notTested, "run `make gitops`: "+err.Error())
 	}
@@ -57,8 +58,8 @@ func kinds(t *testing.T, cluster *testenv.ControlPlane, files ...string) {
 		args = append(args, "-f", file)
 	}
 	_, err := cluster.Kubectl(t.Context(), args...)
-	must(t, err)
-	must(t, program.AwaitKinds(t.Context(), cluster, "crd", "--all"))
+	must.Succeed(t, err)
+	must.Succeed(t, program.AwaitKinds(t.Context(), cluster, "crd", "--all"))
 }
 
 func fluxKinds(t *testing.T) []string {
@@ -82,7 +83,7 @@ func module(t *testing.T, pin, path string) string {
 		leaveOut(t, "the kinds of Argo CD and Flux", out.String())
 	}
 	var found struct{ Dir string }
-	must(t, json.Unmarshal(out.Bytes(), &found))
+	must.Succeed(t, json.Unmarshal(out.Bytes(), &found))
 	return found.Dir
 }
 
@@ -92,7 +93,7 @@ func operatorFolder(t *testing.T) map[string]string {
 	t.Helper()
 	files := map[string]string{"keycard-operator/kustomization.yaml": "resources: [crd, rbac]\n"}
 	for _, folder := range []string{"account", "crd", "rbac"} {
-		must(t, filepath.WalkDir(root+"config/"+folder, func(path string, d os.DirEntry, err error) error {
+		must.Succeed(t, filepath.WalkDir(root+"config/"+folder, func(path string, d os.DirEntry, err error) error {
 			if err == nil && !d.IsDir() {
 				files["keycard-operator/"+strings.TrimPrefix(path, root+"config/")] = read(t, path)
 			}
@@ -129,6 +130,6 @@ func (w *world) eventually(what, log string, check func(ctx context.Context) (bo
 func read(t *testing.T, path string) string {
 	t.Helper()
 	raw, err := os.ReadFile(path) // #nosec G304 -- of the project, or of the test
-	must(t, err)
+	must.Succeed(t, err)
 	return string(raw)
 }
