@@ -13,6 +13,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/subject"
 )
 
 // attempt is what is remembered of an exchange that did not end in the Secret. It is in memory only: a
@@ -21,8 +22,8 @@ type attempt struct {
 	// inputs are the versions of all that the attempt depended on, but for those of the Secrets that the user writes; values are
 	// what it read of them.
 	inputs   string
-	versions versions
-	values   values
+	versions subject.Secrets
+	values   subject.Secrets
 	// progress is how far the install had come.
 	progress progress
 	// failures counts attempts in a row; notBefore is when the next is due, zero when a watch reports.
@@ -150,7 +151,7 @@ func (a *attempts) failedEarly(key types.NamespacedName) int {
 }
 
 // recalled ends a row of reconciles that failed early. With follow, the last attempt is one with these versions from now on.
-func (a *attempts) recalled(key types.NamespacedName, at versions, follow bool) {
+func (a *attempts) recalled(key types.NamespacedName, at subject.Secrets, follow bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.early, key)

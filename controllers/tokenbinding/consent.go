@@ -17,7 +17,6 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/consent"
-	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
@@ -41,32 +40,6 @@ func (r *Reconciler) invite(s *scope, p *problem.Problem) {
 			c.Set(have.Type, have.Status, have.Reason, have.Message+remedy)
 		}
 	}
-}
-
-// nameWhoConsents says in a refusal for want of consent who has to consent, and where. Another error stays as it is.
-func (s *scope) nameWhoConsents(err error) error {
-	p, ok := problem.FromKeycard(err)
-	if !ok || p.Reason != v1alpha1.ReasonConsentRequired {
-		return err
-	}
-	remote, _ := keycard.AsError(err)
-	return problem.NeedsPerson(p.Reason, "%s; %s", remote, s.whoConsents())
-}
-
-// whoConsents is the remedy for missing consent. Only a binding that names its user has a page for her: the others know
-// no more of the person than that the token is hers, and consent to the resource is asked for where she signs in.
-func (s *scope) whoConsents() string {
-	const signsIn = "the person whose %s is in key %s of Secret %s has to consent to the resource %s, the next time she signs in to the application that it is from"
-	subject := s.binding.Spec.Subject
-	switch {
-	case subject.User != "":
-		return fmt.Sprintf("%s has to consent to the resource %s once", subject.User, s.resource)
-	case subject.AccessTokenSecretRef != nil:
-		return fmt.Sprintf(signsIn, "access token", subject.AccessTokenSecretRef.Key, subject.AccessTokenSecretRef.Name, s.resource)
-	case subject.RefreshTokenSecretRef != nil:
-		return fmt.Sprintf(signsIn, "session", subject.RefreshTokenSecretRef.Key, subject.RefreshTokenSecretRef.Name, s.resource)
-	}
-	return "an application that acts for itself has nobody who could consent; name a person in spec.subject.user, or ask the zone's administrator for a resource that needs no consent"
 }
 
 // Consent finds what a person is asked for by a binding that acts for her. It is consent.ErrUnknown when there is

@@ -36,7 +36,9 @@ import (
 	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/status"
+	"github.com/keycardai/keycard-operator/internal/subject"
 	"github.com/keycardai/keycard-operator/internal/throttle"
+	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 // +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=list;watch
@@ -48,15 +50,15 @@ import (
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch
 // The labels of namespaces decide over allowedNamespaces with a selector.
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// RBAC can't say for which ServiceAccounts tokens may be requested without naming each: the code does, and requests
+// them only for what a binding names in its own namespace.
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // writeTimeout bounds the writes that follow an exchange. They are finished even when the operator is
 // told to stop: a token that was issued and not stored is lost.
 const writeTimeout = 10 * time.Second
-
-// finishTimeout is what an exchange has after a stop, and the look-ups between it and its write once more, for the same reason.
-// All three fit in what the operator has after SIGTERM by default.
-const finishTimeout = 7 * time.Second
 
 // Reconciler keeps ConfluenceTokenBindings. All fields have to be set.
 type Reconciler struct {
@@ -90,13 +92,11 @@ type Reconciler struct {
 	// woken are bindings that are to be tried again at once.
 	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
 	bindings ownwrites.Objects[*v1alpha1.ConfluenceTokenBinding]
-	// written has the *tokensecret.Memory of each binding.
-	written  sync.Map
+	// memories has the *memory of each binding.
+	memories sync.Map
 	attempts attempts
-	sessions sessions
-	people   people
-	// subjects are versions of subjects' Secrets, by binding, that hold the same token as the one that was exchanged.
-	subjects sync.Map
+	once     sync.Once
+	subjects *subject.Subjects
 	// probeAgain is when tokens may be tried at Confluence again, in nanoseconds since 1970.
 	probeAgain atomic.Int64
 	// layouts remembers layouts that could not be followed while a refresh failed.
@@ -161,12 +161,23 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.attempts.drop(key)
 	r.layouts.drop(key)
 	r.bindings.Forget(key)
-	r.written.Delete(key)
 	r.wakes.drop(key)
 	r.Gates.Withdraw(key.String())
 	r.LookUps.Withdraw(key.String())
-	r.subjects.Delete(key)
-	r.sessions.drop(key)
+	if m, ok := r.memories.LoadAndDelete(key); ok {
+		m.(*memory).subject.Release() //nolint:forcetypeassert // nothing else is kept there
+	}
+}
+
+// memory is what is remembered of the Secrets of one binding.
+type memory struct {
+	written tokensecret.Memory
+	subject subject.Memory
+}
+
+func (r *Reconciler) memory(key client.ObjectKey) *memory {
+	m, _ := r.memories.LoadOrStore(key, &memory{})
+	return m.(*memory) //nolint:forcetypeassert // nothing else is kept there
 }
 
 // run takes the steps in order, and stops at the first that can't go on.
@@ -288,7 +299,7 @@ func (r *Reconciler) postpone(ctx context.Context, s *scope, p *problem.Problem)
 // pause makes the next attempt wait.
 func (r *Reconciler) pause(s *scope, next attempt) {
 	next.inputs, next.progress = s.inputs, s.progress
-	next.versions, next.values = s.versions, s.values.or(s.attempt.values)
+	next.versions, next.values = s.reads.Versions(), s.reads.Values().Or(s.attempt.values)
 	next.renewed = s.binding.Spec.Subject.RefreshTokenSecretRef != nil && s.subjectRenewed()
 	next.asked = cmp.Or(s.owed, s.attempt.asked)
 	if asked := s.binding.Status.LastRefreshRequest; asked != s.found.LastRefreshRequest {

@@ -142,7 +142,7 @@ func (r *Reconciler) newlyConsented(ctx context.Context, key types.NamespacedNam
 	}
 	if known.failures == 0 {
 		log.FromContext(ctx).Info("the grants of the zone can't be listed; bindings that wait for consent are tried again every ten minutes",
-			"install", key, "cause", problemText(problem.Remote(err)))
+			"install", key, "cause", asProblem(ctx, problem.Remote(err)).Message)
 	}
 	known.failures++
 	pause := min(lookEvery<<min(known.failures, 10), lookSlowest)

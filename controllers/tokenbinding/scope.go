@@ -9,10 +9,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/redacted"
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/subject"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
@@ -59,20 +58,11 @@ type scope struct {
 	issuer, resource string
 	scopes           []string
 
-	// person is whom a token was asked for in this reconcile.
-	person person
-
 	// want are the fingerprints of what is wanted; want.Exchange is empty while the KeycardResource is not usable.
 	want tokensecret.Wanted
-	// subjectVersion is the version of the Secret with the subject's token; empty when there is none.
-	subjectVersion string
-	// subjectHash fingerprints the subject's token that was exchanged in this reconcile, and sameSubject tells that another version
-	// of its Secret holds the one that was exchanged before.
-	subjectHash string
-	sameSubject bool
-	// subjectRead is the subject's token, and clientRead the application's credential, once they were read in this reconcile.
-	subjectRead redacted.String
-	clientRead  credentials.Client
+	// reads are the Secrets that an attempt depends on, and subject is whom a token is asked for; nil until they are known.
+	reads   *subject.Inputs
+	subject subject.Subject
 	// exchanged is what the zone issued in this reconcile or an earlier one; minted is the token that is to
 	// be written.
 	exchanged *issued
@@ -90,10 +80,8 @@ type scope struct {
 	// recalled is true once attempt is known: what fails before that says nothing about the attempt.
 	recalled bool
 	// inputs names the versions of all that an attempt depends on, but for the Secrets that the user writes: when it changes, backoff
-	// starts anew. versions are those of the Secrets, and values what was read of them in this reconcile.
-	inputs   string
-	versions versions
-	values   values
+	// starts anew.
+	inputs string
 	// progress is how far the install has come.
 	progress progress
 }

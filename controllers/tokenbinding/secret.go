@@ -14,9 +14,7 @@ import (
 
 // loadSecret looks at the output Secret, and refuses one that is someone else's.
 func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
-	written, _ := r.written.LoadOrStore(s.key(), &tokensecret.Memory{})
-	store := tokensecret.New(r.Client, r.Live, r.namespaces())
-	s.output = store.Output(s.before, written.(*tokensecret.Memory)) //nolint:forcetypeassert // nothing else is kept there
+	s.output = tokensecret.New(r.Client, r.Live, r.namespaces()).Output(s.before, &r.memory(s.key()).written)
 	secret, err := s.output.Read(ctx)
 	s.hold(secret)
 	return err
@@ -25,7 +23,7 @@ func (r *Reconciler) loadSecret(ctx context.Context, s *scope) error {
 // ensureSecret writes the token that was exchanged for, or the present one in another layout.
 func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 	if s.minted != nil {
-		secret, err := s.output.Write(ctx, s.secret, tokensecret.Token{Token: s.minted.Token, Note: s.note(*s.minted, s.subjectVersion)})
+		secret, err := s.output.Write(ctx, s.secret, tokensecret.Token{Token: s.minted.Token, Note: s.note(*s.minted, s.reads.SubjectVersion())})
 		if err == nil {
 			s.hold(secret)
 		}
@@ -51,9 +49,10 @@ func (s *scope) laidOut() bool {
 
 // relayout writes the token that is in the Secret into it again, in the layout that is wanted now.
 func (r *Reconciler) relayout(ctx context.Context, s *scope) error {
-	held, version := s.secret.Held, s.subjectVersion
-	if s.subjectRenewed() {
-		version = held.SubjectVersion // this token is still of the one before
+	held := s.secret.Held
+	version := held.SubjectVersion
+	if s.reads != nil && !s.subjectRenewed() {
+		version = s.reads.SubjectVersion() // otherwise this token is still of the one before
 	}
 	note := s.note(minted{lifetime: held.Lifetime, subjectHash: held.SubjectHash, verdict: verdict(held.Verdict)}, version)
 	secret, err := s.output.Relayout(ctx, s.secret, note)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
+	"github.com/keycardai/keycard-operator/internal/subject"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
@@ -77,7 +78,7 @@ func indexSecrets(o client.Object) []string {
 	if !ok {
 		return nil
 	}
-	return append(inputSecrets(b), b.Spec.Secret.Name)
+	return append(subject.Names(b), b.Spec.Secret.Name)
 }
 
 // onlyCreated lets creations pass.

@@ -17,6 +17,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/subject"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
@@ -156,10 +157,8 @@ func TestStates(t *testing.T) {
 // refused is the problem that an answer of the zone is.
 func (st *story) refused(t *testing.T, err error) *problem.Problem {
 	t.Helper()
-	s := newScope(st.binding, noon)
-	s.resource = "https://api.atlassian.com/ex/confluence"
 	var p *problem.Problem
-	if !errors.As(s.nameWhoConsents(err), &p) {
+	if !errors.As(subject.Explain(err, subject.Context{Binding: st.binding, Resource: "https://api.atlassian.com/ex/confluence"}), &p) {
 		t.Fatalf("no problem: %v", err)
 	}
 	return p

@@ -6,12 +6,12 @@ package tokenbinding
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -19,6 +19,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/subject"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
@@ -31,7 +32,7 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	if err := r.recall(ctx, s); err != nil {
 		return err
 	}
-	if err := r.compareSubject(ctx, s); err != nil {
+	if err := s.reads.Compare(ctx, !s.pausing); err != nil {
 		return err
 	}
 	act, why := s.decide()
@@ -48,19 +49,52 @@ func (r *Reconciler) ensureToken(ctx context.Context, s *scope) error {
 	return r.mint(ctx, s, why)
 }
 
+// loadInputs notes what the exchange depends on.
+func (r *Reconciler) loadInputs(ctx context.Context, s *scope) (err error) {
+	s.inputs = fmt.Sprintf("%s|%s|%s/%d", s.inputs, s.want.Exchange, s.binding.UID, s.binding.Generation)
+	r.once.Do(func() {
+		r.subjects = subject.New(subject.Deps{Client: r.Client, Live: r.Live, Zones: r.Zones, Clock: r.Clock})
+	})
+	s.reads, err = r.subjects.Inputs(ctx, s.binding, s.secret.Held, &r.memory(s.key()).subject)
+	return err
+}
+
+// sameValues tells whether the Secrets hold what the last attempt read of them. Only those are looked at whose version is another.
+func (s *scope) sameValues(ctx context.Context, last attempt) (bool, error) {
+	now := s.reads.Versions()
+	ofClient, ofSubject := now.Client != last.versions.Client, now.Subject != last.versions.Subject
+	if ofClient && last.values.Client == "" || ofSubject && last.values.Subject == "" {
+		return false, nil // the attempt did not come to it
+	}
+	if err := s.reads.Read(ctx, ofClient, ofSubject); err != nil {
+		return false, err
+	}
+	values := s.reads.Values()
+	return (!ofClient || values.Client == last.values.Client) && (!ofSubject || values.Subject == last.values.Subject), nil
+}
+
+// subjectRenewed tells whether the subject's token may be another than the one that was exchanged. One that is gone is not.
+func (s *scope) subjectRenewed() bool {
+	return s.attempt.renewed || s.reads != nil && s.reads.Renewed()
+}
+
+// wasRefused tells whether the last attempt failed for what a person had to mend: who the user is, and which sites there are,
+// may have changed by that.
+func (s *scope) wasRefused() bool { return s.attempt.problem != nil && !s.attempt.problem.Passes() }
+
 // recall looks up the last attempt with these inputs. A refusal that a person has to mend is forgotten when the install has
 // done more in the zone since: that may be the remedy.
 func (r *Reconciler) recall(ctx context.Context, s *scope) error {
 	last, ok := r.attempts.last(s.key(), s.inputs)
 	if ok {
 		var err error
-		if ok, err = r.sameValues(ctx, s, last); err != nil {
+		if ok, err = s.sameValues(ctx, last); err != nil {
 			return err
 		}
 	}
 	s.recalled = true
 	s.owed = r.attempts.owed(s.key())
-	r.attempts.recalled(s.key(), s.versions, ok)
+	r.attempts.recalled(s.key(), s.reads.Versions(), ok)
 	if !ok || last.problem == nil && !s.usable() {
 		return nil
 	}
@@ -90,7 +124,7 @@ func (r *Reconciler) mint(ctx context.Context, s *scope, why string) error {
 		return err
 	}
 	// From here on a token would be lost by a stop.
-	ctx, cancel := outliving(ctx)
+	ctx, cancel := subject.Outlive(ctx)
 	defer cancel()
 	token := s.exchanged.Token
 	if s.binding.Spec.ReducedScopes != v1alpha1.AcceptReducedScopes {
@@ -141,29 +175,22 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, why string) error {
 		return err
 	}
 	if err != nil {
-		return s.person.explain(s.awaitRegistration(s.subjectRefused(s.nameWhoConsents(err))))
+		return subject.Explain(err, s.explanation())
 	}
 	r.attempts.issued(s.key(), s.now)
-	s.exchanged = &issued{Token: token, subjectHash: s.subjectHash}
+	s.exchanged = &issued{Token: token, subjectHash: s.reads.SubjectHash()}
 	return nil
 }
 
-// outliving gives a context that ends finishTimeout after the other.
-func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(finishTimeout, cancel) })
-	return longer, func() { stop(); cancel() }
-}
-
-// completed has the zone issue a token, and awaits the answer even when the operator is told to stop meanwhile: the token would
-// be lost. After a stop none is asked for.
-func completed(ctx context.Context, issue func(context.Context) (keycard.Token, error)) (keycard.Token, error) {
-	if err := ctx.Err(); err != nil {
-		return keycard.Token{}, err
+// explanation is what is known about the attempt besides the zone's answer.
+func (s *scope) explanation() subject.Context {
+	c := subject.Context{
+		Binding: s.binding, Resource: s.resource, Registers: s.install.Spec.WorkloadRegistration != nil, Failures: s.attempt.failures,
 	}
-	ctx, cancel := outliving(ctx)
-	defer cancel()
-	return issue(ctx)
+	if who, ok := s.subject.(*subject.Impersonation); ok {
+		c.Person = who.Person()
+	}
+	return c
 }
 
 // lifeOf is the life of a token of the zone: what it announced, from the receipt on by this cluster's clock. The zone's own
@@ -200,7 +227,7 @@ func (r *Reconciler) exchangeInTurn(ctx context.Context, s *scope) (keycard.Toke
 	defer func() { r.Gates.Leave(s.issuer, answer) }()
 	start := r.Clock.Now()
 	token, err := r.exchange(ctx, s)
-	r.Metrics.exchanged(s.issuer, r.Clock.Now().Sub(start), s.subjectRefused(err))
+	r.Metrics.exchanged(s.issuer, r.Clock.Now().Sub(start), subject.Explain(err, subject.Context{Binding: s.binding}))
 	remote, ok := keycard.AsError(err)
 	answer.Answered = err == nil || ok && remote.Class != keycard.Transient
 	if ok && remote.Class == keycard.Throttled {
@@ -221,39 +248,53 @@ func (s *scope) inLine(verdict throttle.Verdict) error {
 	return nil
 }
 
+// identify finds out by which identifier the zone knows the user, if the binding acts for one. A look-up asks the management
+// API, which is another server than the token endpoint: it is made before the binding has a place at the zone, so that a slow
+// one does not take these. Who could not go to the zone anyway looks nobody up: there may be thousands in line.
+func (r *Reconciler) identify(ctx context.Context, s *scope) error {
+	facts := subject.Facts{Install: s.install, Refused: s.wasRefused()}
+	if s.secret.Held != nil && s.secret.Held.Made.Exchange == s.want.Exchange {
+		facts.Known = s.binding.Status.User
+	}
+	s.subject = s.reads.Subject(facts)
+	who, ok := s.subject.(*subject.Impersonation)
+	if !ok {
+		return nil
+	}
+	if who.Person().Identifier == "" {
+		if err := r.lookUp(ctx, s, who); err != nil {
+			return err
+		}
+	}
+	s.binding.Status.User = who.Person().Found
+	return nil
+}
+
+// lookUp asks for the user, at the binding's turn.
+func (r *Reconciler) lookUp(ctx context.Context, s *scope, who *subject.Impersonation) error {
+	if err := s.inLine(r.Gates.Ask(s.issuer, s.key().String(), s.turn(), s.usable())); err != nil {
+		return err
+	}
+	management := s.install.Spec.Zone.ManagementURL()
+	if r.LookUps.Enter(management, s.key().String(), s.turn(), false) != throttle.Go {
+		r.Gates.Pass(s.issuer)
+		return s.queue("as many users are looked up as may be", s.hasTime() || s.neverIssued())
+	}
+	defer r.LookUps.Leave(management, throttle.Answer{Answered: true})
+	err := who.LookUp(ctx)
+	if err != nil {
+		r.Gates.Pass(s.issuer)
+	}
+	return err
+}
+
 // exchange asks the zone for a token for the binding's subject. Besides the zone it asks the cluster only.
 func (r *Reconciler) exchange(ctx context.Context, s *scope) (keycard.Token, error) {
 	zone, err := r.zone(ctx, s)
 	if err != nil {
 		return keycard.Token{}, err
 	}
-	auth, err := r.clientAuth(ctx, s)
-	if err != nil {
-		return keycard.Token{}, err
-	}
-	subject := s.binding.Spec.Subject
-	if subject.RefreshTokenSecretRef == nil {
-		r.sessions.drop(s.key()) // of another subject that it had before
-	}
-	request := keycard.ExchangeRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes}
-	switch {
-	case subject.User != "":
-		request.SubjectTokenType = keycard.TokenTypeSubstituteUser
-		request.SubjectToken, err = keycard.ImpersonationToken(s.person.identifier)
-	case subject.AccessTokenSecretRef != nil:
-		request.SubjectToken, err = r.subjectToken(ctx, s)
-		s.subjectHash = s.values.subject
-	case subject.Application != nil:
-		return completed(ctx, func(ctx context.Context) (keycard.Token, error) {
-			return zone.ClientCredentials(ctx, keycard.ClientCredentialsRequest{ClientAuth: auth, Resource: s.resource, Scopes: s.scopes})
-		})
-	default:
-		return r.exchangeSession(ctx, s, zone, request)
-	}
-	if err != nil {
-		return keycard.Token{}, err
-	}
-	return completed(ctx, func(ctx context.Context) (keycard.Token, error) { return zone.Exchange(ctx, request) })
+	return s.subject.Token(ctx, subject.Zone{Client: zone, Issuer: s.issuer, Resource: s.resource, Scopes: s.scopes})
 }
 
 // site finds the Atlassian site. It does not change from token to token, so a routine refresh does not ask
@@ -314,10 +355,6 @@ func checkScopes(granted, requested []string) error {
 	return problem.NeedsPerson(v1alpha1.ReasonScopeReduced,
 		"the zone granted a token without %s; the person has to consent to it, and the zone's policies have to permit it. Or leave it out of spec.scopes, or set spec.reducedScopes to Accept",
 		strings.Join(missing, ", "))
-}
-
-func (s *scope) local(name string) types.NamespacedName {
-	return types.NamespacedName{Namespace: s.binding.Namespace, Name: name}
 }
 
 // atlassianProblem turns an error of Atlassian's API into a problem. The token is fresh from the zone, so
