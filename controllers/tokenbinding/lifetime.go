@@ -18,7 +18,8 @@ var announcements = map[keycard.Announcement]string{
 	keycard.AnnouncementNotANumber:  "expires_in is not a number",
 }
 
-// oddLifetime is what to show of a token whose lifetime the zone announced oddly. The texts do not vary from token to token.
+// oddLifetime is what to show of a token whose lifetime the zone announced oddly. The texts do not
+// vary from token to token.
 func oddLifetime(held *tokensecret.Held) (reason, message string) {
 	l := held.Lifetime
 	life := fmt.Sprintf("; the token is taken to live %s", held.Life.Lifetime())

@@ -19,11 +19,13 @@ type LifetimeSource string
 
 // The sources.
 const (
-	// LifetimeFromExpiresIn is the usual one: the zone announced the lifetime as RFC 6749 section 5.1 says.
+	// LifetimeFromExpiresIn is the usual one: the zone announced the lifetime as RFC 6749 section
+	// 5.1 says.
 	LifetimeFromExpiresIn LifetimeSource = "ExpiresIn"
 	// LifetimeFromClaim is the exp claim of a token that is a JWT.
 	LifetimeFromClaim LifetimeSource = "ExpClaim"
-	// LifetimeCapped stands for an announced lifetime of more than 24 hours, which counts as 24 hours.
+	// LifetimeCapped stands for an announced lifetime of more than 24 hours, which counts as 24
+	// hours.
 	LifetimeCapped LifetimeSource = "Capped"
 	// LifetimeAssumed stands for no announced lifetime at all: the reader has to assume one.
 	LifetimeAssumed LifetimeSource = "Assumed"
@@ -40,12 +42,14 @@ const (
 	AnnouncementNotANumber  Announcement = "NotANumber"
 )
 
-// Lifetime says how the lifetime of a token is known, so that a reader can tell what is odd about it.
+// Lifetime says how the lifetime of a token is known, so that a reader can tell what is odd about
+// it.
 type Lifetime struct {
 	Source    LifetimeSource
 	Announced Announcement
-	// ClockSkew is how much later than announced the exp claim is by the local clock, in whole seconds; negative when
-	// it is earlier or, without an announcement, has passed. It is 0 when the two agree to a minute, or one is missing.
+	// ClockSkew is how much later than announced the exp claim is by the local clock, in whole
+	// seconds; negative when it is earlier or, without an announcement, has passed. It is 0 when
+	// the two agree to a minute, or one is missing.
 	ClockSkew time.Duration
 }
 
@@ -54,8 +58,8 @@ func (l Lifetime) Odd() bool {
 	return l.Source != "" && l.Source != LifetimeFromExpiresIn || l.ClockSkew != 0
 }
 
-// lifetime decides how long the token lives from observedAt on: by expires_in, or else by the claims if the token is a
-// JWT; the earlier of the two when they disagree. 0 means unknown.
+// lifetime decides how long the token lives from observedAt on: by expires_in, or else by the
+// claims if the token is a JWT; the earlier of the two when they disagree. 0 means unknown.
 func lifetime(expiresIn json.RawMessage, token redacted.String, observedAt time.Time) (time.Duration, Lifetime) {
 	announced, how := parseExpiresIn(expiresIn)
 	lives, from := announced, Lifetime{Source: LifetimeAssumed, Announced: how}
@@ -99,8 +103,8 @@ func (c claims) reconcile(announced time.Duration, from Lifetime, observedAt tim
 	return announced, from
 }
 
-// parseExpiresIn reads the expires_in member, whole seconds, as a number or (against the RFC, but seen)
-// a string of digits. It is 0 for anything that gives no lifetime.
+// parseExpiresIn reads the expires_in member, whole seconds, as a number or (against the RFC, but
+// seen) a string of digits. It is 0 for anything that gives no lifetime.
 func parseExpiresIn(raw json.RawMessage) (time.Duration, Announcement) {
 	text := strings.TrimSpace(string(raw))
 	var quoted string
@@ -126,7 +130,8 @@ func parseExpiresIn(raw json.RawMessage) (time.Duration, Announcement) {
 	}
 }
 
-// claims are those of a token that happens to be a JWT (RFC 7519 section 4.1). issuedAt is zero when there is none.
+// claims are those of a token that happens to be a JWT (RFC 7519 section 4.1). issuedAt is zero
+// when there is none.
 type claims struct{ expiresAt, issuedAt time.Time }
 
 // life is how long the token lives in all; 0 when that is not known.
@@ -137,8 +142,8 @@ func (c claims) life() time.Duration {
 	return c.expiresAt.Sub(c.issuedAt)
 }
 
-// readClaims reads the claims exp and iat. Nothing is verified: the result only helps to decide when to ask for the next
-// token.
+// readClaims reads the claims exp and iat. Nothing is verified: the result only helps to decide
+// when to ask for the next token.
 func readClaims(token redacted.String) (claims, bool) {
 	parts := strings.Split(token.Reveal(), ".")
 	if len(parts) != 3 {

@@ -1,8 +1,8 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package secretmeta reads the metadata of Secrets. It says who owns which field, so that a change by
-// someone else shows without a value ever leaving the server.
+// Package secretmeta reads the metadata of Secrets. It says who owns which field, so that a change
+// by someone else shows without a value ever leaving the server.
 package secretmeta
 
 import (
@@ -13,7 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// New returns the empty metadata of a Secret, for reads and writes that never carry its values back.
+// New returns the empty metadata of a Secret, for reads and writes that never carry its values
+// back.
 func New(namespace, name string) *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))

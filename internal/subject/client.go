@@ -21,12 +21,13 @@ import (
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
-// assertionLifetime is how long the token of a ServiceAccount lives, in seconds. It is used once, at once; it lives twice the
-// least that the API server issues, so that a zone whose clock is ten minutes ahead does not take it for expired.
+// assertionLifetime is how long the token of a ServiceAccount lives, in seconds. It is used once,
+// at once; it lives twice the least that the API server issues, so that a zone whose clock is ten
+// minutes ahead does not take it for expired.
 const assertionLifetime = 1200
 
-// assertionTimeout bounds a TokenRequest, which is made at one's turn at the zone: an API server that hangs must not hold
-// the others up.
+// assertionTimeout bounds a TokenRequest, which is made at one's turn at the zone: an API server
+// that hangs must not hold the others up.
 const assertionTimeout = 10 * time.Second
 
 // clientAuth is how the binding's application authenticates at the zone.
@@ -45,8 +46,8 @@ func (i *Inputs) clientAuth(ctx context.Context, issuer string) (keycard.ClientA
 // serviceAccount is one in the binding's own namespace.
 type serviceAccount types.NamespacedName
 
-// token requests a token. Its audience is the zone, which the user has no say in: a token for another audience could be used
-// there.
+// token requests a token. Its audience is the zone, which the user has no say in: a token for
+// another audience could be used there.
 func (a serviceAccount) token(ctx context.Context, c client.Client, issuer string) (redacted.String, error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: a.Name}}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{

@@ -17,21 +17,21 @@ type Context struct {
 	Binding *v1alpha1.ConfluenceTokenBinding
 	// Resource is what a token was asked for.
 	Resource string
-	// Registers is true where the KeycardResource registers workloads in the zone, and Failures counts attempts in a row that
-	// failed before.
+	// Registers is true where the KeycardResource registers workloads in the zone, and Failures
+	// counts attempts in a row that failed before.
 	Registers bool
 	Failures  int
 	// Person is whom the token was asked for, where the binding names a person.
 	Person Person
 }
 
-// registrationAttempts is how often a workload that the zone does not know is tried again soon: the KeycardResource
-// registers it at the same time.
+// registrationAttempts is how often a workload that the zone does not know is tried again soon: the
+// KeycardResource registers it at the same time.
 const registrationAttempts = 6
 
-// Explain returns the problem that an error of Subject.Token is, with what the zone can't know: who has to consent, which token is
-// no good, whether the workload is being registered, and what came of the look-up of the person. An error of the cluster stays as
-// it is.
+// Explain returns the problem that an error of Subject.Token is, with what the zone can't know: who
+// has to consent, which token is no good, whether the workload is being registered, and what came
+// of the look-up of the person. An error of the cluster stays as it is.
 func Explain(err error, c Context) error {
 	if remote, ok := keycard.AsError(err); ok {
 		err = c.refusal(remote)
@@ -76,14 +76,15 @@ func (c Context) refusal(remote *keycard.Error) *problem.Problem {
 	return p
 }
 
-// refusesSubject reports whether the zone refuses the token that is to be exchanged. It has other codes for what else of the
-// request can be wrong.
+// refusesSubject reports whether the zone refuses the token that is to be exchanged. It has other
+// codes for what else of the request can be wrong.
 func refusesSubject(remote *keycard.Error) bool {
 	return remote.Code == "invalid_grant" || remote.Code == "invalid_request"
 }
 
-// whoConsents is the remedy for missing consent. Only a binding that names its user has a page for them: the others know
-// no more of the person than that the token is theirs, and consent to the resource is asked for where they sign in.
+// whoConsents is the remedy for missing consent. Only a binding that names its user has a page for
+// them: the others know no more of the person than that the token is theirs, and consent to the
+// resource is asked for where they sign in.
 func (c Context) whoConsents() string {
 	const signsIn = "the person whose %s is in key %s of Secret %s has to consent to the resource %s, the next time she signs in to the application that it is from"
 	subject := c.Binding.Spec.Subject

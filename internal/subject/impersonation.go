@@ -18,20 +18,24 @@ import (
 	"github.com/keycardai/keycard-operator/internal/zones"
 )
 
-// A zone knows people by an identifier, which is its own unless its identity provider names another. People know each other
-// by e-mail addresses. So an address in spec.subject.user is looked up, once: what was found is remembered in status.
+// A zone knows people by an identifier, which is its own unless its identity provider names
+// another. People know each other by e-mail addresses. So an address in spec.subject.user is looked
+// up, once: what was found is remembered in status.
 
 const (
-	// peopleKept bounds how many people are remembered, and peopleFresh for how long: addresses can change hands.
+	// peopleKept bounds how many people are remembered, and peopleFresh for how long: addresses can
+	// change hands.
 	peopleKept, peopleFresh = 4096, 10 * time.Minute
-	// longestIdentifier is what spec.subject.user may have: one that is longer could not be written there.
+	// longestIdentifier is what spec.subject.user may have: one that is longer could not be written
+	// there.
 	longestIdentifier = 1024
 	// lookUpTimeout bounds a look-up.
 	lookUpTimeout = 15 * time.Second
 )
 
-// address is an e-mail address as an install's spec of a generation has it looked up: bindings of one user are often made
-// together. What one install's management API answers says nothing to another, whatever zone both name.
+// address is an e-mail address as an install's spec of a generation has it looked up: bindings of
+// one user are often made together. What one install's management API answers says nothing to
+// another, whatever zone both name.
 type address struct {
 	install    types.UID
 	generation int64
@@ -42,22 +46,25 @@ type address struct {
 type Person struct {
 	// Identifier is what the zone is told.
 	Identifier string
-	// Found is the identifier that the zone confirmed; "" when what the user wrote is used as it is.
+	// Found is the identifier that the zone confirmed; "" when what the user wrote is used as it
+	// is.
 	Found string
-	// unknown is true when the zone has nobody with that address, and failed why it could not be asked.
+	// unknown is true when the zone has no one with that address, and failed why it could not be
+	// asked.
 	unknown bool
 	failed  error
 }
 
-// Impersonation acts for a person who is named. The zone's policies permit it, and the person has consented.
+// Impersonation acts for a person who is named. The zone's policies permit it, and the person has
+// consented.
 type Impersonation struct {
 	*Inputs
 	facts  Facts
 	person Person
 }
 
-// impersonation names the person without asking anyone, if that can be. After a refusal they are looked up anew: they may have
-// been removed and have come back.
+// impersonation names the person without asking anyone, if that can be. After a refusal they are
+// looked up anew: they may have been removed and have come back.
 func (i *Inputs) impersonation(f Facts) *Impersonation {
 	s := &Impersonation{Inputs: i, facts: f}
 	written := i.binding.Spec.Subject.User
@@ -75,16 +82,17 @@ func (i *Inputs) impersonation(f Facts) *Impersonation {
 	return s
 }
 
-// Person returns whom the token is asked for. Its Identifier is "" until LookUp was called, where that is needed: LookUp asks
-// the management API, which is another server than the token endpoint and may be slow.
+// Person returns whom the token is asked for. Its Identifier is "" until LookUp was called, where
+// that is needed: LookUp asks the management API, which is another server than the token endpoint
+// and may be slow.
 func (s *Impersonation) Person() Person { return s.person }
 
 func (s *Impersonation) address() address {
 	return address{s.facts.Install.UID, s.facts.Install.Generation, s.binding.Spec.Subject.User}
 }
 
-// LookUp asks for the person. A management API that can't be asked is no reason to give up, because the address may be the
-// identifier. The error is a *problem.Problem.
+// LookUp asks for the person. A management API that can't be asked is no reason to give up, because
+// the address may be the identifier. The error is a *problem.Problem.
 func (s *Impersonation) LookUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lookUpTimeout)
 	defer cancel()
@@ -111,7 +119,8 @@ func (s *Impersonation) usersByEmail(ctx context.Context, email string) ([]keyca
 	return management.ReadOnly().ListUsersByEmail(ctx, zone.ID, email)
 }
 
-// choosePerson picks one of the users with the address that was written. An address that nobody verified could be anybody's.
+// choosePerson picks one of the users with the address that was written. An address that no one
+// verified could be anyone's.
 func choosePerson(written string, users []keycard.User) (Person, error) {
 	var verified []keycard.User
 	for _, u := range users {

@@ -202,7 +202,7 @@ func (i *Inputs) clientSecret(ctx context.Context) (credentials.Client, error) {
 }
 
 // fingerprint is of the subject's token, which goes into an annotation, and of credentials, which stays in memory. A token is long
-// and random, so nobody guesses it from that; with the key, the fingerprint does not even tell which bindings have the same one.
+// and random, so no one guesses it from that; with the key, the fingerprint does not even tell which bindings have the same one.
 func (i *Inputs) fingerprint(secret string) string {
 	mac := hmac.New(sha256.New, []byte(i.binding.UID))
 	_, _ = mac.Write([]byte(secret))

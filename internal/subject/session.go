@@ -30,17 +30,19 @@ import (
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
-// A person's session lives by a refresh token that the zone replaces with each use (RFC 6749 section 6, RFC 9700
-// section 4.14.2): the used one is dead, and using it again ends the session. The order that holds:
+// A person's session lives by a refresh token that the zone replaces with each use (RFC 6749
+// section 6, RFC 9700 section 4.14.2): the used one is dead, and using it again ends the session.
+// The order that holds:
 //
 //  1. Try the write of the Secret without doing it. A token that can't be replaced is not spent.
 //  2. Use the refresh token.
 //  3. Write the new one, before anything else is done.
 //  4. Exchange the access token of the session for one of the resource.
 //
-// A stop of the operator comes before 2, or after 3: once the refresh token is sent, the answer is awaited and written.
-// A failure at 3 leaves the new token in memory, and the next attempt begins with it. What can't be mended from here is a
-// kill between the zone's answer and the end of 3: the zone has then given away a token that nobody holds.
+// A stop of the operator comes before 2, or after 3: once the refresh token is sent, the answer is
+// awaited and written. A failure at 3 leaves the new token in memory, and the next attempt begins
+// with it. What can't be mended from here is a kill between the zone's answer and the end of 3: the
+// zone has then given away a token that no one holds.
 
 // session is what is known of the session behind one key of a Secret.
 type session struct {
@@ -54,18 +56,21 @@ type session struct {
 	unsaved redacted.String
 	// current is the refresh token that the Secret held last.
 	current redacted.String
-	// access is the session's token. While it lives, another attempt does not spend a refresh token.
+	// access is the session's token. While it lives, another attempt does not spend a refresh
+	// token.
 	access keycard.Token
 }
 
-// sessions keeps one session for each key of a Secret and each zone: bindings that share it take turns. They have their places at
-// the zone while they do, so those of another zone, which may hang, are none of theirs. The zero value is ready for use.
+// sessions keeps one session for each key of a Secret and each zone: bindings that share it take
+// turns. They have their places at the zone while they do, so those of another zone, which may
+// hang, are none of theirs. The zero value is ready for use.
 type sessions struct {
 	mu sync.Mutex
 	m  map[string]*session
 }
 
-// use returns the session that the binding of m uses now, and lets go of the one that it used before.
+// use returns the session that the binding of m uses now, and lets go of the one that it used
+// before.
 func (all *sessions) use(m *Memory, issuer string, at place) *session {
 	id := at.secret.String() + "/" + at.key + " " + issuer
 	if m.session != nil && m.session.id == id {
@@ -85,8 +90,8 @@ func (all *sessions) use(m *Memory, issuer string, at place) *session {
 	return m.session
 }
 
-// release forgets the tokens of a session that no binding uses any more. A refresh token that is not saved yet is kept, because
-// it is nowhere else: a binding that comes back goes on with it.
+// release forgets the tokens of a session that no binding uses any more. A refresh token that is
+// not saved yet is kept, because it is nowhere else: a binding that comes back goes on with it.
 func (all *sessions) release(held *session) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -102,20 +107,22 @@ func (all *sessions) release(held *session) {
 	held.access = keycard.Token{}
 }
 
-// writeTimeout bounds the writes of a session. They are finished even when the operator is told to stop.
+// writeTimeout bounds the writes of a session. They are finished even when the operator is told to
+// stop.
 const writeTimeout = 10 * time.Second
 
 // accessMargin is the life that the session's access token has to have left to be used again.
 const accessMargin = time.Minute
 
-// keep remembers the session's access token. What was read of the clock counts on the wall: a monotonic clock stands still while
-// a machine sleeps.
+// keep remembers the session's access token. What was read of the clock counts on the wall: a
+// monotonic clock stands still while a machine sleeps.
 func (held *session) keep(token keycard.Token) {
 	token.ObservedAt = token.ObservedAt.Round(0)
 	held.access = token
 }
 
-// forgetAccess drops the session's access token, because the zone does not take it. Another binding may have got the next one.
+// forgetAccess drops the session's access token, because the zone does not take it. Another binding
+// may have got the next one.
 func (held *session) forgetAccess(refused redacted.String) {
 	held.mu.Lock()
 	defer held.mu.Unlock()
@@ -130,8 +137,9 @@ type sessionToken struct {
 	place
 }
 
-// Token implements Subject. It exchanges the session's access token. One that is remembered may be none any more, as when it was
-// revoked or the zone got other keys: then the session's next one is tried.
+// Token implements Subject. It exchanges the session's access token. One that is remembered may be
+// none any more, as when it was revoked or the zone got other keys: then the session's next one is
+// tried.
 func (s sessionToken) Token(ctx context.Context, at Zone) (token keycard.Token, err error) {
 	auth, err := s.clientAuth(ctx, at.Issuer)
 	if err != nil {
@@ -156,7 +164,8 @@ func (s sessionToken) Token(ctx context.Context, at Zone) (token keycard.Token, 
 	return token, err
 }
 
-// access returns an access token of the person's session, to be exchanged, and whether it is one that was remembered.
+// access returns an access token of the person's session, to be exchanged, and whether it is one
+// that was remembered.
 func (s sessionToken) access(ctx context.Context, held *session, zone *keycard.ZoneClient, auth keycard.ClientAuth) (token redacted.String, remembered bool, err error) {
 	held.mu.Lock()
 	defer held.mu.Unlock()
@@ -186,17 +195,19 @@ type place struct {
 	key    string
 }
 
-// renew uses the refresh token that was read, and has the zone's next one in its place before it returns the access token.
+// renew uses the refresh token that was read, and has the zone's next one in its place before it
+// returns the access token.
 func (at place) renew(ctx context.Context, held *session, stored *corev1.Secret, refresh func(context.Context) (keycard.Token, error)) (redacted.String, error) {
-	// The value is another, because none at all is checked when nothing would change. A webhook that can't be asked without
-	// doing it is no reason to stop.
+	// The value is another, because none at all is checked when nothing would change. A webhook
+	// that can't be asked without doing it is no reason to stop.
 	if err := at.write(ctx, stored, redacted.New("dry-run"), client.DryRunAll); err != nil && !apierrors.IsBadRequest(err) {
 		return redacted.String{}, at.writeProblem(err)
 	}
 	if ctx.Err() != nil {
 		return redacted.String{}, ctx.Err() // nothing is begun after a stop
 	}
-	// The answer is awaited as long as the process lives, whatever the stop: without it no one has the session.
+	// The answer is awaited as long as the process lives, whatever the stop: without it no one has
+	// the session.
 	token, err := refresh(context.WithoutCancel(ctx))
 	if err != nil {
 		return redacted.String{}, at.refreshProblem(err)
@@ -216,9 +227,9 @@ func (at place) renew(ctx context.Context, held *session, stored *corev1.Secret,
 	return held.access.AccessToken, nil
 }
 
-// settle writes a refresh token that is not saved yet over the Secret as it was read, at once: reading it again would only
-// make the moment longer in which a kill loses the session. After a failure it reads again, and gives up when someone put
-// another session there.
+// settle writes a refresh token that is not saved yet over the Secret as it was read, at once:
+// reading it again would only make the moment longer in which a kill loses the session. After a
+// failure it reads again, and gives up when someone put another session there.
 func (at place) settle(ctx context.Context, held *session, stored *corev1.Secret) error {
 	if held.unsaved.IsZero() {
 		return nil
@@ -245,7 +256,8 @@ func (at place) settle(ctx context.Context, held *session, stored *corev1.Secret
 	return cmp.Or(last, err)
 }
 
-// read reads the refresh token. When someone put another one there, the session it began replaces what is remembered.
+// read reads the refresh token. When someone put another one there, the session it began replaces
+// what is remembered.
 func (at place) read(ctx context.Context, held *session) (*corev1.Secret, error) {
 	secret, token, err := credentials.ReadSecret(ctx, at.live, at.secret, at.key, "the person's refresh token")
 	if err != nil {
@@ -297,8 +309,8 @@ func (at place) refreshProblem(err error) error {
 	return err
 }
 
-// renewedHere reports whether a refresh token in a Secret was written by the operator: anyone who changes it takes its
-// ownership.
+// renewedHere reports whether a refresh token in a Secret was written by the operator: anyone who
+// changes it takes its ownership.
 func renewedHere(m *metav1.PartialObjectMetadata, dataKey string) bool {
 	return secretmeta.OwnedBy(m, v1alpha1.SessionFieldManager, metav1.ManagedFieldsOperationUpdate).Data.Has(dataKey)
 }

@@ -1,9 +1,10 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package subject exchanges for tokens on behalf of the subject of a binding: a person who is named, a person
-// by an access token or by a session, or the application itself. It reads the Secrets that users write for
-// that, says when they hold something else than before, and explains why a zone refused.
+// Package subject exchanges for tokens on behalf of the subject of a binding: a person who is
+// named, a person by an access token or by a session, or the application itself. It reads the
+// Secrets that users write for that, says when they hold something else than before, and explains
+// why a zone refused.
 package subject
 
 import (
@@ -20,9 +21,9 @@ import (
 
 // Subject is on whose behalf tokens are asked for.
 type Subject interface {
-	// Token has the zone issue a token. Besides the zone it asks the cluster only. It is not begun after ctx ended, but
-	// awaits the answer even when ctx ends meanwhile: a token that was issued would be lost. The error is a
-	// *problem.Problem, a *keycard.Error, or one of the cluster.
+	// Token has the zone issue a token. Besides the zone it asks the cluster only. It is not begun
+	// after ctx ended, but awaits the answer even when ctx ends meanwhile: a token that was issued
+	// would be lost. The error is a *problem.Problem, a *keycard.Error, or one of the cluster.
 	Token(ctx context.Context, at Zone) (keycard.Token, error)
 }
 
@@ -36,7 +37,8 @@ type Zone struct {
 
 // Deps is what subjects need. All fields have to be set.
 type Deps struct {
-	// Client reads metadata of Secrets from the cache, requests tokens of ServiceAccounts and writes sessions.
+	// Client reads metadata of Secrets from the cache, requests tokens of ServiceAccounts and
+	// writes sessions.
 	Client client.Client
 	// Live reads from the server: values of Secrets are never cached.
 	Live client.Reader
@@ -45,20 +47,21 @@ type Deps struct {
 	Clock clock.PassiveClock
 }
 
-// Subjects makes the subjects of all bindings. It has what they share: whom e-mail addresses lead to, and sessions.
+// Subjects makes the subjects of all bindings. It has what they share: whom e-mail addresses lead
+// to, and sessions.
 type Subjects struct {
 	deps     Deps
 	people   *cache.LRUExpireCache
 	sessions sessions
 }
 
-// New returns Subjects that know nobody yet.
+// New returns Subjects that know no one yet.
 func New(deps Deps) *Subjects {
 	return &Subjects{deps: deps, people: cache.NewLRUExpireCacheWithClock(peopleKept, deps.Clock)}
 }
 
-// Memory is what is remembered of the subject of one binding between reconciles. The zero value is ready for use, by one
-// goroutine at a time. Release has to be called when the binding is gone.
+// Memory is what is remembered of the subject of one binding between reconciles. The zero value is
+// ready for use, by one goroutine at a time. Release has to be called when the binding is gone.
 type Memory struct {
 	// session is the one that the binding uses.
 	session *session
@@ -77,15 +80,17 @@ func (m *Memory) Release() {
 // Facts are what a subject depends on besides its Inputs.
 type Facts struct {
 	Install *v1alpha1.KeycardResource
-	// Known is the identifier that was found for the person before, for the same spec and zone; "" when there is none. It
-	// comes from status, and not from the Secret: anyone who may write Secrets in the namespace would choose whom the operator
-	// acts for.
+	// Known is the identifier that was found for the person before, for the same spec and zone; ""
+	// when there is none. It comes from status, and not from the Secret: anyone who may write
+	// Secrets in the namespace would choose whom the operator acts for.
 	Known string
-	// Refused is true when the last attempt failed for what a person had to mend: who the user is may have changed by that.
+	// Refused is true when the last attempt failed for what a person had to mend: who the user is
+	// may have changed by that.
 	Refused bool
 }
 
-// Subject returns the subject of the binding. It is an *Impersonation where the binding names a person.
+// Subject returns the subject of the binding. It is an *Impersonation where the binding names a
+// person.
 func (i *Inputs) Subject(f Facts) Subject {
 	spec := i.binding.Spec.Subject
 	if ref := spec.RefreshTokenSecretRef; ref != nil {
@@ -147,8 +152,8 @@ func completed(ctx context.Context, issue func(context.Context) (keycard.Token, 
 	return issue(ctx)
 }
 
-// finishTimeout is what an exchange has after a stop, and the look-ups between it and its write once more. Together with the
-// write they fit in what the operator has after SIGTERM by default.
+// finishTimeout is what an exchange has after a stop, and the look-ups between it and its write
+// once more. Together with the write they fit in what the operator has after SIGTERM by default.
 const finishTimeout = 7 * time.Second
 
 // Outlive returns a context that ends 7 seconds after ctx, for what would be lost by a stop.

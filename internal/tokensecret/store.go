@@ -27,12 +27,12 @@ import (
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
 
-// BindingIndex is the field by which bindings have to be indexed, for those of one output Secret. The API server selects by
-// it too.
+// BindingIndex is the field by which bindings have to be indexed, for those of one output Secret.
+// The API server selects by it too.
 const BindingIndex = "spec.secret.name"
 
-// writeTimeout bounds a write of a token. It is finished even when the operator is told to stop: a token that was issued and not
-// stored is lost.
+// writeTimeout bounds a write of a token. It is finished even when the operator is told to stop: a
+// token that was issued and not stored is lost.
 const writeTimeout = 10 * time.Second
 
 // Token is a token to be written, and what is remembered with it.
@@ -50,8 +50,9 @@ type Store struct {
 	live, namespaces client.Reader
 }
 
-// New returns a Store that reads metadata and bindings by c, whose bindings have the index BindingIndex, and writes by c. live
-// reads from the server: values are never cached. namespaces reads namespaces.
+// New returns a Store that reads metadata and bindings by c, whose bindings have the index
+// BindingIndex, and writes by c. live reads from the server: values are never cached. namespaces
+// reads namespaces.
 func New(c client.Client, live, namespaces client.Reader) *Store {
 	return &Store{client: c, live: live, namespaces: namespaces}
 }
@@ -63,7 +64,8 @@ type Output struct {
 	written *Memory
 }
 
-// Output returns the output Secret of binding b, which is as the server has it. written is kept between reconciles.
+// Output returns the output Secret of binding b, which is as the server has it. written is kept
+// between reconciles.
 func (st *Store) Output(b *v1alpha1.ConfluenceTokenBinding, written *Memory) Output {
 	return Output{store: st, binding: b, written: written}
 }
@@ -72,9 +74,10 @@ func (o Output) key() types.NamespacedName {
 	return types.NamespacedName{Namespace: o.binding.Namespace, Name: o.binding.Spec.Secret.Name}
 }
 
-// Read reads the metadata of the Secret, and refuses one that is not the binding's with a *problem.Problem. The cache is asked
-// first. What it does not have is asked of the server where there was a Secret once: its next version may be on the way. Where
-// there was none, that would be a request for each look of a new binding; the answer to the first write shows whose it is.
+// Read reads the metadata of the Secret, and refuses one that is not the binding's with a
+// *problem.Problem. The cache is asked first. What it does not have is asked of the server where
+// there was a Secret once: its next version may be on the way. Where there was none, that would be
+// a request for each look of a new binding; the answer to the first write shows whose it is.
 func (o Output) Read(ctx context.Context) (Secret, error) {
 	key := o.key()
 	m := secretmeta.New(key.Namespace, key.Name)
@@ -104,11 +107,11 @@ func (o Output) Read(ctx context.Context) (Secret, error) {
 	return s, nil
 }
 
-// mayMake refuses to make a Secret in a namespace that is being deleted, or one that an older binding names too. One that exists
-// is its owner's.
+// mayMake refuses to make a Secret in a namespace that is being deleted, or one that an older
+// binding names too. One that exists is its owner's.
 func (o Output) mayMake(ctx context.Context) error {
-	// Its Secrets go before its bindings do: an exchange for one of them would be for nothing. Where that can't be
-	// known, the write says it.
+	// Its Secrets go before its bindings do: an exchange for one of them would be for nothing.
+	// Where that can't be known, the write says it.
 	key := o.key()
 	if namespaces.Ending(ctx, o.store.namespaces, key.Namespace) {
 		return problem.Waiting(v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", key.Name)
@@ -126,8 +129,8 @@ func (o Output) mayMake(ctx context.Context) error {
 	return nil
 }
 
-// Write applies the whole Secret in one request, so that all files change together. was is what the last look found. The answer
-// has no values, and its managedFields say what is ours.
+// Write applies the whole Secret in one request, so that all files change together. was is what the
+// last look found. The answer has no values, and its managedFields say what is ours.
 func (o Output) Write(ctx context.Context, was Secret, token Token) (Secret, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
@@ -150,7 +153,8 @@ func (o Output) Write(ctx context.Context, was Secret, token Token) (Secret, err
 	return o.took(m), nil
 }
 
-// Relayout writes the token that is in the Secret into it again, as the binding wants it laid out now.
+// Relayout writes the token that is in the Secret into it again, as the binding wants it laid out
+// now.
 func (o Output) Relayout(ctx context.Context, was Secret, note Note) (Secret, error) {
 	var live corev1.Secret
 	if err := o.store.live.Get(ctx, o.key(), &live); err != nil {
@@ -177,8 +181,9 @@ func (o Output) Empty(ctx context.Context, was Secret) (Secret, error) {
 	return o.took(m), nil
 }
 
-// withdraw takes back what was applied to a Secret that turned out to be someone else's: made during the exchange, with
-// other keys than ours, so that nothing of it was overwritten. An apply can't ask for a Secret that does not exist.
+// withdraw takes back what was applied to a Secret that turned out to be someone else's: made
+// during the exchange, with other keys than ours, so that nothing of it was overwritten. An apply
+// can't ask for a Secret that does not exist.
 func (o Output) withdraw(ctx context.Context, m *metav1.PartialObjectMetadata) error {
 	if _, err := o.apply(ctx, Secret{}, corev1ac.Secret(m.Name, m.Namespace).WithUID(m.UID)); err != nil {
 		return err
@@ -192,8 +197,9 @@ func (o Output) took(m *metav1.PartialObjectMetadata) Secret {
 	return Inspect(m, o.binding)
 }
 
-// apply returns the metadata of what the server made of a Secret. The request goes by the metadata endpoint. Of a Secret that is
-// ours by its controller reference, fields that someone else took are taken back.
+// apply returns the metadata of what the server made of a Secret. The request goes by the metadata
+// endpoint. Of a Secret that is ours by its controller reference, fields that someone else took are
+// taken back.
 func (o Output) apply(ctx context.Context, was Secret, secret *corev1ac.SecretApplyConfiguration) (*metav1.PartialObjectMetadata, error) {
 	body, err := json.Marshal(secret)
 	if err != nil {
@@ -210,8 +216,9 @@ func (o Output) apply(ctx context.Context, was Secret, secret *corev1ac.SecretAp
 	return m, nil
 }
 
-// content is what the operator wants to own of the Secret, but for the token. For a Secret that is there already, the uid makes
-// the server refuse the write when it was replaced by another of the same name meanwhile.
+// content is what the operator wants to own of the Secret, but for the token. For a Secret that is
+// there already, the uid makes the server refuse the write when it was replaced by another of the
+// same name meanwhile.
 func (o Output) content(was Secret) *corev1ac.SecretApplyConfiguration {
 	b := o.binding
 	secret := corev1ac.Secret(b.Spec.Secret.Name, b.Namespace).

@@ -12,11 +12,13 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 )
 
-// Wanted are fingerprints of what a binding wants. Those that a token was made for are stored with it, so a difference shows.
+// Wanted are fingerprints of what a binding wants. Those that a token was made for are stored with
+// it, so a difference shows.
 type Wanted struct {
 	// Exchange covers all that a token depends on; "" while the KeycardResource can't be used.
 	Exchange string
-	// Spec covers what of it stands in the binding's own spec. Labels, annotations and the layout are not among it.
+	// Spec covers what of it stands in the binding's own spec. Labels, annotations and the layout
+	// are not among it.
 	Spec string
 	// Layout covers how the token is laid out in the Secret.
 	Layout string
@@ -40,8 +42,8 @@ func (w Wanted) Of(issuer, resource string, scopes []string) Wanted {
 	return w
 }
 
-// hash fingerprints values by their JSON, which is the same for the same values: fields have an order,
-// and map keys are sorted.
+// hash fingerprints values by their JSON, which is the same for the same values: fields have an
+// order, and map keys are sorted.
 func hash(values ...any) string {
 	raw, err := json.Marshal(values)
 	if err != nil {
