@@ -168,7 +168,7 @@ func (s *scope) findOrCreatePolicy(ctx context.Context, want v1alpha1.AccessPoli
 			known = p.ID
 		}
 	}
-	made, err := s.zone.CreatePolicy(ctx, s.zoneID(), s.policyName(want.Name), s.description())
+	made, err := s.zone.CreatePolicy(ctx, s.zoneID(), keycard.PolicyCreate{Name: s.policyName(want.Name), Description: s.description()})
 	if err != nil {
 		return keycard.Policy{}, createProblem(err, "policy")
 	}

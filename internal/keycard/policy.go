@@ -89,11 +89,16 @@ func (m *ManagementClient) ListPolicies(ctx context.Context, zoneID string, keep
 	return listAll(ctx, m, "listing policies", url.Values{"filter[owner_type]": {OwnerCustomer}}, keep, "zones", zoneID, "policies")
 }
 
+// PolicyCreate is the body of a create request.
+type PolicyCreate struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+}
+
 // CreatePolicy makes a policy without a text.
-func (m *ManagementClient) CreatePolicy(ctx context.Context, zoneID, name, description string) (Policy, error) {
+func (m *ManagementClient) CreatePolicy(ctx context.Context, zoneID string, p PolicyCreate) (Policy, error) {
 	return exchangeObject[Policy](ctx, m, request{
-		op: "creating the policy", method: http.MethodPost, path: []string{"zones", zoneID, "policies"},
-		body: map[string]string{"name": name, "description": description},
+		op: "creating the policy", method: http.MethodPost, path: []string{"zones", zoneID, "policies"}, body: p,
 	})
 }
 
