@@ -24,6 +24,7 @@ import (
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
+	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/throttle"
@@ -102,6 +103,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	recorder := mgr.GetEventRecorder(recorderName)
+	if err := index.Register(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
 	resources := &keycardresource.Reconciler{
 		Client: mgr.GetClient(), Secrets: secrets, Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		ClusterID: o.ClusterID, Recorder: recorder, Clock: o.Clock,

@@ -22,22 +22,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
 	"github.com/keycardai/keycard-operator/internal/subject"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
-// Field indexes over bindings: which Secrets they read or write, and which KeycardResource they use.
+// Field indexes over bindings, besides those of package index: which Secrets they read or write.
 const (
-	secretIndex   = "secrets"
-	resourceIndex = "resource"
-	accountIndex  = "serviceAccount"
-	outputIndex   = tokensecret.BindingIndex
+	secretIndex  = "secrets"
+	accountIndex = "serviceAccount"
+	outputIndex  = tokensecret.BindingIndex
 )
 
 // SetupWithManager registers the reconciler, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
-	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, resourceIndex: indexResource, accountIndex: indexAccount, outputIndex: indexOutput} {
+	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, accountIndex: indexAccount, outputIndex: indexOutput} {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, field, extract); err != nil {
 			return fmt.Errorf("indexing bindings by %s: %w", field, err)
 		}
@@ -125,20 +125,12 @@ func (r *Reconciler) bindingsOfAccount(ctx context.Context, o client.Object) []r
 	return r.list(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{accountIndex: o.GetName()})
 }
 
-func indexResource(o client.Object) []string {
-	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
-	if !ok {
-		return nil
-	}
-	return []string{b.ResourceKey().String()}
-}
-
 func (r *Reconciler) bindingsOfSecret(ctx context.Context, o client.Object) []reconcile.Request {
 	return r.list(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{secretIndex: o.GetName()})
 }
 
 func (r *Reconciler) bindingsOfResource(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.list(ctx, client.MatchingFields{resourceIndex: client.ObjectKeyFromObject(o).String()})
+	return r.list(ctx, index.Of(client.ObjectKeyFromObject(o)))
 }
 
 func (r *Reconciler) bindingsOfNamespace(ctx context.Context, o client.Object) []reconcile.Request {
