@@ -78,13 +78,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("loading the catalog: %w", err)
 	}
-	if o.ClusterID == "" {
-		if o.ClusterID, err = clusterID(ctx, mgr.GetAPIReader(), cmp.Or(o.ClusterIDNamespace, metav1.NamespaceSystem)); err != nil {
-			return err
-		}
-	}
-	if o.Clock == nil {
-		o.Clock = clock.RealClock{}
+	if o, err = o.withDefaults(ctx, mgr.GetAPIReader()); err != nil {
+		return err
 	}
 	zones := keycard.NewPool(keycard.Options{
 		Now: o.Clock.Now, UserAgent: o.UserAgent, Timeout: o.RequestTimeout, AllowInsecureLoopback: o.AllowInsecureLoopback,
@@ -106,12 +101,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := index.Register(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	resources := &keycardresource.Reconciler{
+	resources := keycardresource.New(keycardresource.Deps{
 		Client: mgr.GetClient(), Secrets: secrets, Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
 		ClusterID: o.ClusterID, Recorder: recorder, Clock: o.Clock,
-		CheckEvery: cmp.Or(o.CheckEvery, defaultCheckEvery), ClusterIssuer: issuer.Discover,
+		CheckEvery: o.CheckEvery, ClusterIssuer: issuer.Discover,
 		ConsentRedirectURIs: redirectURIs, LiveNamespaces: o.LiveNamespaces,
-	}
+	})
 	if err := resources.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)
 	}
@@ -158,6 +153,18 @@ func followSecrets(mgr ctrl.Manager, namespaces []string) (*secretcache.Cache, e
 
 // defaultCheckEvery is how often an install is compared with its zone.
 const defaultCheckEvery = 10 * time.Minute
+
+// withDefaults fills in what was left out.
+func (o Options) withDefaults(ctx context.Context, live client.Reader) (_ Options, err error) {
+	if o.ClusterID == "" {
+		o.ClusterID, err = clusterID(ctx, live, cmp.Or(o.ClusterIDNamespace, metav1.NamespaceSystem))
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	o.CheckEvery = cmp.Or(o.CheckEvery, defaultCheckEvery)
+	return o, err
+}
 
 // clusterID is the UID of a namespace. By that of kube-system clusters are commonly known.
 func clusterID(ctx context.Context, live client.Reader, namespace string) (string, error) {

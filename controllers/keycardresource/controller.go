@@ -22,11 +22,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers/access"
 	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/ownwrites"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/remote"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/status"
 )
@@ -43,8 +45,8 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconciler keeps KeycardResources. All fields have to be set but the last two.
-type Reconciler struct {
+// Deps are what a Controller needs. All have to be set but ConsentRedirectURIs and LiveNamespaces.
+type Deps struct {
 	// Client reads from the cache and writes.
 	Client client.Client
 	// Secrets tells of changes of Secrets.
@@ -62,61 +64,80 @@ type Reconciler struct {
 	Clock     clock.PassiveClock
 	// CheckEvery is how often a registered resource is compared with the zone, where people can change it.
 	CheckEvery time.Duration
-	// ConsentRedirectURIs are where people come back to after they consented. The application that they sign in to is
-	// registered in the zone with them; without any, there is none.
+	// ConsentRedirectURIs are where people come back to after they consented; see access.Deps.
 	ConsentRedirectURIs []string
 	// LiveNamespaces is for an operator that may not watch namespaces.
 	LiveNamespaces bool
+}
 
-	// zoneLocks are held while something is changed that several resources share in a zone.
-	zoneLocks keyedMutex
-	// entered are the clients that a zone has accepted. A deletion goes on with them when the Secret is gone.
-	entered   sync.Map
+// Controller keeps KeycardResources.
+type Controller struct {
+	deps         Deps
+	applications *access.Applications
+	zones        remote.Zones
+	// memories has the *memory of each install.
+	memories  sync.Map
 	resources ownwrites.Objects[*v1alpha1.KeycardResource]
-	// failures counts failed attempts to install, removals failed attempts to remove.
-	failures, removals failures
+}
+
+// New makes a Controller.
+func New(d Deps) *Controller {
+	c := &Controller{deps: d}
+	c.applications = access.New(access.Deps{
+		Cached: d.Client, Namespaces: c.namespaces(), ClusterIssuer: d.ClusterIssuer,
+		ConsentRedirectURIs: d.ConsentRedirectURIs, SeesSome: d.LiveNamespaces,
+	})
+	return c
 }
 
 // Reconcile brings the zone and one resource's status up to date.
-func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	ctx = keycard.WithCaller(ctx, keycard.Caller{
 		Object: "KeycardResource " + req.String(), CorrelationID: string(controller.ReconcileIDFromContext(ctx)),
 	})
 	var cached v1alpha1.KeycardResource
-	if err := r.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
-		r.failures.forget(req.NamespacedName)
-		r.removals.forget(req.NamespacedName)
-		r.resources.Forget(req.NamespacedName)
-		r.entered.Delete(req.NamespacedName)
+	if err := c.deps.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
+		c.memories.Delete(req.NamespacedName)
+		c.resources.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	s := newScope(r.resources.Newest(req.NamespacedName, &cached), r.Clock.Now(), r.ClusterID)
+	s := c.begin(&cached)
 	if !s.before.DeletionTimestamp.IsZero() {
-		return r.finalize(ctx, s)
+		return c.finalize(ctx, s)
 	}
 	if s.before.Status.ObservedGeneration == 0 {
 		// Tools that wait for the object take one without a status for ready, so it gets one at once.
 		s.progressing()
-		if err := r.patchStatus(ctx, s); err != nil {
+		if err := s.Save(ctx); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
-	at, err := r.run(ctx, s)
+	at, err := c.run(ctx, s)
 	if err != nil && ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err() // told to stop: nothing failed but the attempt
 	}
 	p := problemOf(ctx, err)
 	s.report(at, p)
-	if err := r.patchStatus(ctx, s); err != nil {
+	if err := s.Save(ctx); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.announce(s)
-	r.announceDrift(s)
-	return ctrl.Result{RequeueAfter: r.nextWake(s, p)}, nil
+	c.announce(s)
+	c.announceDrift(s)
+	return ctrl.Result{RequeueAfter: c.nextWake(s, p)}, nil
+}
+
+// begin gathers what is known of an install.
+func (c *Controller) begin(cached *v1alpha1.KeycardResource) *scope {
+	key := client.ObjectKeyFromObject(cached)
+	s := newScope(c.resources.Newest(key, cached), &c.zones, c.deps.Clock.Now(), c.deps.ClusterID)
+	known, _ := c.memories.LoadOrStore(key, s.memory)
+	s.memory, _ = known.(*memory)
+	s.Save = func(ctx context.Context) error { return c.patchStatus(ctx, s) }
+	return s
 }
 
 // run takes the steps in order, and stops at the first that can't go on.
-func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
+func (c *Controller) run(ctx context.Context, s *scope) (step, error) {
 	if s.suspended() {
 		return "", nil
 	}
@@ -124,15 +145,15 @@ func (r *Reconciler) run(ctx context.Context, s *scope) (step, error) {
 		at step
 		do func(context.Context, *scope) error
 	}{
-		{stepPlan, r.plan},
-		{stepCredentials, r.enterZone},
-		{stepCredentials, r.readOAuthApp},
-		{stepProvider, r.ensureFinalizer},
-		{stepProvider, r.ensureProvider},
-		{stepResource, r.ensureResource},
+		{stepPlan, c.plan},
+		{stepCredentials, c.enterZone},
+		{stepCredentials, c.readOAuthApp},
+		{stepProvider, c.ensureFinalizer},
+		{stepProvider, c.ensureProvider},
+		{stepResource, c.ensureResource},
 		// What is forbidden is in force before anybody gets access.
-		{stepPolicies, r.ensurePolicies},
-		{stepApplications, r.ensureApplications},
+		{stepPolicies, func(ctx context.Context, s *scope) error { return access.EnsurePolicies(ctx, &s.Install) }},
+		{stepApplications, func(ctx context.Context, s *scope) error { return c.applications.Ensure(ctx, &s.Install) }},
 	}
 	for _, st := range steps {
 		if err := st.do(ctx, s); err != nil {
@@ -159,24 +180,25 @@ func problemOf(ctx context.Context, err error) *problem.Problem {
 }
 
 // nextWake is when to try again, or to compare with the zone again.
-func (r *Reconciler) nextWake(s *scope, p *problem.Problem) time.Duration {
+func (c *Controller) nextWake(s *scope, p *problem.Problem) time.Duration {
 	switch {
 	case s.suspended():
 		return 0
 	case p == nil:
-		r.failures.forget(s.key())
-		return refresh.Jittered(r.CheckEvery, string(s.before.UID), s.now)
+		s.memory.failures = 0
+		return refresh.Jittered(c.deps.CheckEvery, string(s.before.UID), s.Now)
 	}
-	return refresh.Pause(p, r.failures.count(s.key()), 0, string(s.before.UID))
+	s.memory.failures++
+	return refresh.Pause(p, s.memory.failures, 0, string(s.before.UID))
 }
 
 // patchStatus writes the status if it changed.
-func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
-	written, changed, err := status.Patch(ctx, r.Client, s.before, s.resource)
+func (c *Controller) patchStatus(ctx context.Context, s *scope) error {
+	written, changed, err := status.Patch(ctx, c.deps.Client, s.before, s.Object)
 	if err != nil || !changed {
 		return err
 	}
-	r.resources.Wrote(s.key(), written)
-	s.before, s.resource = written, written.DeepCopy()
+	c.resources.Wrote(s.Key(), written)
+	s.before, s.Object = written, written.DeepCopy()
 	return nil
 }

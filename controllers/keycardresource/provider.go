@@ -10,169 +10,145 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/remote"
 )
 
 // ensureProvider makes sure that the zone has an OAuth provider for the upstream with this app. All
 // resources of an upstream share one provider: somebody else's is used as it is when it has the same app.
-func (r *Reconciler) ensureProvider(ctx context.Context, s *scope) error {
-	unlock, err := r.lockZone(ctx, s)
+func (c *Controller) ensureProvider(ctx context.Context, s *scope) error {
+	unlock, err := s.Zone.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	provider, found, err := s.zone.FindProvider(ctx, s.zoneID(), s.entry.Provider.Identifier)
-	if err != nil {
-		return problem.Remote(err)
+	want := s.entry.Provider
+	provider, standing, err := remote.Ensure(ctx, s.Zone, remote.Providers, remote.Provider{
+		Step: stepProvider, Object: "provider", Identifier: want.Identifier, Marker: s.Marker(), Known: s.Found.ProviderID,
+		Body: keycard.ProviderCreate{
+			Identifier: want.Identifier, Name: want.Name, Description: s.Description(),
+			ClientID: s.app.ID, ClientSecret: s.app.Secret,
+			OAuth2: keycard.ProviderOAuth2{
+				Issuer:                want.Identifier,
+				AuthorizationEndpoint: want.AuthorizationEndpoint, TokenEndpoint: want.TokenEndpoint,
+				AuthorizationParameters: want.AuthorizationParameters,
+			},
+		},
+		Created: func(p keycard.Provider) { _, s.Object.Status.OAuthAppHash = s.appHashes(p.ID) },
+		Claim:   func(p keycard.Provider) (bool, error) { return c.claimProvider(ctx, s, p) },
+		Differs: s.providerDiffers,
+	})
+	if provider.ID != "" {
+		s.Object.Status.ProviderID = provider.ID
 	}
-	if !found {
-		if provider, err = r.createProvider(ctx, s); err != nil {
-			return err
-		}
-		s.resource.Status.OAuthAppHash = s.appHash(provider.ID)
+	switch {
+	case standing == remote.Foreign:
+		s.shared, s.Object.Status.OAuthAppHash = true, ""
+	case err == nil:
+		sent, now := s.appHashes(provider.ID)
+		s.rotated, s.Object.Status.OAuthAppHash = sent != now && credentials.SameKey(sent, now), now
 	}
-	s.resource.Status.ProviderID = provider.ID
-	sameApp := provider.ClientID == s.app.ID
-	if !s.observing() && !s.owns(provider.Description) && (!sameApp || !r.inherits(ctx, s, provider.Description)) {
-		s.shared, s.resource.Status.OAuthAppHash = true, ""
-		switch {
-		case !sameApp:
-			has := fmt.Sprintf("another OAuth app (client id %q, not %q)", provider.ClientID, s.app.ID)
-			return s.unfit(provider, has, "use the same app, or change the provider in the zone")
-		case lacksSecret(provider):
-			return s.unfit(provider, "this OAuth app without its client secret", "set the client secret of the provider in the zone")
-		}
-		return nil
-	}
-	return s.updateProvider(ctx, provider)
+	return err
 }
 
-// lacksSecret tells whether the zone says that it has no client secret of the provider.
+// claimProvider decides about a provider that was not made by this install: it is managed when its maker is gone, and
+// shared when it has the same app.
+func (c *Controller) claimProvider(ctx context.Context, s *scope, p keycard.Provider) (manage bool, err error) {
+	sameApp := p.ClientID == s.app.ID
+	switch {
+	case s.Zone.Observing, sameApp && c.inherits(ctx, s, p.Description):
+		return true, nil
+	case !sameApp:
+		has := fmt.Sprintf("another OAuth app (client id %q, not %q)", p.ClientID, s.app.ID)
+		return false, s.unfit(p, has, "use the same app, or change the provider in the zone")
+	case lacksSecret(p):
+		return false, s.unfit(p, "this OAuth app without its client secret", "set the client secret of the provider in the zone")
+	}
+	return false, nil
+}
+
+// inherits reports whether an object was made by a KeycardResource of this cluster that is gone. What can't be seen is
+// taken to be there.
+func (c *Controller) inherits(ctx context.Context, s *scope, description string) bool {
+	namespace, name, ours := remote.InstallOf(s.ClusterID, description)
+	if !ours {
+		return false
+	}
+	var there v1alpha1.KeycardResource
+	err := c.deps.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &there)
+	return apierrors.IsNotFound(err) || err == nil && there.Spec.Zone.ID != s.Zone.ID
+}
+
+// lacksSecret reports whether the zone says that it has no client secret of the provider.
 func lacksSecret(provider keycard.Provider) bool { return !ptr.Deref(provider.ClientSecretSet, true) }
 
 // unfit says why the zone's provider, which is somebody else's, can't serve this install.
 func (s *scope) unfit(provider keycard.Provider, has, remedy string) error {
-	maker := "was not made by the operator"
-	if key, ours := s.madeBy(provider.Description); ours {
-		maker = "belongs to KeycardResource " + key.String()
-	}
 	return problem.NeedsPerson(v1alpha1.ReasonProviderConflict,
 		"the zone's provider %q for %s has %s and %s; all resources of an upstream share one provider: %s",
-		provider.Name, provider.Identifier, has, maker, remedy)
+		provider.Name, provider.Identifier, has, s.maker(provider.Description, "was not made by the operator"), remedy)
 }
 
-// updateProvider puts right what differs, and sends the client secret when it changed or the zone has none.
-func (s *scope) updateProvider(ctx context.Context, provider keycard.Provider) error {
-	patch, fields := s.providerPatch(provider)
-	sent, hash := s.resource.Status.OAuthAppHash, s.appHash(provider.ID)
-	if s.observing() {
-		hash = sent
+// maker says whose an object of the zone is; otherwise is said when no KeycardResource of this cluster made it.
+func (s *scope) maker(description, otherwise string) string {
+	if namespace, name, ours := remote.InstallOf(s.ClusterID, description); ours {
+		return "belongs to KeycardResource " + namespace + "/" + name
 	}
-	switch {
-	case sent == hash && !lacksSecret(provider):
-		if patch.IsZero() {
-			return nil
-		}
-	case sent == hash:
-		patch.ClientSecret = keycard.Set(s.app.Secret)
+	return otherwise
+}
+
+// providerDiffers is what is to be changed at the zone's provider, and the names of the fields that drifted. The client
+// secret is sent when it changed or the zone has none.
+func (s *scope) providerDiffers(have keycard.Provider) (keycard.ProviderPatch, []string) {
+	p, fields := s.providerPatch(have)
+	sent, now := s.appHashes(have.ID)
+	if sent == now && !lacksSecret(have) {
+		return p, fields
+	}
+	p.ClientSecret = keycard.Set(s.app.Secret)
+	switch sent {
+	case now:
 		fields = append(fields, "clientSecret")
-	case sent == "": // this install takes the provider over
-		patch.ClientSecret, fields = keycard.Set(s.app.Secret), nil
+	case "": // this install takes the provider over
+		fields = nil
 	default: // the app changed, or what the hash is keyed with: neither is drift, and what else differs is
-		patch.ClientSecret = keycard.Set(s.app.Secret)
 		fields = slices.DeleteFunc(fields, func(field string) bool { return field == "clientID" })
 	}
-	err := s.change(stepProvider, "provider", fields, func() error {
-		log.FromContext(ctx).Info("updating the provider", "provider", provider.ID, "fields", fields)
-		_, err := s.zone.PatchProvider(ctx, s.zoneID(), provider.ID, patch)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	s.rotated, s.resource.Status.OAuthAppHash = sent != hash && sameKey(sent, hash), hash
-	return nil
+	return p, fields
 }
 
-func (r *Reconciler) createProvider(ctx context.Context, s *scope) (keycard.Provider, error) {
-	want := s.entry.Provider
-	if err := s.creating("provider", want.Identifier); err != nil {
-		return keycard.Provider{}, err
+// providerPatch is what differs at the zone's provider, but for the client secret, which the zone does not show.
+func (s *scope) providerPatch(have keycard.Provider) (p keycard.ProviderPatch, d remote.Differences) {
+	want, is := s.entry.Provider, have.Protocols.OAuth2
+	d.Text("name", &p.Name, have.Name, want.Name)
+	if !s.Zone.Observing {
+		d.Text("description", &p.Description, have.Description, s.Description())
 	}
-	log.FromContext(ctx).Info("creating the provider", "identifier", want.Identifier)
-	provider, err := s.zone.CreateProvider(ctx, s.zoneID(), keycard.ProviderCreate{
-		Identifier: want.Identifier, Name: want.Name, Description: s.description(),
-		ClientID: s.app.ID, ClientSecret: s.app.Secret,
-		OAuth2: keycard.ProviderOAuth2{
-			Issuer:                want.Identifier,
-			AuthorizationEndpoint: want.AuthorizationEndpoint, TokenEndpoint: want.TokenEndpoint,
-			AuthorizationParameters: want.AuthorizationParameters,
-		},
-	})
-	if err != nil {
-		return keycard.Provider{}, createProblem(err, "provider")
-	}
-	s.created(stepProvider, "provider", s.found.ProviderID)
-	return provider, nil
-}
-
-// providerPatch is what is to be changed at the zone's provider, without the client secret, and the names of the
-// fields.
-func (s *scope) providerPatch(have keycard.Provider) (keycard.ProviderPatch, []string) {
-	want := s.entry.Provider
-	var (
-		p keycard.ProviderPatch
-		d differences
-	)
-	d.text("name", &p.Name, have.Name, want.Name)
-	if !s.observing() {
-		d.text("description", &p.Description, have.Description, s.description())
-	}
-	d.text("clientID", &p.ClientID, have.ClientID, s.app.ID)
-	d.text("authorizationEndpoint", &p.OAuth2.AuthorizationEndpoint, have.Protocols.OAuth2.AuthorizationEndpoint, want.AuthorizationEndpoint)
-	d.text("tokenEndpoint", &p.OAuth2.TokenEndpoint, have.Protocols.OAuth2.TokenEndpoint, want.TokenEndpoint)
-	d.stated("issuer", &p.OAuth2.Issuer, strings.TrimSuffix(have.Protocols.OAuth2.Issuer, "/"), want.Identifier)
-	d.stated("scopeParameter", &p.OAuth2.ScopeParameter, have.Protocols.OAuth2.ScopeParameter, "scope")
-	d.stated("scopeSeparator", &p.OAuth2.ScopeSeparator, have.Protocols.OAuth2.ScopeSeparator, " ")
-	d.stated("tokenResponseAccessTokenPointer", &p.OAuth2.TokenResponseAccessTokenPointer, have.Protocols.OAuth2.TokenResponseAccessTokenPointer, "access_token")
-	if !maps.Equal(have.Protocols.OAuth2.AuthorizationParameters, want.AuthorizationParameters) {
-		p.OAuth2.AuthorizationParameters = keycard.Set(want.AuthorizationParameters)
-		d = append(d, "authorizationParameters")
-	}
+	d.Text("clientID", &p.ClientID, have.ClientID, s.app.ID)
+	d.Text("authorizationEndpoint", &p.OAuth2.AuthorizationEndpoint, is.AuthorizationEndpoint, want.AuthorizationEndpoint)
+	d.Text("tokenEndpoint", &p.OAuth2.TokenEndpoint, is.TokenEndpoint, want.TokenEndpoint)
+	d.Stated("issuer", &p.OAuth2.Issuer, strings.TrimSuffix(is.Issuer, "/"), want.Identifier)
+	d.Stated("scopeParameter", &p.OAuth2.ScopeParameter, is.ScopeParameter, "scope")
+	d.Stated("scopeSeparator", &p.OAuth2.ScopeSeparator, is.ScopeSeparator, " ")
+	d.Stated("tokenResponseAccessTokenPointer", &p.OAuth2.TokenResponseAccessTokenPointer, is.TokenResponseAccessTokenPointer, "access_token")
+	remote.Value(&d, "authorizationParameters", &p.OAuth2.AuthorizationParameters, want.AuthorizationParameters,
+		maps.Equal(is.AuthorizationParameters, want.AuthorizationParameters))
 	return p, d
 }
 
-// differences names the fields of a patch.
-type differences []string
-
-// text sets a field that differs.
-func (d *differences) text(name string, field *keycard.Field[string], have, want string) {
-	if have != want {
-		*field = keycard.Set(want)
-		*d = append(*d, name)
+// appHashes are the hash of the OAuth app as it was sent to the provider, and as it is now. Where the zone is only observed
+// nothing is sent.
+func (s *scope) appHashes(providerID string) (sent, now string) {
+	sent = s.Object.Status.OAuthAppHash
+	if s.Zone.Observing {
+		return sent, sent
 	}
-}
-
-// stated sets a field that differs, where the zone states it: what is left out has the default.
-func (d *differences) stated(name string, field *keycard.Field[string], have, want string) {
-	if have != "" {
-		d.text(name, field, have, want)
-	}
-}
-
-// createProblem judges a failed create. An object that appeared since it was looked for is found by the
-// next attempt.
-func createProblem(err error, kind string) error {
-	if keycard.IsConflict(err) {
-		return problem.Passing(v1alpha1.ReasonProgressingWithRetry, "the %s was created by somebody else a moment ago; it is looked at again", kind)
-	}
-	if err != nil {
-		return problem.Remote(err)
-	}
-	return nil
+	return sent, credentials.Fingerprint(s.app, providerID, s.serviceAccount)
 }

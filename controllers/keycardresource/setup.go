@@ -29,8 +29,8 @@ const (
 	configMapIndex = "configMaps"
 )
 
-// SetupWithManager registers the reconciler, its indexes and its watches.
-func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
+// SetupWithManager registers the controller, its indexes and its watches.
+func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
 	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, configMapIndex: indexConfigMaps} {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.KeycardResource{}, field, extract); err != nil {
 			return fmt.Errorf("indexing resources by %s: %w", field, err)
@@ -39,26 +39,26 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("keycardresource").
 		For(&v1alpha1.KeycardResource{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesRawSource(r.Secrets.Source(r.readersOf(secretIndex))).
-		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.readersOf(configMapIndex))).
-		Watches(&v1alpha1.ConfluenceTokenBinding{}, handler.EnqueueRequestsFromMapFunc(r.resourceOfBinding), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(c.deps.Secrets.Source(c.readersOf(secretIndex))).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(c.readersOf(configMapIndex))).
+		Watches(&v1alpha1.ConfluenceTokenBinding{}, handler.EnqueueRequestsFromMapFunc(c.resourceOfBinding), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			// For errors of status writes, which are all that is left to controller-runtime.
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
 		})
-	if !r.LiveNamespaces {
-		b.WatchesMetadata(namespaces.Metadata(), handler.EnqueueRequestsFromMapFunc(r.resourcesThatSelect), builder.WithPredicates(predicate.LabelChangedPredicate{}))
+	if !c.deps.LiveNamespaces {
+		b.WatchesMetadata(namespaces.Metadata(), handler.EnqueueRequestsFromMapFunc(c.resourcesThatSelect), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
-	return b.Complete(r)
+	return b.Complete(c)
 }
 
 // namespaces reads namespaces: from the cache where they are watched.
-func (r *Reconciler) namespaces() client.Reader {
-	if r.LiveNamespaces {
-		return r.Live
+func (c *Controller) namespaces() client.Reader {
+	if c.deps.LiveNamespaces {
+		return c.deps.Live
 	}
-	return r.Client
+	return c.deps.Client
 }
 
 func indexSecrets(o client.Object) []string {
@@ -82,25 +82,25 @@ func indexConfigMaps(o client.Object) []string {
 }
 
 // readersOf gives the resources that read a Secret or a ConfigMap.
-func (r *Reconciler) readersOf(index string) handler.MapFunc {
+func (c *Controller) readersOf(index string) handler.MapFunc {
 	return func(ctx context.Context, o client.Object) []reconcile.Request {
-		return r.list(ctx, nil, client.InNamespace(o.GetNamespace()), client.MatchingFields{index: o.GetName()})
+		return c.list(ctx, nil, client.InNamespace(o.GetNamespace()), client.MatchingFields{index: o.GetName()})
 	}
 }
 
 // resourceOfBinding gives the resource that a binding uses, where it matters who does: to the registration of
 // workloads and of the first binding that acts for a person, and to a deletion that waits.
-func (r *Reconciler) resourceOfBinding(ctx context.Context, o client.Object) []reconcile.Request {
+func (c *Controller) resourceOfBinding(ctx context.Context, o client.Object) []reconcile.Request {
 	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
 	if !ok {
 		return nil
 	}
 	key := b.ResourceKey()
 	var resource v1alpha1.KeycardResource
-	if err := r.Client.Get(ctx, key, &resource); err != nil {
+	if err := c.deps.Client.Get(ctx, key, &resource); err != nil {
 		return nil // it does not exist, or is not watched
 	}
-	consents := len(r.ConsentRedirectURIs) > 0 && b.Spec.Subject.User != "" && resource.Status.ConsentClientID == ""
+	consents := len(c.deps.ConsentRedirectURIs) > 0 && b.Spec.Subject.User != "" && resource.Status.ConsentClientID == ""
 	if resource.Spec.WorkloadRegistration == nil && !consents && resource.DeletionTimestamp.IsZero() {
 		return nil
 	}
@@ -108,16 +108,16 @@ func (r *Reconciler) resourceOfBinding(ctx context.Context, o client.Object) []r
 }
 
 // resourcesThatSelect gives the resources that register workloads of namespaces by their labels.
-func (r *Reconciler) resourcesThatSelect(ctx context.Context, _ client.Object) []reconcile.Request {
-	return r.list(ctx, func(resource *v1alpha1.KeycardResource) bool {
+func (c *Controller) resourcesThatSelect(ctx context.Context, _ client.Object) []reconcile.Request {
+	return c.list(ctx, func(resource *v1alpha1.KeycardResource) bool {
 		allowed := resource.Spec.AllowedNamespaces
 		return resource.Spec.WorkloadRegistration != nil && allowed != nil && allowed.From == v1alpha1.NamespacesFromSelector
 	})
 }
 
-func (r *Reconciler) list(ctx context.Context, keep func(*v1alpha1.KeycardResource) bool, opts ...client.ListOption) []reconcile.Request {
+func (c *Controller) list(ctx context.Context, keep func(*v1alpha1.KeycardResource) bool, opts ...client.ListOption) []reconcile.Request {
 	var resources v1alpha1.KeycardResourceList
-	if err := r.Client.List(ctx, &resources, opts...); err != nil {
+	if err := c.deps.Client.List(ctx, &resources, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
 		// The cache answers this; it fails only when the operator stops or the index is missing.
 		log.FromContext(ctx).Error(err, "listing KeycardResources for an event")
 		return nil

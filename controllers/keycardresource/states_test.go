@@ -14,6 +14,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/golden"
 	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/remote"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -41,11 +42,11 @@ func (st *story) begin() *story { return st.step(func(s *scope) { s.progressing(
 // reconcile reports what a reconcile found, as Reconcile does.
 func (st *story) reconcile(at step, p *problem.Problem) *story {
 	return st.step(func(s *scope) {
-		if s.resource.Status.ObservedGeneration == 0 {
+		if s.Object.Status.ObservedGeneration == 0 {
 			s.progressing()
 		}
 		if p == nil {
-			s.resource.Status.ProviderID, s.resource.Status.ResourceID = "p7m2", "r4k9"
+			s.Object.Status.ProviderID, s.Object.Status.ResourceID = "p7m2", "r4k9"
 		}
 		s.report(at, p)
 	})
@@ -67,12 +68,12 @@ func (st *story) delete() *story {
 
 // step does something with the object as a reconcile does, at noon.
 func (st *story) step(do func(*scope)) *story {
-	s := newScope(st.resource, noon, "cluster")
+	s := newScope(st.resource, &remote.Zones{}, noon, "cluster")
 	do(s)
-	for i := range s.resource.Status.Conditions {
-		s.resource.Status.Conditions[i].LastTransitionTime = metav1.NewTime(noon)
+	for i := range s.Object.Status.Conditions {
+		s.Object.Status.Conditions[i].LastTransitionTime = metav1.NewTime(noon)
 	}
-	st.resource = s.resource
+	st.resource = s.Object
 	return st
 }
 
@@ -84,7 +85,7 @@ func TestStates(t *testing.T) {
 	rejected := problem.NeedsPerson(v1alpha1.ReasonClientRejected, "the zone refused the service account; check the client id and client secret")
 	inUse := problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse, "the zone has a resource of that identifier already; remove it, or set adoptionPolicy: Adopt")
 	drifted := func(s *scope) {
-		s.drift = []drift{{at: stepResource, object: "resource", fields: []string{"scopes"}}}
+		s.Zone.Note(stepResource, "resource", "scopes")
 		s.report("", nil)
 	}
 	remove := func(spec *v1alpha1.KeycardResourceSpec) { spec.DeletionPolicy = v1alpha1.DeletionDelete }

@@ -20,22 +20,22 @@ import (
 // order is the order in which the conditions become True.
 func (s *scope) order() []step {
 	order := []step{stepCredentials, stepProvider, stepResource}
-	if len(s.resource.Spec.Policies) > 0 {
+	if len(s.Object.Spec.Policies) > 0 {
 		order = append(order, stepPolicies)
 	}
-	if len(s.resource.Spec.Applications) > 0 || s.resource.Spec.WorkloadRegistration != nil {
+	if len(s.Object.Spec.Applications) > 0 || s.Object.Spec.WorkloadRegistration != nil {
 		order = append(order, stepApplications)
 	}
 	return order
 }
 
 func (s *scope) conditions() status.Conditions {
-	return status.Conditions{List: &s.resource.Status.Conditions, Generation: s.resource.Generation}
+	return status.Conditions{List: &s.Object.Status.Conditions, Generation: s.Object.Generation}
 }
 
 // progressing is the first status an object gets, before anything remote is asked.
 func (s *scope) progressing() {
-	s.resource.Status.ObservedGeneration = s.resource.Generation
+	s.Object.Status.ObservedGeneration = s.Object.Generation
 	c := s.conditions()
 	c.Set(v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "installing into the zone")
 	c.Reconciling(v1alpha1.ReasonProgressing, "installing into the zone")
@@ -74,7 +74,7 @@ func describeUsers(users []v1alpha1.ConfluenceTokenBinding) string {
 // report turns what the reconcile found into conditions. A passing problem leaves alone what was True
 // for this generation: an outage of the zone does not undo a registration.
 func (s *scope) report(at step, p *problem.Problem) {
-	s.resource.Status.ObservedGeneration = s.resource.Generation
+	s.Object.Status.ObservedGeneration = s.Object.Generation
 	c := s.conditions()
 	if s.suspended() {
 		s.reportSuspended(c)
@@ -88,7 +88,7 @@ func (s *scope) report(at step, p *problem.Problem) {
 	for _, st := range []step{stepPolicies, stepApplications} {
 		// What the spec does not ask for has no condition, except while it fails to be removed.
 		if !slices.Contains(order, st) {
-			meta.RemoveStatusCondition(&s.resource.Status.Conditions, string(st))
+			meta.RemoveStatusCondition(&s.Object.Status.Conditions, st)
 			if st == at {
 				order = append(order, st)
 			}
@@ -102,7 +102,7 @@ func (s *scope) report(at step, p *problem.Problem) {
 		case reached:
 			s.reportReached(c, st)
 		case !s.wasTrue(st):
-			c.Set(string(st), metav1.ConditionUnknown, v1alpha1.ReasonPending, "waits for an earlier condition")
+			c.Set(st, metav1.ConditionUnknown, v1alpha1.ReasonPending, "waits for an earlier condition")
 		}
 	}
 	s.reportReady(c, p)
@@ -110,11 +110,20 @@ func (s *scope) report(at step, p *problem.Problem) {
 
 // reportReached sets the condition of a step that was taken.
 func (s *scope) reportReached(c status.Conditions, st step) {
-	if found := s.driftAt(st); found != "" && s.observing() {
-		c.Set(string(st), metav1.ConditionFalse, v1alpha1.ReasonDrifted, s.driftMessage(found))
+	if found := s.driftIn(st); found != "" && s.Zone.Observing {
+		c.Set(st, metav1.ConditionFalse, v1alpha1.ReasonDrifted, s.driftMessage(found))
 		return
 	}
-	c.Set(string(st), metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
+	c.Set(st, metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
+}
+
+// driftIn describes what differs in the steps, in all when none is named; empty when nothing does.
+func (s *scope) driftIn(steps ...step) string {
+	var found []string
+	for _, d := range s.Zone.Drift(steps...) {
+		found = append(found, d.String())
+	}
+	return strings.Join(found, "; ")
 }
 
 func (s *scope) driftMessage(found string) string {
@@ -126,16 +135,16 @@ func (s *scope) reportProblem(c status.Conditions, st step, p *problem.Problem) 
 	switch {
 	case p.Passes() && s.wasTrue(st):
 	case p.Passes():
-		c.Set(string(st), metav1.ConditionUnknown, p.Reason, p.Message)
+		c.Set(st, metav1.ConditionUnknown, p.Reason, p.Message)
 	default:
-		c.Set(string(st), metav1.ConditionFalse, p.Reason, p.Message)
+		c.Set(st, metav1.ConditionFalse, p.Reason, p.Message)
 	}
 }
 
 func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 	switch {
-	case p == nil && s.observing() && len(s.drift) > 0:
-		message := s.driftMessage(s.allDrift())
+	case p == nil && s.Zone.Observing && s.driftIn() != "":
+		message := s.driftMessage(s.driftIn())
 		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDrifted, message)
 		c.Stalled(v1alpha1.ReasonDrifted, message)
 	case p == nil, p.Passes() && s.wasTrue(v1alpha1.ConditionReady):
@@ -152,24 +161,24 @@ func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 
 func (s *scope) reportSuspended(c status.Conditions) {
 	status := metav1.ConditionFalse
-	if meta.IsStatusConditionTrue(s.found.Conditions, v1alpha1.ConditionReady) {
+	if meta.IsStatusConditionTrue(s.Found.Conditions, v1alpha1.ConditionReady) {
 		status = metav1.ConditionTrue
 	}
 	c.Set(v1alpha1.ConditionReady, status, v1alpha1.ReasonSuspended, "spec.suspend is true: the zone is not touched")
 	c.Settled()
 }
 
-// wasTrue tells whether the condition was True for this generation of the spec.
+// wasTrue reports whether the condition was True for this generation of the spec.
 func (s *scope) wasTrue(conditionType step) bool {
-	c := meta.FindStatusCondition(s.found.Conditions, string(conditionType))
-	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration == s.resource.Generation
+	c := meta.FindStatusCondition(s.Found.Conditions, conditionType)
+	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration == s.Object.Generation
 }
 
 func (s *scope) trueReason(st step) string {
 	switch {
 	case st == stepCredentials:
 		return v1alpha1.ReasonAccepted
-	case s.observing():
+	case s.Zone.Observing:
 		return v1alpha1.ReasonObserved
 	case st == stepProvider && s.shared:
 		return v1alpha1.ReasonShared
@@ -196,9 +205,9 @@ func (s *scope) trueMessage(st step) string {
 }
 
 // announce records an event when the object became ready, or stopped being ready for another reason.
-func (r *Reconciler) announce(s *scope) {
-	before := meta.FindStatusCondition(s.found.Conditions, v1alpha1.ConditionReady)
-	now := meta.FindStatusCondition(s.resource.Status.Conditions, v1alpha1.ConditionReady)
+func (c *Controller) announce(s *scope) {
+	before := meta.FindStatusCondition(s.Found.Conditions, v1alpha1.ConditionReady)
+	now := meta.FindStatusCondition(s.Object.Status.Conditions, v1alpha1.ConditionReady)
 	if now == nil || before != nil && before.Status == now.Status && before.Reason == now.Reason {
 		return
 	}
@@ -206,5 +215,19 @@ func (r *Reconciler) announce(s *scope) {
 	if now.Status == metav1.ConditionTrue {
 		kind = corev1.EventTypeNormal
 	}
-	r.Recorder.Eventf(s.resource, nil, kind, now.Reason, "Install", "%s", now.Message)
+	c.deps.Recorder.Eventf(s.Object, nil, kind, now.Reason, "Install", "%s", now.Message)
+}
+
+// announceDrift records what was put right. What a changed spec or a changed Secret asked for is no drift.
+func (c *Controller) announceDrift(s *scope) {
+	if s.rotated {
+		c.deps.Recorder.Eventf(s.Object, nil, corev1.EventTypeNormal, v1alpha1.EventOAuthAppRotated, "Install", "%s", "the changed OAuth app was sent to the zone")
+	}
+	if s.Zone.Observing || !s.settled() {
+		return
+	}
+	for _, d := range s.Zone.Drift() {
+		c.deps.Recorder.Eventf(s.Object, nil, corev1.EventTypeWarning, v1alpha1.EventDriftCorrected, "Install",
+			"changed at the zone by somebody else, and put right: %s", d)
+	}
 }

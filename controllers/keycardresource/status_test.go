@@ -12,9 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/problem"
-	"github.com/keycardai/keycard-operator/internal/redacted"
+	"github.com/keycardai/keycard-operator/internal/remote"
 )
 
 func object() *v1alpha1.KeycardResource {
@@ -25,9 +24,9 @@ func object() *v1alpha1.KeycardResource {
 
 // installed is an object whose last reconcile went well.
 func installed() *v1alpha1.KeycardResource {
-	s := newScope(object(), time.Time{}, "cluster")
+	s := newScope(object(), &remote.Zones{}, time.Time{}, "cluster")
 	s.report("", nil)
-	return s.resource
+	return s.Object
 }
 
 func TestReport(t *testing.T) {
@@ -55,18 +54,18 @@ func TestReport(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := newScope(tc.object, time.Time{}, "cluster")
+			s := newScope(tc.object, &remote.Zones{}, time.Time{}, "cluster")
 			s.report(tc.at, tc.p)
 			var got []string
-			for _, conditionType := range []string{v1alpha1.ConditionReady, string(stepCredentials), string(stepProvider), string(stepResource)} {
-				c := meta.FindStatusCondition(s.resource.Status.Conditions, conditionType)
+			for _, conditionType := range []string{v1alpha1.ConditionReady, stepCredentials, stepProvider, stepResource} {
+				c := meta.FindStatusCondition(s.Object.Status.Conditions, conditionType)
 				got = append(got, fmt.Sprintf("%s %s", c.Status, c.Reason))
 			}
 			if text := strings.Join(got, ", "); text != tc.want {
 				t.Errorf("reports %s, want %s", text, tc.want)
 			}
 			for _, mover := range []string{v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled} {
-				if there := meta.IsStatusConditionTrue(s.resource.Status.Conditions, mover); there != (mover == tc.mover) {
+				if there := meta.IsStatusConditionTrue(s.Object.Status.Conditions, mover); there != (mover == tc.mover) {
 					t.Errorf("%s is there: %v", mover, there)
 				}
 			}
@@ -74,47 +73,18 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// The hash changes with all that was sent, and with whom it was sent by; it holds nothing of it.
-func TestAppHash(t *testing.T) {
-	base := func() *scope {
-		s := newScope(object(), time.Time{}, "cluster")
-		s.serviceAccount = credentials.Client{ID: "sa", Secret: redacted.New("key")}
-		s.app = credentials.Client{ID: "app", Secret: redacted.New("canary")}
-		return s
-	}
-	want := base().appHash("p1")
-	if want != base().appHash("p1") || strings.Contains(want, "canary") {
-		t.Errorf("hash %s", want)
-	}
-	for name, change := range map[string]func(*scope){
-		"client id":     func(s *scope) { s.app.ID = "app2" },
-		"client secret": func(s *scope) { s.app.Secret = redacted.New("canary2") },
-		"key":           func(s *scope) { s.serviceAccount.Secret = redacted.New("key2") },
-		"parts move":    func(s *scope) { s.app.ID, s.app.Secret = "appc", redacted.New("anary") },
-	} {
-		s := base()
-		change(s)
-		if s.appHash("p1") == want {
-			t.Errorf("%s: the same hash", name)
-		}
-	}
-	if base().appHash("p2") == want {
-		t.Error("another provider: the same hash")
-	}
-}
-
 // The marker tells objects of other clusters, namespaces and names apart.
 func TestMarker(t *testing.T) {
-	s := newScope(object(), time.Time{}, "cluster")
-	if !s.owns(s.description()) || s.owns("") || len(s.description()) > 2048 {
-		t.Errorf("description %q", s.description())
+	s := newScope(object(), &remote.Zones{}, time.Time{}, "cluster")
+	if !s.Marker().In(s.Description()) || s.Marker().In("") || len(s.Description()) > 2048 {
+		t.Errorf("description %q", s.Description())
 	}
 	other := object()
 	other.Name = "confluence-2"
 	for name, o := range map[string]*scope{
-		"another cluster": newScope(object(), time.Time{}, "cluster2"), "another name": newScope(other, time.Time{}, "cluster"),
+		"another cluster": newScope(object(), &remote.Zones{}, time.Time{}, "cluster2"), "another name": newScope(other, &remote.Zones{}, time.Time{}, "cluster"),
 	} {
-		if s.owns(o.description()) {
+		if s.Marker().In(o.Description()) {
 			t.Errorf("%s: taken for ours", name)
 		}
 	}

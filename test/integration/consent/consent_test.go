@@ -116,7 +116,7 @@ func TestWhoMustConsent(t *testing.T) {
 		} {
 			t.Run(name+" "+page, func(t *testing.T) {
 				w := world.New(t)
-				w.Resources.ConsentRedirectURIs = world.ConsentRedirectURIs
+				w.ConsentPage()
 				if page != "" {
 					base, err := url.Parse(page)
 					must.Succeed(t, err)

@@ -155,7 +155,8 @@ func TestFewReturnsAreTold(t *testing.T) {
 	w := world.New(t)
 	base, err := url.Parse("https://consent.example")
 	must.Succeed(t, err)
-	w.Resources.ConsentRedirectURIs, w.Bindings.ConsentURL = world.ConsentRedirectURIs, base
+	w.ConsentPage()
+	w.Bindings.ConsentURL = base
 	install := w.Install()
 	must.Succeed(t, w.K8s.Create(w.Ctx, install))
 	must.Succeed(t, w.K8s.Create(w.Ctx, w.Binding("another"))) // for which the application for consent is registered

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers/keycardresource"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/test/integration/world"
 	"github.com/keycardai/keycard-operator/test/must"
@@ -34,7 +35,7 @@ func consentApplication(w *world.World) (keycard.Application, []keycard.Applicat
 // consents makes an install that registers the application for consent, because a binding acts for a person.
 func consents(w *world.World, change ...func(*v1alpha1.KeycardResourceSpec)) *v1alpha1.KeycardResource {
 	w.T.Helper()
-	w.Resources.ConsentRedirectURIs = world.ConsentRedirectURIs
+	w.ConsentPage()
 	resource := w.Install()
 	for _, c := range change {
 		c(&resource.Spec)
@@ -79,7 +80,7 @@ func checkConsent(w *world.World, resource *v1alpha1.KeycardResource) keycard.Ap
 // right.
 func TestConsentApplication(t *testing.T) {
 	w := world.New(t)
-	w.Resources.ConsentRedirectURIs = world.ConsentRedirectURIs
+	w.ConsentPage()
 	resource := consents(w)
 	if e := w.Events.Take(); slices.ContainsFunc(e, func(e string) bool { return strings.Contains(e, v1alpha1.EventDriftCorrected) }) {
 		t.Errorf("its registration is announced as drift: %v", e)
@@ -125,7 +126,7 @@ func TestConsentApplicationAfterACrash(t *testing.T) {
 	resource.Status.ConsentClientID = ""
 	must.Succeed(t, w.K8s.Status().Update(w.Ctx, resource))
 	w.Connect()
-	w.Resources.ConsentRedirectURIs = world.ConsentRedirectURIs
+	w.ConsentPage()
 	w.ReconcileResource(resource)
 	checkConsent(w, resource)
 	if resource.Status.ConsentClientID != before {
@@ -144,13 +145,13 @@ func TestConsentApplicationIsRemoved(t *testing.T) {
 	}
 	w := world.New(t)
 	resource := consents(w, func(s *v1alpha1.KeycardResourceSpec) { s.DeletionPolicy = v1alpha1.DeletionDelete })
-	w.Resources.ConsentRedirectURIs = nil
+	w.Configure(func(d *keycardresource.Deps) { d.ConsentRedirectURIs = nil })
 	w.ReconcileResource(resource)
 	removed(w)
 	if resource.Status.ConsentClientID != "" {
 		t.Errorf("status still has the client id %q", resource.Status.ConsentClientID)
 	}
-	w.Resources.ConsentRedirectURIs = world.ConsentRedirectURIs
+	w.ConsentPage()
 	w.ReconcileResource(resource)
 	app := checkConsent(w, resource)
 
@@ -180,7 +181,7 @@ func TestConsentApplicationIsRemoved(t *testing.T) {
 // registered; where the zone is only observed, it is used.
 func TestConsentApplicationOfOthers(t *testing.T) {
 	w := world.New(t)
-	w.Resources.ConsentRedirectURIs = world.ConsentRedirectURIs
+	w.ConsentPage()
 	foreign := application(w, consentIdentifier)
 	resource := w.Install()
 	must.Succeed(t, w.K8s.Create(w.Ctx, resource))

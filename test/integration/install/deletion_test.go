@@ -30,7 +30,7 @@ func TestDeletionAfterTheResource(t *testing.T) {
 			r.Status = v1alpha1.KeycardResourceStatus{}
 			must.Succeed(w.T, w.K8s.Status().Update(w.Ctx, r))
 			w.Connect()
-			w.Resources.ConsentRedirectURIs = world.ConsentRedirectURIs
+			w.ConsentPage()
 		}},
 		"made anew by hand": {foreign: true, after: func(w *world.World, _ *v1alpha1.KeycardResource) {
 			_, err := w.Admin().CreateResource(w.Ctx, w.Zone.ZoneID, keycard.ResourceCreate{Identifier: world.ResourceIdentifier, Name: "By hand"})

@@ -34,6 +34,7 @@ import (
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
 	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/internal/catalog"
+	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/test/integration/world"
 	"github.com/keycardai/keycard-operator/test/must"
@@ -317,7 +318,8 @@ func newFaulty(t *testing.T) *faulty {
 		World: &world.World{
 			T: t, NS: "faults", Clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)),
 			Requests: &world.Recorder{}, Writes: &world.Recorder{}, Events: &world.Events{}, Logs: &world.SyncBuffer{},
-			K8s: fake.NewClientBuilder().WithScheme(s).WithStatusSubresource(&v1alpha1.KeycardResource{}).Build(),
+			K8s: fake.NewClientBuilder().WithScheme(s).WithStatusSubresource(&v1alpha1.KeycardResource{}).
+				WithIndex(&v1alpha1.ConfluenceTokenBinding{}, index.Install, index.InstallOf).Build(),
 		},
 		tap: &tap{names: map[string]string{}, counts: map[string]int{}}, entries: entries,
 	}
@@ -331,11 +333,11 @@ func newFaulty(t *testing.T) *faulty {
 
 // restart makes the reconciler anew.
 func (w *faulty) restart() {
-	w.Resources = &keycardresource.Reconciler{
+	w.Resources = keycardresource.New(keycardresource.Deps{
 		Client: w.K8s, Live: w.K8s, Catalog: w.entries, ClusterID: world.ClusterID, Recorder: w.Events, Clock: w.Clock, CheckEvery: 10 * time.Minute,
 		Zones:         keycard.NewPool(keycard.Options{AllowInsecureLoopback: true, Now: w.Clock.Now, Timeout: 5 * time.Second, ResponseHeaderTimeout: time.Second}),
 		ClusterIssuer: func(context.Context) (string, error) { return world.ClusterIssuer, nil },
-	}
+	})
 }
 
 // attempt is one reconcile.

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers/keycardresource"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/redacted"
 	"github.com/keycardai/keycard-operator/test/integration/world"
@@ -345,7 +346,8 @@ func TestLostStatusWriteMakesNoDuplicate(t *testing.T) {
 	crashed := errors.New("crashed")
 	base, err := client.NewWithWatch(world.Cluster.Config, client.Options{Scheme: world.Scheme(t)})
 	must.Succeed(t, err)
-	w.Resources.Client = interceptor.NewClient(base, interceptor.Funcs{
+	failing := interceptor.NewClient(base, interceptor.Funcs{
+		List: world.ListByInstall,
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 			if r, ok := o.(*v1alpha1.KeycardResource); ok && r.Status.ResourceID != "" {
 				return crashed
@@ -353,6 +355,7 @@ func TestLostStatusWriteMakesNoDuplicate(t *testing.T) {
 			return c.SubResource(sub).Patch(ctx, o, p, opts...)
 		},
 	})
+	w.Configure(func(d *keycardresource.Deps) { d.Client = failing })
 	_, err = w.Resources.Reconcile(w.Ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(resource)})
 	if !errors.Is(err, crashed) {
 		t.Fatalf("the status was written: %v", err)

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers/keycardresource"
 	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/devzone/seed"
 	"github.com/keycardai/keycard-operator/internal/keycard"
@@ -75,9 +76,9 @@ func TestKeysOfTheCluster(t *testing.T) {
 		must.Succeed(t, err)
 	}
 	move()
-	w.Resources.LiveNamespaces = true // an install elsewhere may want it
+	w.Configure(func(d *keycardresource.Deps) { d.LiveNamespaces = true }) // an install elsewhere may want it
 	look(jira, keys)
-	w.Resources.LiveNamespaces = false
+	w.Configure(func(d *keycardresource.Deps) { d.LiveNamespaces = false })
 	if e := look(jira, ""); len(e) != 1 || !strings.Contains(e[0], "provider of the cluster: jwksURI") {
 		t.Errorf("the drift is announced as %v", e)
 	}

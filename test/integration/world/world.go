@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
@@ -33,6 +35,7 @@ import (
 	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/catalog"
+	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/retryafter"
 	"github.com/keycardai/keycard-operator/internal/throttle"
@@ -68,7 +71,9 @@ type World struct {
 	// Account is who the reconcilers are in the cluster; nil: the administrator.
 	Account *rest.Config
 
-	Resources *keycardresource.Reconciler
+	// Installs is what Resources is made of, see Configure.
+	Installs  keycardresource.Deps
+	Resources *keycardresource.Controller
 	Bindings  *tokenbinding.Reconciler
 	Rollouts  *rollout.Controller
 }
@@ -113,10 +118,11 @@ func (w *World) Connect() {
 	entries, err := catalog.Load()
 	must.Succeed(w.T, err)
 	pool := keycard.NewPool(keycard.Options{AllowInsecureLoopback: true, Now: w.Clock.Now, Timeout: 5 * time.Second, ResponseHeaderTimeout: time.Second})
-	w.Resources = &keycardresource.Reconciler{
+	w.Installs = keycardresource.Deps{
 		Client: c, Live: c, Zones: pool, Catalog: entries, ClusterID: ClusterID, Recorder: w.Events, Clock: w.Clock,
 		CheckEvery: 10 * time.Minute, ClusterIssuer: func(context.Context) (string, error) { return ClusterIssuer, nil },
 	}
+	w.Configure(func(*keycardresource.Deps) {})
 	w.Bindings = &tokenbinding.Reconciler{
 		Client: c, Live: c, Zones: pool, Catalog: entries, Atlassian: atlassian.NewClient(pool, w.Zone.AtlassianURL),
 		Recorder: w.Events, Clock: w.Clock, Gates: throttle.New(8, w.Clock), LookUps: throttle.New(8, w.Clock), Metrics: tokenbinding.NewMetrics(),
@@ -124,14 +130,42 @@ func (w *World) Connect() {
 	w.Rollouts = rollout.New(c, w.Events, w.Clock, false)
 }
 
+// Configure makes the controller of installs anew, with other dependencies.
+func (w *World) Configure(change func(*keycardresource.Deps)) {
+	change(&w.Installs)
+	w.Resources = keycardresource.New(w.Installs)
+}
+
+// ConsentPage lets installs register the application for consent.
+func (w *World) ConsentPage() {
+	w.Configure(func(d *keycardresource.Deps) { d.ConsentRedirectURIs = ConsentRedirectURIs })
+}
+
 // Client makes a client whose writes are counted.
 func (w *World) Client(cfg *rest.Config) client.Client {
 	cfg = rest.CopyConfig(cfg)
 	cfg.Wrap(w.Writes.Transport)
 	cfg.Wrap(retryafter.Transport)
-	c, err := client.New(cfg, client.Options{Scheme: Scheme(w.T)})
+	c, err := client.NewWithWatch(cfg, client.Options{Scheme: Scheme(w.T)})
 	must.Succeed(w.T, err)
-	return c
+	return interceptor.NewClient(c, interceptor.Funcs{List: ListByInstall})
+}
+
+// ListByInstall lists bindings by the index that the cache has and the server has not.
+func ListByInstall(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+	o := (&client.ListOptions{}).ApplyOptions(opts)
+	bindings, ok := list.(*v1alpha1.ConfluenceTokenBindingList)
+	if !ok || o.FieldSelector == nil {
+		return c.List(ctx, list, o)
+	}
+	install, ok := o.FieldSelector.RequiresExactMatch(index.Install)
+	if !ok {
+		return c.List(ctx, list, o)
+	}
+	o.FieldSelector = nil
+	err := c.List(ctx, bindings, o)
+	bindings.Items = slices.DeleteFunc(bindings.Items, func(b v1alpha1.ConfluenceTokenBinding) bool { return !slices.Contains(index.InstallOf(&b), install) })
+	return err
 }
 
 func (w *World) makeNamespace() {

@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package keycardresource
+package access
 
 import (
 	"context"
@@ -18,7 +18,10 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/remote"
 )
+
+const stepPolicies = v1alpha1.ConditionPoliciesApplied
 
 // policySetName is the policy set that the operator puts in force. It holds what was in force before, and the
 // policies of KeycardResources. Sets of others are never changed.
@@ -34,111 +37,89 @@ type inForce struct {
 	version keycard.PolicySetVersion
 }
 
-// ensurePolicies keeps the policies of the spec in force, along with those of others.
-func (r *Reconciler) ensurePolicies(ctx context.Context, s *scope) error {
-	if len(s.resource.Spec.Policies)+len(s.resource.Status.Policies) == 0 {
+// EnsurePolicies keeps the policies of the spec in force, along with those of others.
+func EnsurePolicies(ctx context.Context, in *Install) error {
+	return in.applyPolicies(ctx, in.Object.Spec.Policies)
+}
+
+// RemovePolicies takes the policies of the install out of force.
+func RemovePolicies(ctx context.Context, in *Install) error { return in.applyPolicies(ctx, nil) }
+
+func (in *Install) applyPolicies(ctx context.Context, policies []v1alpha1.AccessPolicy) error {
+	if len(in.Object.Spec.Policies)+len(in.Object.Status.Policies) == 0 {
 		return nil
 	}
-	unlock, err := r.lockZone(ctx, s)
+	unlock, err := in.Zone.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	now, err := s.policiesInForce(ctx)
+	now, err := in.policiesInForce(ctx)
 	if err != nil {
 		return err
 	}
-	if s.observing() {
-		return s.observePolicies(ctx, now)
+	if in.Zone.Observing {
+		return in.observePolicies(ctx, now)
 	}
-	ours, err := s.ownPolicies(ctx)
+	ours, err := in.ownPolicies(ctx)
 	if err != nil {
 		return err
 	}
 	// All texts are registered before any is put in force: one that the zone refuses changes nothing.
-	wanted := make([]v1alpha1.AccessPolicyStatus, 0, len(s.resource.Spec.Policies))
-	for i := range s.resource.Spec.Policies {
-		p, err := s.ensurePolicy(ctx, i, ours, now.version.SchemaVersion)
+	wanted := make([]v1alpha1.AccessPolicyStatus, 0, len(policies))
+	for i := range policies {
+		p, err := in.ensurePolicy(ctx, i, ours, now.version.SchemaVersion)
 		if err != nil {
 			return err
 		}
 		wanted = append(wanted, p)
 	}
-	if err := s.putInForce(ctx, now, ours, wanted); err != nil {
+	if err := in.putInForce(ctx, now, ours, wanted); err != nil {
 		return err
 	}
-	s.resource.Status.Policies = wanted
-	return s.archiveStale(ctx, ours, wanted)
+	in.Object.Status.Policies = wanted
+	return in.archiveStale(ctx, ours, wanted)
 }
 
-// removePolicies takes the policies of this resource out of force.
-func (r *Reconciler) removePolicies(ctx context.Context, s *scope) error {
-	if len(s.resource.Spec.Policies)+len(s.resource.Status.Policies) == 0 {
-		return nil
-	}
-	unlock, err := r.lockZone(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	now, err := s.policiesInForce(ctx)
-	if err != nil {
-		return err
-	}
-	ours, err := s.ownPolicies(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.putInForce(ctx, now, ours, nil); err != nil {
-		return err
-	}
-	return s.archiveStale(ctx, ours, nil)
-}
-
-func (s *scope) policiesInForce(ctx context.Context) (inForce, error) {
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), keycard.PolicySet.InForce)
+func (in *Install) policiesInForce(ctx context.Context) (inForce, error) {
+	sets, err := in.Zone.ListPolicySets(ctx, in.Zone.ID, keycard.PolicySet.InForce)
 	if err != nil {
 		return inForce{}, problem.Remote(err)
 	}
-	if len(sets) == 0 && s.now.Sub(s.zoneCreated) < zoneSettles {
+	if len(sets) == 0 && in.Now.Sub(in.Zone.CreatedAt) < zoneSettles {
 		return inForce{}, problem.Passing(v1alpha1.ReasonProgressingWithRetry, "the zone is new and has no active policy set yet; it is looked at again")
 	}
 	if len(sets) == 0 {
 		return inForce{}, problem.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")
 	}
-	version, err := s.zone.GetPolicySetVersion(ctx, s.zoneID(), sets[0].ID, sets[0].ActiveVersionID)
+	version, err := in.Zone.GetPolicySetVersion(ctx, in.Zone.ID, sets[0].ID, sets[0].ActiveVersionID)
 	return inForce{set: sets[0], version: version}, problem.Remote(err)
 }
 
 // ownPolicies are the policies in the zone that were made for this resource.
-func (s *scope) ownPolicies(ctx context.Context) ([]keycard.Policy, error) {
-	ours, err := s.zone.ListPolicies(ctx, s.zoneID(), func(p keycard.Policy) bool {
-		return p.ArchivedAt == "" && s.owns(p.Description)
+func (in *Install) ownPolicies(ctx context.Context) ([]keycard.Policy, error) {
+	ours, err := in.Zone.ListPolicies(ctx, in.Zone.ID, func(p keycard.Policy) bool {
+		return p.ArchivedAt == "" && in.Marker().In(p.Description)
 	})
 	return ours, problem.Remote(err)
 }
 
-// policyName is a policy's name in the zone, where the names in a set are unique.
-func (s *scope) policyName(name string) string {
-	return fmt.Sprintf("%s/%s: %s", s.resource.Namespace, s.resource.Name, name)
-}
-
 // ensurePolicy makes sure that the zone has a policy with the text of the spec, and gives the version to put in force.
-func (s *scope) ensurePolicy(ctx context.Context, i int, ours []keycard.Policy, schema string) (v1alpha1.AccessPolicyStatus, error) {
-	want := s.resource.Spec.Policies[i]
-	have, err := s.findOrCreatePolicy(ctx, want, ours)
+func (in *Install) ensurePolicy(ctx context.Context, i int, ours []keycard.Policy, schema string) (v1alpha1.AccessPolicyStatus, error) {
+	want := in.Object.Spec.Policies[i]
+	have, err := in.findOrCreatePolicy(ctx, want.Name, ours)
 	if err != nil {
 		return v1alpha1.AccessPolicyStatus{}, err
 	}
 	status := v1alpha1.AccessPolicyStatus{Name: want.Name, ID: have.ID, Hash: policyHash(schema, want.Cedar)}
 	// The zone need not give a text back as it was written, so what was sent is remembered.
-	for _, known := range s.resource.Status.Policies {
+	for _, known := range in.Object.Status.Policies {
 		if known.Name == status.Name && known.ID == status.ID && known.Hash == status.Hash {
 			return known, nil
 		}
 	}
 	if have.LatestVersionID != "" {
-		latest, err := s.zone.GetPolicyVersion(ctx, s.zoneID(), have.ID, have.LatestVersionID)
+		latest, err := in.Zone.GetPolicyVersion(ctx, in.Zone.ID, have.ID, have.LatestVersionID)
 		if err != nil {
 			return status, problem.Remote(err)
 		}
@@ -148,7 +129,7 @@ func (s *scope) ensurePolicy(ctx context.Context, i int, ours []keycard.Policy, 
 		}
 	}
 	log.FromContext(ctx).Info("registering the policy's text", "policy", want.Name)
-	made, err := s.zone.CreatePolicyVersion(ctx, s.zoneID(), have.ID, schema, want.Cedar)
+	made, err := in.Zone.CreatePolicyVersion(ctx, in.Zone.ID, have.ID, schema, want.Cedar)
 	if err != nil {
 		return status, policyProblem(i, want.Name, err)
 	}
@@ -156,31 +137,27 @@ func (s *scope) ensurePolicy(ctx context.Context, i int, ours []keycard.Policy, 
 	return status, nil
 }
 
-func (s *scope) findOrCreatePolicy(ctx context.Context, want v1alpha1.AccessPolicy, ours []keycard.Policy) (keycard.Policy, error) {
-	for _, p := range ours {
-		if p.Name == s.policyName(want.Name) {
-			return p, nil
-		}
-	}
+// findOrCreatePolicy finds a policy of the spec among those of the install, or makes one without a text.
+func (in *Install) findOrCreatePolicy(ctx context.Context, name string, ours []keycard.Policy) (keycard.Policy, error) {
 	known := ""
-	for _, p := range s.found.Policies {
-		if p.Name == want.Name {
+	for _, p := range in.Found.Policies {
+		if p.Name == name {
 			known = p.ID
 		}
 	}
-	made, err := s.zone.CreatePolicy(ctx, s.zoneID(), keycard.PolicyCreate{Name: s.policyName(want.Name), Description: s.description()})
-	if err != nil {
-		return keycard.Policy{}, createProblem(err, "policy")
-	}
-	s.created(stepPolicies, "policy "+want.Name, known)
-	return made, nil
+	identifier := fmt.Sprintf("%s: %s", in.Key(), name) // the names in a set are unique
+	policy, _, err := remote.Ensure(ctx, in.Zone, remote.Policies(ours), remote.Policy{
+		Step: stepPolicies, Object: "policy " + name, Identifier: identifier, Marker: in.Marker(), Known: known,
+		Body: keycard.PolicyCreate{Name: identifier, Description: in.Description()},
+	})
+	return policy, err
 }
 
 // policyProblem says at which field the zone refused a text.
 func policyProblem(i int, name string, err error) error {
 	e, ok := keycard.AsError(err)
 	if keycard.IsConflict(err) {
-		return createProblem(err, "policy version")
+		return remote.CreateProblem(err, "policy version")
 	}
 	if !ok || e.Status != http.StatusBadRequest && e.Status != http.StatusUnprocessableEntity {
 		return problem.Remote(err)
@@ -194,31 +171,31 @@ func policyHash(schema, cedar string) string {
 }
 
 // putInForce activates what is in force now, with this resource's policies as they are wanted.
-func (s *scope) putInForce(ctx context.Context, now inForce, ours []keycard.Policy, wanted []v1alpha1.AccessPolicyStatus) error {
+func (in *Install) putInForce(ctx context.Context, now inForce, ours []keycard.Policy, wanted []v1alpha1.AccessPolicyStatus) error {
 	entries := mergePolicies(now.version.Manifest.Entries, ours, wanted)
 	if sameEntries(entries, now.version.Manifest.Entries) {
 		return nil
 	}
-	return s.change(stepPolicies, "policy set in force", []string{"policies"}, func() error {
-		set, version, err := s.versionOf(ctx, now, entries)
+	return in.Zone.Change(stepPolicies, "policy set in force", []string{"policies"}, func() error {
+		set, version, err := in.versionOf(ctx, now, entries)
 		if err != nil {
 			return err
 		}
 		log.FromContext(ctx).Info("activating policies", "set", set, "version", version)
-		return s.zone.ActivatePolicySetVersion(ctx, s.zoneID(), set, version)
+		return in.Zone.ActivatePolicySetVersion(ctx, in.Zone.ID, set, version)
 	})
 }
 
 // versionOf finds a set that has these policies, or makes one: nothing is left behind by an answer that was lost, and a
 // zone whose policies are all its own again is back to its own set. A set without policies can't be in force; the
 // platform's takes its place. Sets that are not for the whole zone are left to what they are for.
-func (s *scope) versionOf(ctx context.Context, now inForce, entries []keycard.ManifestEntry) (setID, versionID string, err error) {
-	sets, err := s.zone.ListPolicySets(ctx, s.zoneID(), func(p keycard.PolicySet) bool { return p.ArchivedAt == "" && p.ZoneWide() })
+func (in *Install) versionOf(ctx context.Context, now inForce, entries []keycard.ManifestEntry) (setID, versionID string, err error) {
+	sets, err := in.Zone.ListPolicySets(ctx, in.Zone.ID, func(p keycard.PolicySet) bool { return p.ArchivedAt == "" && p.ZoneWide() })
 	if err != nil {
 		return "", "", err
 	}
 	for _, set := range sets {
-		version, same, err := s.sameContents(ctx, now, set, entries)
+		version, same, err := in.sameContents(ctx, now, set, entries)
 		if err != nil || same {
 			return set.ID, version, err
 		}
@@ -230,25 +207,25 @@ func (s *scope) versionOf(ctx context.Context, now inForce, entries []keycard.Ma
 		}
 	}
 	if own == "" {
-		made, err := s.zone.CreatePolicySet(ctx, s.zoneID(), policySetName)
+		made, err := in.Zone.CreatePolicySet(ctx, in.Zone.ID, policySetName)
 		if err != nil {
-			return "", "", createProblem(err, "policy set")
+			return "", "", remote.CreateProblem(err, "policy set")
 		}
 		own = made.ID
 	}
-	made, err := s.zone.CreatePolicySetVersion(ctx, s.zoneID(), own, now.version.SchemaVersion, keycard.Manifest{Entries: entries})
-	return own, made.ID, createProblem(err, "policy set version")
+	made, err := in.Zone.CreatePolicySetVersion(ctx, in.Zone.ID, own, now.version.SchemaVersion, keycard.Manifest{Entries: entries})
+	return own, made.ID, remote.CreateProblem(err, "policy set version")
 }
 
 // sameContents tells whether a set's latest version has these policies, and gives its id.
-func (s *scope) sameContents(ctx context.Context, now inForce, set keycard.PolicySet, entries []keycard.ManifestEntry) (versionID string, same bool, err error) {
+func (in *Install) sameContents(ctx context.Context, now inForce, set keycard.PolicySet, entries []keycard.ManifestEntry) (versionID string, same bool, err error) {
 	switch {
 	case set.LatestVersionID == "":
 		return "", false, nil
 	case len(entries) == 0:
 		return set.LatestVersionID, set.OwnerType == keycard.OwnerPlatform, nil
 	}
-	latest, err := s.zone.GetPolicySetVersion(ctx, s.zoneID(), set.ID, set.LatestVersionID)
+	latest, err := in.Zone.GetPolicySetVersion(ctx, in.Zone.ID, set.ID, set.LatestVersionID)
 	if err != nil {
 		return "", false, err
 	}
@@ -285,31 +262,31 @@ func sameEntries(a, b []keycard.ManifestEntry) bool {
 }
 
 // archiveStale takes policies out of use that the spec has no more.
-func (s *scope) archiveStale(ctx context.Context, ours []keycard.Policy, wanted []v1alpha1.AccessPolicyStatus) error {
+func (in *Install) archiveStale(ctx context.Context, ours []keycard.Policy, wanted []v1alpha1.AccessPolicyStatus) error {
 	for _, p := range ours {
 		if slices.ContainsFunc(wanted, func(w v1alpha1.AccessPolicyStatus) bool { return w.ID == p.ID }) {
 			continue
 		}
-		if err := s.zone.ArchivePolicy(ctx, s.zoneID(), p.ID); err != nil {
-			return problem.Remote(err)
+		if err := remote.Delete(ctx, in.Zone, remote.Policies(ours), p, in.Marker()); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // observePolicies compares the texts in force with the spec, whoever registered them.
-func (s *scope) observePolicies(ctx context.Context, now inForce) error {
+func (in *Install) observePolicies(ctx context.Context, now inForce) error {
 	texts := map[string]bool{}
 	for _, e := range now.version.Manifest.Entries {
-		v, err := s.zone.GetPolicyVersion(ctx, s.zoneID(), e.PolicyID, e.PolicyVersionID)
+		v, err := in.Zone.GetPolicyVersion(ctx, in.Zone.ID, e.PolicyID, e.PolicyVersionID)
 		if err != nil {
 			return problem.Remote(err)
 		}
 		texts[strings.TrimSpace(v.CedarRaw)] = true
 	}
-	for _, p := range s.resource.Spec.Policies {
+	for _, p := range in.Object.Spec.Policies {
 		if !texts[strings.TrimSpace(p.Cedar)] {
-			s.drift = append(s.drift, drift{at: stepPolicies, object: "policy " + p.Name, fields: []string{"not in force"}})
+			in.Zone.Note(stepPolicies, "policy "+p.Name, "not in force")
 		}
 	}
 	return nil

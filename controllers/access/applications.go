@@ -1,0 +1,252 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package access
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/remote"
+)
+
+const stepApplications = v1alpha1.ConditionApplicationsRegistered
+
+// Deps are what Applications need. All have to be set but ConsentRedirectURIs.
+type Deps struct {
+	// Cached reads bindings and installs from the cache.
+	Cached client.Reader
+	// Namespaces reads the labels of namespaces.
+	Namespaces client.Reader
+	// ClusterIssuer asks the cluster for the issuer of its ServiceAccounts' tokens.
+	ClusterIssuer func(context.Context) (string, error)
+	// ConsentRedirectURIs are where people come back to after they consented. The application that they sign in to is
+	// registered in the zone with them; without any, there is none.
+	ConsentRedirectURIs []string
+	// SeesSome is true for an operator that may see some namespaces only.
+	SeesSome bool
+}
+
+// Applications lets applications ask for tokens of an install's resource.
+type Applications struct {
+	consent   consent
+	workloads workloads
+}
+
+// New makes Applications.
+func New(d Deps) *Applications {
+	return &Applications{
+		consent:   consent{cached: d.Cached, namespaces: d.Namespaces, redirectURIs: d.ConsentRedirectURIs},
+		workloads: workloads{cached: d.Cached, namespaces: d.Namespaces, clusterIssuer: d.ClusterIssuer, seesSome: d.SeesSome},
+	}
+}
+
+// Ensure lets the applications of the spec, the one for consent, and the workloads that bindings name ask for tokens of the
+// resource.
+func (a *Applications) Ensure(ctx context.Context, in *Install) error {
+	unlock, err := in.Zone.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var first error
+	for _, ensure := range []func(context.Context, *Install) error{ensureDeclared, a.consent.ensure, a.workloads.ensure} {
+		err := ensure(ctx, in)
+		var p *problem.Problem
+		if err != nil && (!errors.As(err, &p) || p.Passes()) {
+			return err
+		}
+		// What a person has to mend of some applications does not keep the others from being registered.
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// Remove takes back what Ensure gave, before the resource is deleted. resourceID is empty when it is not known any more:
+// then applications that are left without any dependency go.
+func (a *Applications) Remove(ctx context.Context, in *Install, resourceID string) error {
+	unlock, err := in.Zone.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, known := range in.Object.Status.Applications {
+		if err := in.Zone.DeleteDependency(ctx, in.Zone.ID, known.ID, resourceID); err != nil {
+			return problem.Remote(err)
+		}
+	}
+	if len(a.consent.redirectURIs) > 0 || in.Object.Status.ConsentClientID != "" {
+		if err := removeConsent(ctx, in, resourceID); err != nil {
+			return err
+		}
+	}
+	return removeWorkloads(ctx, in, resourceID, nil)
+}
+
+// ensureDeclared gives each application of the spec the resource as a dependency, and takes it from those that are no
+// longer there.
+func ensureDeclared(ctx context.Context, in *Install) error {
+	if len(in.Object.Spec.Applications)+len(in.Object.Status.Applications) == 0 {
+		return nil
+	}
+	wanted, missing, err := findDeclared(ctx, in)
+	if err != nil {
+		return err
+	}
+	if err := remember(ctx, in, wanted); err != nil {
+		return err
+	}
+	for _, app := range wanted {
+		if err := link(ctx, in, app.ID, app.Identifier, false); err != nil {
+			return err
+		}
+	}
+	if err := unlinkUndeclared(ctx, in); err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return problem.NeedsPerson(v1alpha1.ReasonApplicationNotFound,
+			"the zone has no application with the identifier %s; register it in the zone, or remove it from spec.applications", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// findDeclared looks the applications of the spec up, and names those that the zone does not have.
+func findDeclared(ctx context.Context, in *Install) (found []v1alpha1.ApplicationStatus, missing []string, err error) {
+	for _, ref := range in.Object.Spec.Applications {
+		app, there, err := in.Zone.FindApplication(ctx, in.Zone.ID, ref.Identifier)
+		switch {
+		case err != nil:
+			return nil, nil, problem.Remote(err)
+		case there:
+			found = append(found, v1alpha1.ApplicationStatus{Identifier: ref.Identifier, ID: app.ID})
+		default:
+			missing = append(missing, ref.Identifier)
+		}
+	}
+	return found, missing, nil
+}
+
+// remember writes into status what is about to be given the dependency, before it is: otherwise a crash in between would
+// leave a dependency that no one takes back. What is no longer declared stays until it is taken back.
+func remember(ctx context.Context, in *Install, wanted []v1alpha1.ApplicationStatus) error {
+	if in.Zone.Observing {
+		return nil
+	}
+	list := slices.Clone(wanted)
+	for _, known := range in.Object.Status.Applications {
+		if !slices.ContainsFunc(wanted, func(a v1alpha1.ApplicationStatus) bool { return a.Identifier == known.Identifier }) {
+			list = append(list, known)
+		}
+	}
+	slices.SortFunc(list, func(a, b v1alpha1.ApplicationStatus) int { return strings.Compare(a.Identifier, b.Identifier) })
+	if slices.Equal(list, in.Object.Status.Applications) {
+		return nil
+	}
+	in.Object.Status.Applications = list
+	return in.Save(ctx)
+}
+
+// unlinkUndeclared takes the dependency from the applications that left the spec. That is no drift.
+func unlinkUndeclared(ctx context.Context, in *Install) error {
+	if in.Zone.Observing {
+		return nil
+	}
+	var declared []v1alpha1.ApplicationStatus
+	for _, known := range in.Object.Status.Applications {
+		if slices.Contains(in.Object.Spec.Applications, v1alpha1.ApplicationReference{Identifier: known.Identifier}) {
+			declared = append(declared, known)
+			continue
+		}
+		log.FromContext(ctx).Info("removing the dependency", "application", known.Identifier)
+		if err := in.Zone.DeleteDependency(ctx, in.Zone.ID, known.ID, in.Object.Status.ResourceID); err != nil {
+			return problem.Remote(err)
+		}
+	}
+	in.Object.Status.Applications = declared
+	return nil
+}
+
+// link gives an application the resource as a dependency, unless it has it. A fresh application has none yet. One that
+// holds only while the application accesses certain resources would refuse it tokens at other times.
+func link(ctx context.Context, in *Install, id, name string, fresh bool) error {
+	have, found, err := in.Zone.FindDependency(ctx, in.Zone.ID, id, in.Object.Status.ResourceID)
+	field := "dependency"
+	switch {
+	case err != nil, found && len(have.WhenAccessing) == 0:
+		return problem.Remote(err)
+	case found:
+		field = "whenAccessing"
+	}
+	log.FromContext(ctx).Info("adding the dependency", "application", name)
+	return in.Zone.Change(stepApplications, "application "+name, missing(field, fresh), func() error {
+		return in.Zone.PutDependency(ctx, in.Zone.ID, id, in.Object.Status.ResourceID)
+	})
+}
+
+// missing names a field that differs, but of an application that was just made.
+func missing(field string, fresh bool) []string {
+	if fresh {
+		return nil
+	}
+	return []string{field}
+}
+
+// addCredential makes a credential of an application. Where the zone is only observed, it makes none and returns an empty one.
+func addCredential(ctx context.Context, in *Install, body keycard.ApplicationCredentialCreate, name string, fresh bool) (made keycard.ApplicationCredential, err error) {
+	err = in.Zone.Change(stepApplications, "application "+name, missing("credential", fresh), func() error {
+		made, err = in.Zone.CreateApplicationCredential(ctx, in.Zone.ID, body)
+		return remote.CreateProblem(err, "credential")
+	})
+	return made, err
+}
+
+// refuse is the claim to an application that has to be ours by its identifier, and has no marker.
+func refuse(marker remote.Marker) func(keycard.Application) (bool, error) {
+	return func(app keycard.Application) (bool, error) {
+		return false, problem.NeedsPerson(v1alpha1.ReasonApplicationConflict,
+			"the zone has an application %q with the identifier %s that was not made by the operator; remove it, or put the operator's marker %s into its description",
+			app.Name, app.Identifier, marker)
+	}
+}
+
+// release takes the dependency from an application that the operator made, and removes it when it has no other.
+func release(ctx context.Context, in *Install, app keycard.Application, marker remote.Marker, resourceID string) (gone bool, err error) {
+	others, err := in.Zone.ListDependencies(ctx, in.Zone.ID, app.ID)
+	if err != nil {
+		return false, problem.Remote(err)
+	}
+	all := len(others)
+	others = slices.DeleteFunc(others, func(r keycard.Resource) bool { return r.ID == resourceID })
+	if len(others) > 0 {
+		if len(others) == all {
+			return false, nil
+		}
+		return false, problem.Remote(in.Zone.DeleteDependency(ctx, in.Zone.ID, app.ID, resourceID))
+	}
+	credentials, err := in.Zone.ListApplicationCredentials(ctx, in.Zone.ID, app.ID)
+	if err != nil {
+		return false, problem.Remote(err)
+	}
+	for _, c := range credentials {
+		if err := in.Zone.DeleteApplicationCredential(ctx, in.Zone.ID, c.ID); err != nil {
+			return false, problem.Remote(err)
+		}
+	}
+	if all > 0 {
+		if err := in.Zone.DeleteDependency(ctx, in.Zone.ID, app.ID, resourceID); err != nil {
+			return false, problem.Remote(err)
+		}
+	}
+	return true, remote.Delete(ctx, in.Zone, remote.Applications, app, marker)
+}
