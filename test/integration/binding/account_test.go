@@ -18,8 +18,8 @@ import (
 // shippedAccount makes the reconcilers the operator's own ServiceAccount, with the permissions as they are shipped.
 func shippedAccount(w *world.World) {
 	w.T.Helper()
-	_, err := world.Cluster.Kubectl(w.Ctx, "apply", "-k", "../../../config/rbac")
-	must.Succeed(w.T, err)
+	world.ApplyShipped(w.T)
+	var err error
 	w.Account, err = world.Cluster.ServiceAccount(w.Ctx, "keycard-system", "keycard-operator", time.Hour)
 	must.Succeed(w.T, err)
 	readWithoutCache(w)

@@ -117,10 +117,10 @@ func TestSiblingsAfterConsent(t *testing.T) {
 func TestManyReturns(t *testing.T) {
 	p := servePage(t, 50*time.Millisecond)
 	for range 20 {
-		before := world.Reconciles(t)
+		before := p.Reconciles()
 		p.come()
 		p.Eventually("the binding was looked at", func(context.Context) (bool, error) {
-			return world.Reconciles(t) > before, nil
+			return p.Reconciles() > before, nil
 		})
 		p.Clock.Step(10 * time.Second)
 	}

@@ -145,7 +145,6 @@ func drive(w *world.World, b *v1alpha1.ConfluenceTokenBinding, until time.Time) 
 // The same with the whole operator, real connections and the real time: the connection to the API server is cut when the zone has
 // issued a token, and mended much later. It is this token that is written then.
 func TestRealOutage(t *testing.T) {
-	t.Parallel() // it waits most of the time
 	const outage = 20 * time.Second
 	w := world.New(t, world.RealTime, func(c *devzone.Config) { c.UpstreamTokenLifetime = time.Minute })
 	resource, binding := w.Install(), w.Binding("reports")
@@ -234,7 +233,6 @@ func (s stale) Get(ctx context.Context, key client.ObjectKey, into client.Object
 func TestNamespaceEnds(t *testing.T) {
 	for name, blind := range map[string]bool{"seen": false, "not seen": true} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // the cluster takes its time
 			w := world.New(t)
 			behind := stale{Client: w.K8s, app: &corev1.Secret{}, blind: blind}
 			resource, binding := w.Ready()

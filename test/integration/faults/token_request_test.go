@@ -106,7 +106,6 @@ func (tc tokenRequestFault) bring(w *world.World) (undo func()) {
 func TestTokenRequestFaults(t *testing.T) {
 	for name, tc := range tokenRequestFaults {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // one takes the whole timeout of a request
 			w, binding := world.Workload(t)
 			must.Succeed(t, w.K8s.Create(w.Ctx, w.Wiki()))
 			undo := tc.bring(w)

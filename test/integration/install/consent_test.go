@@ -169,7 +169,7 @@ func TestConsentApplicationIsRemoved(t *testing.T) {
 	}
 	must.Succeed(t, w.Admin().DeleteDependency(w.Ctx, w.Zone.ZoneID, app.ID, other.ID))
 
-	w = world.New(t)
+	w = world.Another(t)
 	resource = consents(w, func(s *v1alpha1.KeycardResourceSpec) { s.DeletionPolicy = v1alpha1.DeletionDelete })
 	must.Succeed(t, w.K8s.Delete(w.Ctx, w.Binding("reports")))
 	must.Succeed(t, w.K8s.Delete(w.Ctx, resource))

@@ -40,7 +40,6 @@ func TestRandomLives(t *testing.T) {
 	const steps = 250
 	for _, seed := range []uint64{1, 2, 3, uint64(time.Now().UnixNano())} {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			t.Parallel()
 			l := &life{World: world.New(t), rnd: rand.New(rand.NewPCG(seed, 0)), undo: func() {}, mayLeave: map[string]bool{}}
 			application(l.World, "urn:app:wiki")
 			application(l.World, "urn:app:search")

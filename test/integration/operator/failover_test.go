@@ -33,8 +33,8 @@ const operatorNamespace = "keycard-system"
 // Of two operators with the shipped permissions and defaults, one works at a time. When it ends the other goes on soon, and
 // makes again at most the exchange that was under way when the other was killed.
 func TestFailover(t *testing.T) {
-	_, err := world.Cluster.Kubectl(t.Context(), "apply", "-k", "../../../config/rbac")
-	must.Succeed(t, err)
+	t.Parallel() // its parts follow one another: they share a Lease
+	world.ApplyShipped(t)
 	binaries := map[string]string{}
 	for _, name := range []string{"first", "second"} {
 		binaries[name] = buildOperator(t, name)
@@ -109,7 +109,7 @@ func newPair(t *testing.T, binaries map[string]string) *pair {
 	p := &pair{traffic: &world.Recorder{}, held: make(chan struct{})}
 	released := make(chan struct{})
 	p.release = sync.OnceFunc(func() { close(released) })
-	p.World = world.New(t, world.RealTime, func(c *devzone.Config) {
+	p.World = world.Another(t, world.RealTime, func(c *devzone.Config) {
 		zone, api, atlassian := c.ZoneMiddleware, c.APIMiddleware, c.AtlassianMiddleware
 		c.ZoneMiddleware = func(next http.Handler) http.Handler { return p.witness("zone", p.holdFirst(zone(next), released)) }
 		c.APIMiddleware = func(next http.Handler) http.Handler { return p.witness("api", api(next)) }

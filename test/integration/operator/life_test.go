@@ -25,7 +25,6 @@ import (
 func TestNamespaceDeletion(t *testing.T) {
 	for name, zoneIsThere := range map[string]bool{"the zone is there": true, "the zone is gone": false} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			w := world.New(t, world.RealTime)
 			w.StartOperator()
 			resource, binding := w.Install(), w.Binding("reports")

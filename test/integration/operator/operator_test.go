@@ -73,10 +73,10 @@ func TestRestartCostsNothing(t *testing.T) {
 	}
 
 	w.Requests.Take()
-	before := world.Reconciles(t)
+	before := w.Reconciles()
 	second := w.StartOperator()
 	w.Eventually("every binding was reconciled again", func(context.Context) (bool, error) {
-		return world.Reconciles(t) >= before+bindings, nil
+		return w.Reconciles() >= before+bindings, nil
 	})
 	second.Stop()
 	if n := w.Requests.Count(world.Exchanges); n != 0 {

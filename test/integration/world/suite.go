@@ -8,18 +8,32 @@
 package world
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/keycardai/keycard-operator/test/must"
 	"github.com/keycardai/keycard-operator/test/testenv"
 )
 
 // Cluster is shared by all tests of a package; each has namespaces of its own.
 var Cluster *testenv.ControlPlane
+
+// ApplyShipped installs the permissions as they are shipped, once.
+func ApplyShipped(t *testing.T) {
+	t.Helper()
+	must.Succeed(t, applyShipped())
+}
+
+var applyShipped = sync.OnceValue(func() error {
+	_, err := Cluster.Kubectl(context.Background(), "apply", "-k", "../../../config/rbac")
+	return err
+})
 
 // Run starts the control plane, runs the tests of a package on it, and gives the exit code.
 func Run(m *testing.M) int {

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,6 +70,8 @@ type World struct {
 	Writes *Recorder
 	Events *Events
 	Logs   *SyncBuffer
+	// reconciles is how often the whole operator reconciled a binding.
+	reconciles atomic.Int64
 	// Account is who the reconcilers are in the cluster; nil: the administrator.
 	Account *rest.Config
 
@@ -78,9 +82,16 @@ type World struct {
 	Rollouts  *rollout.Controller
 }
 
-// New starts a zone whose clock stands still, and makes a namespace with the Secrets that a user
-// would write.
+// New starts a zone whose clock stands still, and makes a namespace with the Secrets that a user would write. Worlds do not
+// disturb each other, so from here on the test runs beside others.
 func New(t *testing.T, change ...func(*devzone.Config)) *World {
+	t.Helper()
+	t.Parallel()
+	return Another(t, change...)
+}
+
+// Another is New without the last sentence: for a test that has a world already, or that follows another one.
+func Another(t *testing.T, change ...func(*devzone.Config)) *World {
 	t.Helper()
 	w := &World{
 		T: t, Clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)),
@@ -313,9 +324,17 @@ func Describe(list []metav1.Condition) string {
 	return b.String()
 }
 
+// reconciled matches what controller-runtime logs when a binding was reconciled. Its own counter is one for all worlds.
+var reconciled = regexp.MustCompile(`"msg"="Reconcile[r ].*"controller"="confluencetokenbinding"`)
+
 // Logger is as talkative as the operator's program may be.
 func (w *World) Logger() logr.Logger {
-	return funcr.New(func(prefix, args string) { _, _ = fmt.Fprintln(w.Logs, prefix, args) }, funcr.Options{Verbosity: 7})
+	return funcr.New(func(prefix, args string) {
+		if reconciled.MatchString(args) {
+			w.reconciles.Add(1)
+		}
+		_, _ = fmt.Fprintln(w.Logs, prefix, args)
+	}, funcr.Options{Verbosity: 7})
 }
 
 // Scheme has the kinds of the cluster and ours.
