@@ -356,6 +356,13 @@ type ConfluenceTokenBindingStatus struct {
 	// +optional
 	RefreshAt *metav1.Time `json:"refreshAt,omitempty"`
 
+	// refreshProblem is why the next token is not to be had, in the words of the conditions' reasons: for example
+	// ConsentRequired. It is set while TokenIssued says RefreshFailing.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	RefreshProblem string `json:"refreshProblem,omitempty"`
+
 	// scopes are the scopes the token was granted.
 	// +optional
 	// +listType=atomic

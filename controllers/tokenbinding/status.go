@@ -79,8 +79,10 @@ func (s *scope) reportToken(c status.Conditions, at step, p *problem.Problem) {
 	set := func(status metav1.ConditionStatus, reason, message string) {
 		c.Set(v1alpha1.ConditionTokenIssued, status, reason, message)
 	}
+	s.binding.Status.RefreshProblem = ""
 	switch usable := s.usable(); {
 	case usable && s.nextFails(at, p):
+		s.binding.Status.RefreshProblem = p.Reason
 		set(metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing, "the token is good, the next one fails: "+p.Error())
 	case usable && refresh.TooShortToMount(s.secret.Held.Life):
 		set(metav1.ConditionTrue, v1alpha1.ReasonLifetimeTooShort, fmt.Sprintf(
