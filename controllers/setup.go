@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/keycardai/keycard-operator/controllers/consent"
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
 	"github.com/keycardai/keycard-operator/controllers/rollout"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
@@ -69,7 +70,7 @@ type Options struct {
 	// consent; 0 means every 30 seconds and every 5.
 	WatchEvery time.Duration
 	// Consent says how people consent; by default nothing is done about it.
-	Consent ConsentOptions
+	Consent consent.Options
 }
 
 // Setup adds all controllers to the manager.
@@ -89,7 +90,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	redirectURIs, err := o.Consent.redirectURIs()
+	redirectURIs, err := o.Consent.RedirectURIs()
 	if err != nil {
 		return err
 	}
@@ -124,8 +125,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := registerMetrics(o, mgr, bindings, rollouts.Metrics()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	if err := setupConsent(ctx, mgr, bindings, o.Consent); err != nil {
-		return fmt.Errorf("setting up the consent page: %w", err)
+	if bindings.ConsentURL, err = o.Consent.PageURL(); err != nil {
+		return err
+	}
+	if err := consent.Setup(ctx, mgr, consent.Deps{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Paused: bindings.Gates.Paused, Catalog: entries, Clock: o.Clock,
+		Bindings: bindings, LiveNamespaces: o.LiveNamespaces, LookEvery: o.WatchEvery, Elected: mgr.Elected(),
+	}, o.Consent); err != nil {
+		return fmt.Errorf("setting up what waits for consent: %w", err)
 	}
 	if err := bindings.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the controller of ConfluenceTokenBindings: %w", err)

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/controllers/consent"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 )
 
@@ -46,7 +46,7 @@ type options struct {
 	allowInsecureLoopback bool
 	atlassianURL          string
 
-	consent controllers.ConsentOptions
+	consent consent.Options
 
 	verbosity int
 }
@@ -71,7 +71,7 @@ func defaultOptions() *options {
 		checkEvery:         10 * time.Minute,
 		perObjectMetrics:   true,
 		atlassianURL:       atlassian.DefaultURL,
-		consent:            controllers.ConsentOptions{Application: true},
+		consent:            consent.Options{Application: true},
 	}
 }
 

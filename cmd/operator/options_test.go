@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/tools/leaderelection"
 
-	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/controllers/consent"
 )
 
 // A standby looks every retry period, and up to 1.2 of it longer: it may see the last renewal that late, and the end of the
@@ -25,20 +25,20 @@ func TestFailoverIsSoon(t *testing.T) {
 
 func TestConsentOptions(t *testing.T) {
 	for name, tt := range map[string]struct {
-		consent controllers.ConsentOptions
+		consent consent.Options
 		want    string
 	}{
-		"none":           {controllers.ConsentOptions{}, ""},
-		"all":            {controllers.ConsentOptions{Address: ":1", URL: "https://consent.example.com/x", Application: true}, ""},
-		"loopback":       {controllers.ConsentOptions{Address: ":1", URL: "http://127.0.0.1:1", Application: true}, ""},
-		"address only":   {controllers.ConsentOptions{Address: ":1"}, "--consent-address and --consent-url have to be given together"},
-		"URL only":       {controllers.ConsentOptions{URL: "https://x", Application: true}, "have to be given together"},
-		"no application": {controllers.ConsentOptions{Address: ":1", URL: "https://x"}, "--consent-url needs --consent-application"},
-		"no page":        {controllers.ConsentOptions{Application: true}, ""},
-		"http":           {controllers.ConsentOptions{Address: ":1", URL: "http://consent.example.com", Application: true}, "--consent-url has to be https; http is for loopback addresses only"},
-		"query":          {controllers.ConsentOptions{Address: ":1", URL: "https://x/?a=b", Application: true}, "--consent-url has to be a URL with a host, and without user, query and fragment"},
-		"no host":        {controllers.ConsentOptions{Address: ":1", URL: "https:///x", Application: true}, "--consent-url has to be a URL with a host"},
-		"another scheme": {controllers.ConsentOptions{Address: ":1", URL: "ftp://x", Application: true}, "--consent-url has to be https"},
+		"none":           {consent.Options{}, ""},
+		"all":            {consent.Options{Address: ":1", URL: "https://consent.example.com/x", Application: true}, ""},
+		"loopback":       {consent.Options{Address: ":1", URL: "http://127.0.0.1:1", Application: true}, ""},
+		"address only":   {consent.Options{Address: ":1"}, "--consent-address and --consent-url have to be given together"},
+		"URL only":       {consent.Options{URL: "https://x", Application: true}, "have to be given together"},
+		"no application": {consent.Options{Address: ":1", URL: "https://x"}, "--consent-url needs --consent-application"},
+		"no page":        {consent.Options{Application: true}, ""},
+		"http":           {consent.Options{Address: ":1", URL: "http://consent.example.com", Application: true}, "--consent-url has to be https; http is for loopback addresses only"},
+		"query":          {consent.Options{Address: ":1", URL: "https://x/?a=b", Application: true}, "--consent-url has to be a URL with a host, and without user, query and fragment"},
+		"no host":        {consent.Options{Address: ":1", URL: "https:///x", Application: true}, "--consent-url has to be a URL with a host"},
+		"another scheme": {consent.Options{Address: ":1", URL: "ftp://x", Application: true}, "--consent-url has to be https"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := defaultOptions()

@@ -109,12 +109,6 @@ func (a *attempts) returned(key types.NamespacedName, now time.Time) bool {
 	return a.limiter(&a.returns, key, returnEvery).AllowN(now, 1)
 }
 
-func (a *attempts) forgetReturns(key types.NamespacedName) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.returns, key)
-}
-
 func (a *attempts) limiter(of *map[types.NamespacedName]*rate.Limiter, key types.NamespacedName, every time.Duration) *rate.Limiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -206,18 +200,6 @@ func (a *attempts) forget(key types.NamespacedName) {
 	defer a.mu.Unlock()
 	delete(a.m, key)
 	delete(a.returns, key)
-}
-
-// withoutConsent lists the bindings whose last attempt failed for want of consent.
-func (a *attempts) withoutConsent() (keys []types.NamespacedName) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for key, at := range a.m {
-		if at.problem != nil && at.problem.Reason == v1alpha1.ReasonConsentRequired {
-			keys = append(keys, key)
-		}
-	}
-	return keys
 }
 
 // consented lets a binding that waits for consent be tried again.

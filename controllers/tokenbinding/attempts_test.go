@@ -26,7 +26,6 @@ func TestConsentedStaysWaiting(t *testing.T) {
 	g.Expect(a.consented(waits)).To(BeTrue())
 	g.Expect(a.consented(throttled)).To(BeFalse())
 	g.Expect(a.consented(types.NamespacedName{Name: "unknown"})).To(BeFalse())
-	g.Expect(a.withoutConsent()).To(ConsistOf(waits))
 	now, ok := a.last(waits, "")
 	g.Expect(ok).To(BeTrue())
 	g.Expect(now.notBefore).To(BeZero())

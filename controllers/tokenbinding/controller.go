@@ -19,12 +19,12 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -83,14 +83,13 @@ type Reconciler struct {
 	ConsentURL *url.URL
 	// LiveNamespaces is for an operator that may not watch namespaces, because its permissions are Roles in some.
 	LiveNamespaces bool
-	// WatchEvery is how often it is looked for bindings that were not woken in time, and asked whether it is time to look for
-	// consent; 0 means every 30 seconds and every 5.
+	// WatchEvery is how often it is looked for bindings that were not woken in time; 0 means every 30 seconds.
 	WatchEvery time.Duration
 
 	// elected is closed when this replica is the leader.
 	elected <-chan struct{}
-	// woken are bindings that are to be tried again at once.
-	woken    chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding]
+	// queue takes bindings that are to be looked at; it is there once the controller runs.
+	queue    atomic.Pointer[workqueue.TypedRateLimitingInterface[ctrl.Request]]
 	bindings ownwrites.Objects[*v1alpha1.ConfluenceTokenBinding]
 	// memories has the *memory of each binding.
 	memories sync.Map
@@ -102,9 +101,7 @@ type Reconciler struct {
 	// layouts remembers layouts that could not be followed while a refresh failed.
 	layouts attempts
 	// wakes remembers when bindings are to be woken, and rescued counts those that were not.
-	wakes wakes
-	// grants is what is known of the grants in the zones whose bindings wait for consent.
-	grants  grants
+	wakes   wakes
 	rescued atomic.Int64
 }
 
@@ -143,8 +140,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		err = nil // nothing failed, and tools wait for status to follow the spec
 	}
 	at, p := r.remember(ctx, s, at, cmp.Or(err, r.expire(ctx, s)))
+	p = r.invite(s, p)
 	s.report(at, p)
-	r.invite(s, p)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}

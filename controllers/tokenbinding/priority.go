@@ -107,6 +107,7 @@ func (s *scope) backstop(others int) time.Duration {
 
 // answerCalls has bindings reconciled that the gates call: whose turn it is comes before everything else.
 func (r *Reconciler) answerCalls(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	r.queue.Store(&queue)
 	for _, gates := range []*throttle.Gates{r.Gates, r.LookUps} {
 		gates.OnCall(func(id string) {
 			namespace, name, _ := strings.Cut(id, "/")

@@ -43,7 +43,6 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		}
 	}
 	r.elected = mgr.Elected()
-	r.woken = make(chan event.TypedGenericEvent[*v1alpha1.ConfluenceTokenBinding])
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("confluencetokenbinding").
 		// Labels and annotations of a binding, and its own status, change nothing: GitOps tools write them
@@ -58,10 +57,6 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		WatchesRawSource(source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			return r.watch(log.IntoContext(ctx, mgr.GetLogger()), queue)
 		})).
-		WatchesRawSource(source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-			return r.watchConsent(log.IntoContext(ctx, mgr.GetLogger().WithName("consent")), queue)
-		})).
-		WatchesRawSource(source.Channel(r.woken, &handler.TypedEnqueueRequestForObject[*v1alpha1.ConfluenceTokenBinding]{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			// For errors of status writes, which are all that is left to controller-runtime.

@@ -27,6 +27,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/controllers/consent"
 	"github.com/keycardai/keycard-operator/test/testenv"
 	"github.com/keycardai/keycard-operator/test/testenv/person"
 )
@@ -47,10 +48,10 @@ type operated struct {
 func operate(t *testing.T, z *zone) *operated {
 	t.Helper()
 	address := free(t)
-	return operateWith(t, z, controllers.ConsentOptions{Address: address, URL: "http://" + address, Application: true})
+	return operateWith(t, z, consent.Options{Address: address, URL: "http://" + address, Application: true})
 }
 
-func operateWith(t *testing.T, z *zone, consent controllers.ConsentOptions) *operated {
+func operateWith(t *testing.T, z *zone, page consent.Options) *operated {
 	t.Helper()
 	cluster, err := testenv.Start(testenv.Options{CRDs: true})
 	if err != nil {
@@ -68,16 +69,16 @@ func operateWith(t *testing.T, z *zone, consent controllers.ConsentOptions) *ope
 		}
 	}
 	ctrl.SetLogger(logr.Discard())
-	o := &operated{zone: z, cluster: cluster, page: consent.URL}
+	o := &operated{zone: z, cluster: cluster, page: page.URL}
 	if o.k8s, err = client.New(cluster.Config, client.Options{Scheme: scheme}); err != nil {
 		t.Fatal(err)
 	}
-	<-o.replica(consent).Elected()
+	<-o.replica(page).Elected()
 	return o
 }
 
 // replica starts one more operator.
-func (o *operated) replica(consent controllers.ConsentOptions) ctrl.Manager {
+func (o *operated) replica(page consent.Options) ctrl.Manager {
 	t := o.t
 	t.Helper()
 	mgr, err := ctrl.NewManager(o.cluster.Config, ctrl.Options{
@@ -92,7 +93,7 @@ func (o *operated) replica(consent controllers.ConsentOptions) ctrl.Manager {
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency: 2, UserAgent: "keycard-operator/test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: o.AtlassianURL, Metrics: prometheus.NewRegistry(),
-		Consent: consent,
+		Consent: page,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +257,7 @@ func TestBindingIsReadyAfterConsentAtAStandby(t *testing.T) {
 	g := NewWithT(t)
 	o := operate(t, newZone(t, newSeed()))
 	address := free(t)
-	standby := o.replica(controllers.ConsentOptions{Address: address, URL: "http://" + address, Application: true})
+	standby := o.replica(consent.Options{Address: address, URL: "http://" + address, Application: true})
 	b := o.apply("https://umbrella.atlassian.net")
 	o.until(b, "it asks for consent", func() bool { return b.Status.ConsentURL != "" })
 	p := newVisitor(t)

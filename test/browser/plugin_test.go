@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/controllers/consent"
 	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
@@ -113,7 +113,7 @@ func (c *command) ends(code int) string {
 // Without a consent page the binding names the command. It takes her to the zone and back, and the binding is Ready.
 func TestBindingIsReadyAfterThePlugin(t *testing.T) {
 	g := NewWithT(t)
-	o := operateWith(t, newZone(t, newSeed()), controllers.ConsentOptions{Application: true})
+	o := operateWith(t, newZone(t, newSeed()), consent.Options{Application: true})
 	b := o.apply("https://umbrella.atlassian.net")
 	o.until(b, "its message names the command", func() bool {
 		c := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
@@ -160,7 +160,7 @@ func TestBindingIsReadyAfterThePlugin(t *testing.T) {
 // What she chose does not do for the binding: the plugin says so at once.
 func TestPluginSaysWhatIsWrong(t *testing.T) {
 	g := NewWithT(t)
-	o := operateWith(t, newZone(t, newSeed()), controllers.ConsentOptions{Application: true})
+	o := operateWith(t, newZone(t, newSeed()), consent.Options{Application: true})
 	b := o.apply("https://acme.atlassian.net")
 	o.until(b, "it asks for consent", func() bool {
 		c := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)

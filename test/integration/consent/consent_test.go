@@ -53,7 +53,7 @@ func lookFor(w *world.World, d time.Duration) (woken []types.NamespacedName) {
 	w.T.Helper()
 	for range int(d / (5 * time.Second)) {
 		w.Clock.Step(5 * time.Second)
-		for _, key := range w.Bindings.LookForConsent(w.Ctx) {
+		for _, key := range w.LookForConsent() {
 			woken = append(woken, key)
 			_, err := w.Bindings.Reconcile(w.Ctx, ctrl.Request{NamespacedName: key})
 			must.Succeed(w.T, err)
@@ -291,6 +291,29 @@ func TestConsentElsewhere(t *testing.T) {
 	}
 }
 
+// Consent that is withdrawn while the token is good, and given again elsewhere, is noticed as soon.
+func TestConsentElsewhereWithAToken(t *testing.T) {
+	w := world.New(t)
+	_, b := w.Ready()
+	undo := withoutConsent(w)
+	w.Due(b)
+	w.ReconcileBinding(b)
+	w.Expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.Expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
+	undo()
+	withdrawn := w.Requests.Answer(listGrants, func(rw http.ResponseWriter, _ *http.Request) { world.WriteJSON(rw, `{"items":[]}`) })
+	w.Requests.Take()
+	if woken := lookFor(w, time.Minute); len(woken) > 0 || w.Requests.Count(listGrants) == 0 {
+		t.Errorf("it is withdrawn; %v woken, asked %v", woken, w.Requests.Take())
+	}
+	withdrawn()
+	if woken := lookFor(w, 25*time.Second); len(woken) != 1 {
+		t.Errorf("woken are %v", woken)
+	}
+	must.Succeed(t, w.K8s.Get(w.Ctx, client.ObjectKeyFromObject(b), b))
+	w.Expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+}
+
 // A grant that is not what the binding misses wakes it once.
 func TestConsentThatDoesNotHelp(t *testing.T) {
 	w := world.New(t)
@@ -321,7 +344,7 @@ func TestConsentDuringAnExchange(t *testing.T) {
 	w.Clock.Step(11 * time.Minute)
 	var woken []types.NamespacedName
 	undo := w.Requests.Answer(world.Exchanges, func(rw http.ResponseWriter, _ *http.Request) {
-		woken = w.Bindings.LookForConsent(w.Ctx)
+		woken = w.LookForConsent()
 		world.WriteJSON(rw, `{"error":"insufficient_authorization"}`)
 	})
 	w.ReconcileBinding(b)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/controllers/consent"
 	"github.com/keycardai/keycard-operator/test/integration/world"
 	"github.com/keycardai/keycard-operator/test/must"
 )
@@ -41,7 +42,7 @@ func TestConsentPageIsBounded(t *testing.T) {
 	address := listener.Addr().String()
 	must.Succeed(t, listener.Close())
 	operator := w.StartOperator(func(o *controllers.Options) {
-		o.Consent = controllers.ConsentOptions{Application: true, Address: address, URL: "http://" + address}
+		o.Consent = consent.Options{Application: true, Address: address, URL: "http://" + address}
 	})
 	w.UntilReady(install)
 	w.UntilReady(b)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/controllers/consent"
 	"github.com/keycardai/keycard-operator/test/integration/world"
 	"github.com/keycardai/keycard-operator/test/must"
 )
@@ -47,7 +48,7 @@ func servePage(t *testing.T, watchEvery time.Duration) *page {
 	must.Succeed(t, listener.Close())
 	w.StartOperator(func(o *controllers.Options) {
 		o.Clock, o.WatchEvery = w.Clock, watchEvery
-		o.Consent = controllers.ConsentOptions{Application: true, Address: p.address, URL: "http://" + p.address}
+		o.Consent = consent.Options{Application: true, Address: p.address, URL: "http://" + p.address}
 	})
 	for _, b := range append(p.hers, p.his...) {
 		p.untilLinked(b)
@@ -162,10 +163,11 @@ func TestFewReturnsAreTold(t *testing.T) {
 	must.Succeed(t, w.K8s.Create(w.Ctx, w.Binding("another"))) // for which the application for consent is registered
 	w.ReconcileResource(install)
 	b := waiting(w, "reports")[0]
+	page := consent.NewPage(w.Consent)
 	link := b.Status.ConsentURL
 	tell := func() (writes int) {
 		w.Writes.Take()
-		must.Succeed(t, w.Bindings.TellConsented(w.Ctx, b.Namespace, b.Name))
+		must.Succeed(t, page.Tell(w.Ctx, client.ObjectKeyFromObject(b)))
 		writes = len(w.Writes.Take())
 		must.Succeed(t, w.K8s.Get(w.Ctx, client.ObjectKeyFromObject(b), b))
 		return writes

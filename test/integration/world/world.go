@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -31,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers/consent"
 	"github.com/keycardai/keycard-operator/controllers/keycardresource"
 	"github.com/keycardai/keycard-operator/controllers/rollout"
 	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
@@ -80,6 +82,10 @@ type World struct {
 	Resources *keycardresource.Controller
 	Bindings  *tokenbinding.Reconciler
 	Rollouts  *rollout.Controller
+	// Consent is what the page and the watcher of grants work with.
+	Consent consent.Deps
+	watcher *consent.Watcher
+	woken   []types.NamespacedName
 }
 
 // New starts a zone whose clock stands still, and makes a namespace with the Secrets that a user would write. Worlds do not
@@ -99,7 +105,7 @@ func Another(t *testing.T, change ...func(*devzone.Config)) *World {
 	}
 	w.Ctx = logr.NewContext(t.Context(), w.Logger())
 	w.StartZone(change...)
-	w.Connect()
+	w.K8s = w.Client(Cluster.Config)
 	w.makeNamespace()
 	return w
 }
@@ -139,6 +145,10 @@ func (w *World) Connect() {
 		Recorder: w.Events, Clock: w.Clock, Gates: throttle.New(8, w.Clock), LookUps: throttle.New(8, w.Clock), Metrics: tokenbinding.NewMetrics(),
 	}
 	w.Rollouts = rollout.New(c, w.Events, w.Clock, false)
+	w.Consent = consent.Deps{
+		Client: indexed{c, w.NS}, Live: c, Zones: pool, Paused: w.Bindings.Gates.Paused, Catalog: entries, Clock: w.Clock, Bindings: woken{w.Bindings, w},
+	}
+	w.watcher = consent.NewWatcher(w.Consent)
 }
 
 // Configure makes the controller of installs anew, with other dependencies.
@@ -183,6 +193,7 @@ func (w *World) makeNamespace() {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "world-"}}
 	must.Succeed(w.T, w.K8s.Create(w.Ctx, ns))
 	w.NS = ns.Name
+	w.Connect()
 	w.Secret("service-account", "operator", OperatorSecret)
 	w.Secret("oauth-app", "atlassian-app", AtlassianSecret)
 	w.Secret("reports-app", "reports", ReportsSecret)

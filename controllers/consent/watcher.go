@@ -1,12 +1,15 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+package consent
 
 import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -14,10 +17,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/ptr"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
@@ -52,62 +54,72 @@ type installGrants struct {
 	failures int
 }
 
-// waiter is a binding that waits for the consent of a user to an install.
-type waiter struct {
-	key, install types.NamespacedName
-	user         string
+// Watcher looks for consent that people give elsewhere than on the page.
+type Watcher struct {
+	client   client.Reader
+	live     client.Reader
+	zones    *keycard.Pool
+	paused   func(zone string) bool
+	clock    clock.PassiveClock
+	bindings Bindings
+	every    time.Duration
+
+	grants grants
 }
 
-// waitingForConsent lists the bindings that wait for the consent of a user that they name.
-func (r *Reconciler) waitingForConsent(ctx context.Context) (list []waiter) {
-	for _, key := range r.attempts.withoutConsent() {
-		var b v1alpha1.ConfluenceTokenBinding
-		if err := r.Client.Get(ctx, key, &b); err != nil || b.Spec.Subject.User == "" || ptr.Deref(b.Spec.Suspend, false) {
-			continue
-		}
-		list = append(list, waiter{key: key, install: b.ResourceKey(), user: b.Spec.Subject.User})
+// NewWatcher makes a watcher that has not looked yet.
+func NewWatcher(d Deps) *Watcher {
+	return &Watcher{
+		client: d.Client, live: d.Live, zones: d.Zones, paused: d.Paused, clock: d.Clock, bindings: d.Bindings,
+		every: cmp.Or(d.LookEvery, defaultTick),
 	}
-	return list
 }
 
-// watchConsent looks for consent as long as the controller lives: only the leader does.
-func (r *Reconciler) watchConsent(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	go r.every(ctx, cmp.Or(r.WatchEvery, defaultTick), func() {
-		for _, key := range r.LookForConsent(ctx) {
-			queue.Add(reconcile.Request{NamespacedName: key})
+// Start looks again and again until ctx ends. The manager runs it where the controllers run: on the leader only.
+func (w *Watcher) Start(ctx context.Context) error {
+	ticker := time.NewTicker(w.every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			w.Look(ctx)
 		}
-	})
-	return nil
+	}
 }
 
-// LookForConsent lists the grants of the installs whose turn it is, and gives the bindings that are to be tried again because
-// their users have consented.
-func (r *Reconciler) LookForConsent(ctx context.Context) (woken []types.NamespacedName) {
-	waiting := map[types.NamespacedName][]waiter{}
-	for _, w := range r.waitingForConsent(ctx) {
-		waiting[w.install] = append(waiting[w.install], w)
+// Look lists the grants of the installs whose turn it is, and wakes the bindings whose users have consented.
+func (w *Watcher) Look(ctx context.Context) {
+	all, err := waiting(ctx, w.client)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "looking for consent")
+		return
 	}
-	r.grants = r.grants.of(waiting)
+	byInstall := map[types.NamespacedName][]waiter{}
+	for _, b := range all {
+		byInstall[b.install] = append(byInstall[b.install], b)
+	}
+	w.grants = w.grants.of(byInstall)
 	var (
 		group errgroup.Group
 		mu    sync.Mutex
 	)
 	group.SetLimit(looksAtOnce)
-	for install, waiters := range waiting {
+	for install, waiters := range byInstall {
 		group.Go(func() error {
-			users := r.newlyConsented(ctx, install, r.grants[install])
+			users := w.newlyConsented(ctx, install, w.grants[install])
 			mu.Lock()
 			defer mu.Unlock()
-			for _, w := range waiters {
-				if slices.ContainsFunc(users, w.isUser) && r.attempts.consented(w.key) {
-					woken = append(woken, w.key)
+			for _, b := range waiters {
+				if slices.ContainsFunc(users, b.isUser) {
+					w.bindings.Consented(b.key)
 				}
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // no look gives an error
-	return woken
 }
 
 // of keeps what is known of the installs that somebody waits for.
@@ -119,22 +131,22 @@ func (g grants) of(waiting map[types.NamespacedName][]waiter) grants {
 	return kept
 }
 
-// isUser tells whether a user of the zone is who the binding names.
+// isUser reports whether a user of the zone is who the binding names.
 func (w waiter) isUser(u keycard.User) bool {
 	return w.user == u.Identifier || w.user == u.ID || strings.EqualFold(w.user, u.Email)
 }
 
 // newlyConsented gives the users with new grants for an install, when it is time to look.
-func (r *Reconciler) newlyConsented(ctx context.Context, key types.NamespacedName, known *installGrants) []keycard.User {
-	begun := r.Clock.Now()
+func (w *Watcher) newlyConsented(ctx context.Context, key types.NamespacedName, known *installGrants) []keycard.User {
+	begun := w.clock.Now()
 	var install v1alpha1.KeycardResource
-	if begun.Before(known.next) || r.Client.Get(ctx, key, &install) != nil || install.Status.ResourceID == "" || r.Gates.Paused(install.Spec.Zone.IssuerURL()) {
+	if begun.Before(known.next) || w.client.Get(ctx, key, &install) != nil || install.Status.ResourceID == "" || w.paused(install.Spec.Zone.IssuerURL()) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(keycard.WithCaller(ctx, keycard.Caller{Object: "KeycardResource " + key.String()}), lookTimeout)
 	defer cancel()
-	users, err := r.lookAt(ctx, &install, known)
-	now := r.Clock.Now()
+	users, err := w.lookAt(ctx, &install, known)
+	now := w.clock.Now()
 	if err == nil {
 		// A zone with very many grants is not listed all the time.
 		known.failures, known.next = 0, now.Add(max(lookEvery, 5*now.Sub(begun)))
@@ -142,7 +154,7 @@ func (r *Reconciler) newlyConsented(ctx context.Context, key types.NamespacedNam
 	}
 	if known.failures == 0 {
 		log.FromContext(ctx).Info("the grants of the zone can't be listed; bindings that wait for consent are tried again every ten minutes",
-			"install", key, "cause", asProblem(ctx, problem.Remote(err)).Message)
+			"install", key, "cause", causeOf(err))
 	}
 	known.failures++
 	pause := min(lookEvery<<min(known.failures, 10), lookSlowest)
@@ -155,9 +167,9 @@ func (r *Reconciler) newlyConsented(ctx context.Context, key types.NamespacedNam
 
 // lookAt lists the active grants of an install, and gives the users of those that are new. Which were there before anybody
 // waited is not known: at the first look the newest count as new.
-func (r *Reconciler) lookAt(ctx context.Context, install *v1alpha1.KeycardResource, known *installGrants) (users []keycard.User, err error) {
+func (w *Watcher) lookAt(ctx context.Context, install *v1alpha1.KeycardResource, known *installGrants) (users []keycard.User, err error) {
 	zone := &install.Spec.Zone
-	management, _, err := zones.Management(ctx, r.Live, r.Zones, install.Namespace, zone)
+	management, _, err := zones.Management(ctx, w.live, w.zones, install.Namespace, zone)
 	if err != nil {
 		return nil, err
 	}
@@ -204,8 +216,16 @@ func (g *installGrants) compare(list []keycard.Grant) (fresh []keycard.Grant, se
 	return fresh[:usersPerLook], seen
 }
 
+// causeOf says why the grants can't be listed.
+func causeOf(err error) string {
+	if p, ok := errors.AsType[*problem.Problem](problem.Remote(err)); ok {
+		return p.Message
+	}
+	return problem.FromCluster(err).Message
+}
+
 // identityOf is what makes a grant another one. Its refreshes do not. It is kept, so its length is not the server's to choose.
 func identityOf(g keycard.Grant) string {
-	sum := sha256.Sum256([]byte(strings.Join(append([]string{g.ID, g.CreatedAt}, slices.Sorted(slices.Values(g.Scopes))...), "\n")))
-	return string(sum[:])
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", g.ID, g.CreatedAt, slices.Sorted(slices.Values(g.Scopes))))
+	return hex.EncodeToString(sum[:16])
 }

@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package controllers
+package consent
 
 import (
 	"testing"
@@ -10,32 +10,31 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 )
 
 func TestRedirectURIsOfOptions(t *testing.T) {
 	loopback := []string{"http://127.0.0.1/-/callback", "http://127.0.0.1:8765/-/callback"}
 	for name, tt := range map[string]struct {
-		options ConsentOptions
+		options Options
 		want    []string
 		wrong   bool
 	}{
-		"nothing":        {ConsentOptions{}, nil, false},
-		"no page":        {ConsentOptions{Application: true}, loopback, false},
-		"page":           {ConsentOptions{Application: true, Address: ":1", URL: "https://x.example/k/"}, append(loopback, "https://x.example/k/-/callback"), false},
-		"no application": {ConsentOptions{Address: ":1", URL: "https://x.example"}, nil, true},
-		"no address":     {ConsentOptions{Application: true, URL: "https://x.example"}, nil, true},
+		"nothing":        {Options{}, nil, false},
+		"no page":        {Options{Application: true}, loopback, false},
+		"page":           {Options{Application: true, Address: ":1", URL: "https://x.example/k/"}, append(loopback, "https://x.example/k/-/callback"), false},
+		"no application": {Options{Address: ":1", URL: "https://x.example"}, nil, true},
+		"no address":     {Options{Application: true, URL: "https://x.example"}, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			got, err := tt.options.redirectURIs()
+			got, err := tt.options.RedirectURIs()
 			g.Expect(err != nil).To(Equal(tt.wrong))
 			g.Expect(got).To(Equal(tt.want))
 		})
 	}
 }
 
-func TestToldConsented(t *testing.T) {
+func TestTold(t *testing.T) {
 	binding := func(link, message string) *v1alpha1.ConfluenceTokenBinding {
 		b := &v1alpha1.ConfluenceTokenBinding{}
 		b.Status.ConsentURL = link
@@ -55,7 +54,7 @@ func TestToldConsented(t *testing.T) {
 		"it was something else than that": {"x", binding("", "m"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, got := tokenbinding.ToldConsented(tt.before, tt.now)
+			_, got := told(tt.before, tt.now)
 			NewWithT(t).Expect(got).To(Equal(tt.want))
 		})
 	}

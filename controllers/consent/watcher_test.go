@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+package consent
 
 import (
 	"fmt"

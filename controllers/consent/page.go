@@ -1,0 +1,194 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package consent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/catalog"
+	consentpage "github.com/keycardai/keycard-operator/internal/consent"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/namespaces"
+	"github.com/keycardai/keycard-operator/internal/zones"
+)
+
+// Page is what the consent page needs of the cluster. Every replica serves it: which one a browser reaches is not for the
+// operator to say.
+type Page struct {
+	client     client.Client
+	live       client.Reader
+	namespaces client.Reader
+	zones      *keycard.Pool
+	catalog    catalog.Catalog
+	clock      clock.PassiveClock
+	bindings   Bindings
+	elected    <-chan struct{}
+
+	returns returns
+}
+
+// NewPage makes what the page needs.
+func NewPage(d Deps) *Page {
+	p := &Page{
+		client: d.Client, live: d.Live, namespaces: d.Client, zones: d.Zones, catalog: d.Catalog, clock: d.Clock,
+		bindings: d.Bindings, elected: d.Elected,
+	}
+	if d.LiveNamespaces {
+		p.namespaces = d.Live
+	}
+	return p
+}
+
+// request finds what a person is asked for by a binding that acts for her. It is consentpage.ErrUnknown when there is no such
+// binding, or it may not use its KeycardResource: a stranger learns no more.
+func (p *Page) request(ctx context.Context, namespace, name string) (consentpage.Request, error) {
+	var b v1alpha1.ConfluenceTokenBinding
+	if err := p.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &b); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			return consentpage.Request{}, consentpage.ErrUnknown
+		}
+		return consentpage.Request{}, fmt.Errorf("reading the binding: %w", err)
+	}
+	var install v1alpha1.KeycardResource
+	if b.Spec.Subject.User == "" || p.client.Get(ctx, b.ResourceKey(), &install) != nil || !p.usable(ctx, &install, &b) {
+		return consentpage.Request{}, consentpage.ErrUnknown
+	}
+	pool, err := zones.Pool(ctx, p.live, p.zones, install.Namespace, install.Spec.Zone.CABundle)
+	if err != nil {
+		return consentpage.Request{}, err
+	}
+	zone, err := pool.Zone(install.Spec.Zone.IssuerURL())
+	if err != nil {
+		return consentpage.Request{}, err
+	}
+	metadata, err := zone.Metadata(ctx)
+	if err != nil {
+		return consentpage.Request{}, err
+	}
+	return consentpage.NewRequest(&b, &install, p.catalog[install.Spec.CatalogEntry].Resource.Identifier, metadata.AuthorizationEndpoint)
+}
+
+// usable reports whether the install is registered, admits the binding's namespace, and offers what the binding asks for.
+func (p *Page) usable(ctx context.Context, install *v1alpha1.KeycardResource, b *v1alpha1.ConfluenceTokenBinding) bool {
+	admitted, err := namespaces.Admits(ctx, p.namespaces, install, b.Namespace)
+	_, known := p.catalog[install.Spec.CatalogEntry]
+	return err == nil && admitted && known && install.Status.ResourceID != "" && install.DeletionTimestamp.IsZero() &&
+		!slices.ContainsFunc(b.Spec.Scopes, func(s v1alpha1.Scope) bool { return !slices.Contains(install.Status.Scopes, s) })
+}
+
+// returned is told that a person came back from the zone. A replica that does not work tells the one that does.
+func (p *Page) returned(ctx context.Context, namespace, name string) {
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	if p.leads() {
+		p.wake(ctx, key)
+	} else if err := p.Tell(ctx, key); err != nil {
+		log.FromContext(ctx).Error(err, "the binding is tried again at its next turn", "binding", key)
+	}
+}
+
+// leads reports whether this replica is the one that works.
+func (p *Page) leads() bool {
+	select {
+	case <-p.elected:
+		return true
+	default:
+		return false
+	}
+}
+
+// wake has a binding tried again at once, and with it all others of the same person that wait for the same consent: a grant is
+// the person's, and good for all applications. Consent that is said to be given too often is not believed; it shows in the
+// zone's grants too.
+func (p *Page) wake(ctx context.Context, key types.NamespacedName) {
+	var b v1alpha1.ConfluenceTokenBinding
+	if !p.bindings.Returned(key) || p.client.Get(ctx, key, &b) != nil {
+		return
+	}
+	others, err := waiting(ctx, p.client)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "the person's other bindings are tried again at their next turn", "binding", key)
+	}
+	for _, w := range others {
+		if w.user == b.Spec.Subject.User && w.install == b.ResourceKey() && w.key != key {
+			p.bindings.Returned(w.key)
+		}
+	}
+}
+
+// tellTimeout bounds the write that tells the leader.
+const tellTimeout = 10 * time.Second
+
+// Tell lets the replica that works know that a person was at the zone for a binding: by taking the link away. Without a link
+// there is nothing to tell, and after too many in a row the other finds out by itself.
+func (p *Page) Tell(ctx context.Context, key types.NamespacedName) error {
+	var have v1alpha1.ConfluenceTokenBinding
+	if err := p.client.Get(ctx, key, &have); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if have.Status.ConsentURL == "" || !p.returns.allow(key, p.clock.Now()) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
+	defer cancel()
+	err := p.client.Status().Patch(ctx, &have, client.RawPatch(types.MergePatchType, []byte(`{"status":{"consentURL":null}}`)))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("telling the leader of a consent: %w", err)
+	}
+	return nil
+}
+
+// told reports whether an update of a binding is what Tell makes: the replica that works takes the link away together with the
+// conditions that were the reason for it.
+func told(before, now any) (*v1alpha1.ConfluenceTokenBinding, bool) {
+	old, ok1 := before.(*v1alpha1.ConfluenceTokenBinding)
+	b, ok2 := now.(*v1alpha1.ConfluenceTokenBinding)
+	if !ok1 || !ok2 {
+		return nil, false
+	}
+	return b, old.Status.ConsentURL != "" && b.Status.ConsentURL == "" &&
+		equality.Semantic.DeepEqual(old.Status.Conditions, b.Status.Conditions)
+}
+
+// returns bounds how often this replica tells of one binding: returnBurst times in a row, then once in returnEvery. The zero
+// value is ready for use.
+type returns struct {
+	mu sync.Mutex
+	m  map[types.NamespacedName]*rate.Limiter
+}
+
+const (
+	returnEvery = 10 * time.Minute
+	returnBurst = 4
+)
+
+func (r *returns) allow(key types.NamespacedName, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.m == nil {
+		r.m = map[types.NamespacedName]*rate.Limiter{}
+	}
+	if r.m[key] == nil {
+		r.m[key] = rate.NewLimiter(rate.Every(returnEvery), returnBurst)
+	}
+	return r.m[key].AllowN(now, 1)
+}
+
+// forget is for a binding that is gone.
+func (r *returns) forget(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.m, key)
+}

@@ -1,0 +1,104 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package consent
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/catalog"
+	consentpage "github.com/keycardai/keycard-operator/internal/consent"
+	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/ratelimit"
+)
+
+// Deps are what this package works with.
+type Deps struct {
+	// Client reads from the cache and writes; Live reads from the server.
+	Client client.Client
+	Live   client.Reader
+	// Zones hands out clients of zones, and Paused reports whether a zone asked for a pause.
+	Zones   *keycard.Pool
+	Paused  func(zone string) bool
+	Catalog catalog.Catalog
+	Clock   clock.PassiveClock
+	// Bindings are woken.
+	Bindings Bindings
+	// LiveNamespaces is for an operator that may not watch namespaces.
+	LiveNamespaces bool
+	// LookEvery is how often it is asked whether it is time to look for grants; 0 means every 5 seconds.
+	LookEvery time.Duration
+	// Elected is closed when this replica is the leader.
+	Elected <-chan struct{}
+}
+
+// Setup has the manager look for grants, and serve the page if there is one.
+func Setup(ctx context.Context, mgr ctrl.Manager, d Deps, o Options) error {
+	logger := mgr.GetLogger().WithName("consent")
+	ctx = logr.NewContext(ctx, logger)
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, isWaiting, indexWaiting); err != nil {
+		return fmt.Errorf("indexing bindings that wait for consent: %w", err)
+	}
+	watcher := NewWatcher(d)
+	if err := mgr.Add(manager.RunnableFunc(func(ending context.Context) error {
+		return watcher.Start(logr.NewContext(ending, logger))
+	})); err != nil {
+		return fmt.Errorf("adding the watcher of grants: %w", err)
+	}
+	base, err := o.PageURL()
+	if err != nil || base == nil {
+		return err
+	}
+	page := NewPage(d)
+	if err := page.listen(ctx, mgr); err != nil {
+		return fmt.Errorf("watching what other replicas say: %w", err)
+	}
+	return mgr.Add(&manager.Server{
+		Name: "consent page",
+		Server: &http.Server{
+			Addr: o.Address, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+			Handler: ratelimit.Handler(pageLimits, clock.RealClock{}, consentpage.Handler(consentpage.Config{
+				URL: base, Lookup: page.request, Logger: logger,
+				Consented: func(namespace, name string) { page.returned(ctx, namespace, name) },
+			})),
+		},
+	})
+}
+
+// pageLimits are for a page that anybody may open: it reads what it shows from the API server and from a zone, with the
+// operator's own clients. A person takes three requests, so a thousand are through in five minutes.
+var pageLimits = ratelimit.Limits{PerSecond: 10, Burst: 60, UnderWay: 32, Each: 5 * time.Second}
+
+// listen has the leader hear what other replicas tell.
+func (p *Page) listen(ctx context.Context, mgr ctrl.Manager) error {
+	informer, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.ConfluenceTokenBinding{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return err
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(before, now any) {
+			if b, ok := told(before, now); ok && p.leads() {
+				p.wake(ctx, client.ObjectKeyFromObject(b))
+			}
+		},
+		DeleteFunc: func(last any) {
+			if name, err := toolscache.DeletionHandlingObjectToName(last); err == nil {
+				p.returns.forget(types.NamespacedName{Namespace: name.Namespace, Name: name.Name})
+			}
+		},
+	})
+	return err
+}
