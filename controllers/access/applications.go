@@ -36,18 +36,10 @@ type Deps struct {
 }
 
 // Applications lets applications ask for tokens of an install's resource.
-type Applications struct {
-	consent   consent
-	workloads workloads
-}
+type Applications struct{ deps Deps }
 
 // New makes Applications.
-func New(d Deps) *Applications {
-	return &Applications{
-		consent:   consent{cached: d.Cached, namespaces: d.Namespaces, redirectURIs: d.ConsentRedirectURIs},
-		workloads: workloads{cached: d.Cached, namespaces: d.Namespaces, clusterIssuer: d.ClusterIssuer, seesSome: d.SeesSome},
-	}
-}
+func New(d Deps) *Applications { return &Applications{deps: d} }
 
 // Ensure lets the applications of the spec, the one for consent, and the workloads that bindings name ask for tokens of the
 // resource.
@@ -58,7 +50,7 @@ func (a *Applications) Ensure(ctx context.Context, in *Install) error {
 	}
 	defer unlock()
 	var first error
-	for _, ensure := range []func(context.Context, *Install) error{ensureDeclared, a.consent.ensure, a.workloads.ensure} {
+	for _, ensure := range []func(context.Context, *Install) error{ensureDeclared, a.ensureConsent, a.ensureWorkloads} {
 		err := ensure(ctx, in)
 		var p *problem.Problem
 		if err != nil && (!errors.As(err, &p) || p.Passes()) {
@@ -85,7 +77,7 @@ func (a *Applications) Remove(ctx context.Context, in *Install, resourceID strin
 			return problem.Remote(err)
 		}
 	}
-	if len(a.consent.redirectURIs) > 0 || in.Object.Status.ConsentClientID != "" {
+	if len(a.deps.ConsentRedirectURIs) > 0 || in.Object.Status.ConsentClientID != "" {
 		if err := removeConsent(ctx, in, resourceID); err != nil {
 			return err
 		}

@@ -25,8 +25,8 @@ func (in *Install) clusterMarker() remote.Marker {
 
 // ensureCluster makes sure that the zone trusts the tokens of this cluster's ServiceAccounts, and gives the id of the
 // provider that stands for the cluster.
-func (w workloads) ensureCluster(ctx context.Context, in *Install) (string, error) {
-	issuer, err := w.issuer(ctx, in)
+func (a *Applications) ensureCluster(ctx context.Context, in *Install) (string, error) {
+	issuer, err := a.issuer(ctx, in)
 	if err != nil {
 		return "", err
 	}
@@ -48,16 +48,16 @@ func (w workloads) ensureCluster(ctx context.Context, in *Install) (string, erro
 		},
 	})
 	if err == nil && standing == remote.Managed && keys == "" {
-		err = w.endKeys(ctx, in, provider)
+		err = a.endKeys(ctx, in, provider)
 	}
 	return provider.ID, err
 }
 
-func (w workloads) issuer(ctx context.Context, in *Install) (string, error) {
+func (a *Applications) issuer(ctx context.Context, in *Install) (string, error) {
 	if issuer := in.Object.Spec.WorkloadRegistration.Issuer; issuer != "" {
 		return issuer, nil
 	}
-	issuer, err := w.clusterIssuer(ctx)
+	issuer, err := a.deps.ClusterIssuer(ctx)
 	if err != nil {
 		return "", fmt.Errorf("asking the cluster for the issuer of its ServiceAccounts: %w", err)
 	}
@@ -66,12 +66,12 @@ func (w workloads) issuer(ctx context.Context, in *Install) (string, error) {
 
 // endKeys makes the zone look for the cluster's keys at the issuer when no install says otherwise any more. An operator
 // that sees some namespaces only does not know that.
-func (w workloads) endKeys(ctx context.Context, in *Install, have keycard.Provider) error {
-	if have.Protocols.OAuth2.JWKSURI == "" || w.seesSome {
+func (a *Applications) endKeys(ctx context.Context, in *Install, have keycard.Provider) error {
+	if have.Protocols.OAuth2.JWKSURI == "" || a.deps.SeesSome {
 		return nil
 	}
 	var all v1alpha1.KeycardResourceList
-	if err := w.cached.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+	if err := a.deps.Cached.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing KeycardResources: %w", err)
 	}
 	if slices.ContainsFunc(all.Items, func(other v1alpha1.KeycardResource) bool {

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
@@ -25,13 +23,6 @@ const (
 	consentRequired = "required"
 )
 
-// consent registers the public application that people sign in to when they consent. All installs of the cluster in a zone
-// share it; each looks after its own dependency.
-type consent struct {
-	cached, namespaces client.Reader
-	redirectURIs       []string
-}
-
 func (in *Install) consentIdentifier() string {
 	return fmt.Sprintf("urn:kubernetes:%s:keycard-operator:consent", in.ClusterID)
 }
@@ -40,13 +31,14 @@ func (in *Install) consentMarker() remote.Marker {
 	return remote.ClusterMarker(in.ClusterID, "consent")
 }
 
-// ensure registers the application once a binding acts for a person; then it stays, so that bindings that come and go
-// change nothing in the zone.
-func (c consent) ensure(ctx context.Context, in *Install) error {
-	if len(c.redirectURIs) == 0 {
+// ensureConsent registers the public application that people sign in to when they consent, once a binding acts for a person;
+// then it stays, so that bindings that come and go change nothing in the zone. All installs of the cluster in a zone share
+// it; each looks after its own dependency.
+func (a *Applications) ensureConsent(ctx context.Context, in *Install) error {
+	if len(a.deps.ConsentRedirectURIs) == 0 {
 		return endConsent(ctx, in)
 	}
-	if asked, err := c.asked(ctx, in); err != nil || !asked {
+	if asked, err := a.asked(ctx, in); err != nil || !asked {
 		return err
 	}
 	if in.Zone.Observing {
@@ -56,11 +48,11 @@ func (c consent) ensure(ctx context.Context, in *Install) error {
 		Step: stepApplications, Object: "application " + consentOf,
 		Identifier: in.consentIdentifier(), Marker: in.consentMarker(), Known: in.Found.ConsentClientID,
 		Body: keycard.ApplicationCreate{
-			Identifier: in.consentIdentifier(), Name: consentName, Consent: consentRequired, Protocols: c.protocols(),
+			Identifier: in.consentIdentifier(), Name: consentName, Consent: consentRequired, Protocols: a.consentProtocols(),
 			Description: "Registered by the Keycard operator: people sign in to it when they let a workload act for them. Changes are put right. " + string(in.consentMarker()),
 		},
 		Claim:   refuse(in.consentMarker()),
-		Differs: c.differs,
+		Differs: a.consentDiffers,
 	})
 	if err != nil {
 		return err
@@ -79,11 +71,11 @@ func (c consent) ensure(ctx context.Context, in *Install) error {
 }
 
 // asked reports whether an admitted binding of the install needs someone's consent, or one did once.
-func (c consent) asked(ctx context.Context, in *Install) (bool, error) {
+func (a *Applications) asked(ctx context.Context, in *Install) (bool, error) {
 	if in.Object.Status.ConsentClientID != "" {
 		return true, nil
 	}
-	users, err := index.Users(ctx, c.cached, in.Key())
+	users, err := index.Users(ctx, a.deps.Cached, in.Key())
 	if err != nil {
 		return false, err
 	}
@@ -91,7 +83,7 @@ func (c consent) asked(ctx context.Context, in *Install) (bool, error) {
 		if users[i].Spec.Subject.User == "" {
 			continue
 		}
-		admitted, err := namespaces.Admits(ctx, c.namespaces, in.Object, users[i].Namespace)
+		admitted, err := namespaces.Admits(ctx, a.deps.Namespaces, in.Object, users[i].Namespace)
 		if err != nil || admitted {
 			return admitted, err
 		}
@@ -99,19 +91,20 @@ func (c consent) asked(ctx context.Context, in *Install) (bool, error) {
 	return false, nil
 }
 
-func (c consent) protocols() keycard.ApplicationProtocols {
-	return keycard.ApplicationProtocols{OAuth2: keycard.ApplicationOAuth2{RedirectURIs: c.redirectURIs}}
+func (a *Applications) consentProtocols() keycard.ApplicationProtocols {
+	return keycard.ApplicationProtocols{OAuth2: keycard.ApplicationOAuth2{RedirectURIs: a.deps.ConsentRedirectURIs}}
 }
 
-// differs finds changes that let codes go elsewhere, or that skip the question.
-func (c consent) differs(have keycard.Application) (keycard.ApplicationPatch, []string) {
+// consentDiffers finds changes that let codes go elsewhere, or that skip the question.
+func (a *Applications) consentDiffers(have keycard.Application) (keycard.ApplicationPatch, []string) {
 	var (
 		p keycard.ApplicationPatch
 		d remote.Differences
 	)
 	d.Text("name", &p.Name, have.Name, consentName)
 	d.Text("consent", &p.Consent, have.Consent, consentRequired)
-	remote.Value(&d, "redirectURIs", &p.Protocols, c.protocols(), remote.SameSet(have.Protocols.OAuth2.RedirectURIs, c.redirectURIs))
+	remote.Value(&d, "redirectURIs", &p.Protocols, a.consentProtocols(),
+		remote.SameSet(have.Protocols.OAuth2.RedirectURIs, a.deps.ConsentRedirectURIs))
 	return p, d
 }
 

@@ -31,12 +31,6 @@ const policySetName = "keycard-operator"
 // binds its own some seconds after the zone is there.
 const zoneSettles = 5 * time.Minute
 
-// inForce is what the zone decides by.
-type inForce struct {
-	set     keycard.PolicySet
-	version keycard.PolicySetVersion
-}
-
 // EnsurePolicies keeps the policies of the spec in force, along with those of others.
 func EnsurePolicies(ctx context.Context, in *Install) error {
 	return in.applyPolicies(ctx, in.Object.Spec.Policies)
@@ -68,7 +62,7 @@ func (in *Install) applyPolicies(ctx context.Context, policies []v1alpha1.Access
 	// All texts are registered before any is put in force: one that the zone refuses changes nothing.
 	wanted := make([]v1alpha1.AccessPolicyStatus, 0, len(policies))
 	for i := range policies {
-		p, err := in.ensurePolicy(ctx, i, ours, now.version.SchemaVersion)
+		p, err := in.ensurePolicy(ctx, i, ours, now.SchemaVersion)
 		if err != nil {
 			return err
 		}
@@ -81,19 +75,20 @@ func (in *Install) applyPolicies(ctx context.Context, policies []v1alpha1.Access
 	return in.archiveStale(ctx, ours, wanted)
 }
 
-func (in *Install) policiesInForce(ctx context.Context) (inForce, error) {
+// policiesInForce is what the zone decides by.
+func (in *Install) policiesInForce(ctx context.Context) (now keycard.PolicySetVersion, err error) {
 	sets, err := in.Zone.ListPolicySets(ctx, in.Zone.ID, keycard.PolicySet.InForce)
 	if err != nil {
-		return inForce{}, problem.Remote(err)
+		return now, problem.Remote(err)
 	}
 	if len(sets) == 0 && in.Now.Sub(in.Zone.CreatedAt) < zoneSettles {
-		return inForce{}, problem.Passing(v1alpha1.ReasonProgressingWithRetry, "the zone is new and has no active policy set yet; it is looked at again")
+		return now, problem.Passing(v1alpha1.ReasonProgressingWithRetry, "the zone is new and has no active policy set yet; it is looked at again")
 	}
 	if len(sets) == 0 {
-		return inForce{}, problem.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")
+		return now, problem.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")
 	}
-	version, err := in.Zone.GetPolicySetVersion(ctx, in.Zone.ID, sets[0].ID, sets[0].ActiveVersionID)
-	return inForce{set: sets[0], version: version}, problem.Remote(err)
+	now, err = in.Zone.GetPolicySetVersion(ctx, in.Zone.ID, sets[0].ID, sets[0].ActiveVersionID)
+	return now, problem.Remote(err)
 }
 
 // ownPolicies are the policies in the zone that were made for this resource.
@@ -113,10 +108,8 @@ func (in *Install) ensurePolicy(ctx context.Context, i int, ours []keycard.Polic
 	}
 	status := v1alpha1.AccessPolicyStatus{Name: want.Name, ID: have.ID, Hash: policyHash(schema, want.Cedar)}
 	// The zone need not give a text back as it was written, so what was sent is remembered.
-	for _, known := range in.Object.Status.Policies {
-		if known.Name == status.Name && known.ID == status.ID && known.Hash == status.Hash {
-			return known, nil
-		}
+	if known := policyOf(in.Object.Status, want.Name); known.ID == status.ID && known.Hash == status.Hash {
+		return known, nil
 	}
 	if have.LatestVersionID != "" {
 		latest, err := in.Zone.GetPolicyVersion(ctx, in.Zone.ID, have.ID, have.LatestVersionID)
@@ -139,18 +132,22 @@ func (in *Install) ensurePolicy(ctx context.Context, i int, ours []keycard.Polic
 
 // findOrCreatePolicy finds a policy of the spec among those of the install, or makes one without a text.
 func (in *Install) findOrCreatePolicy(ctx context.Context, name string, ours []keycard.Policy) (keycard.Policy, error) {
-	known := ""
-	for _, p := range in.Found.Policies {
-		if p.Name == name {
-			known = p.ID
-		}
-	}
 	identifier := fmt.Sprintf("%s: %s", in.Key(), name) // the names in a set are unique
 	policy, _, err := remote.Ensure(ctx, in.Zone, remote.Policies(ours), remote.Policy{
-		Step: stepPolicies, Object: "policy " + name, Identifier: identifier, Marker: in.Marker(), Known: known,
+		Step: stepPolicies, Object: "policy " + name, Identifier: identifier, Marker: in.Marker(), Known: policyOf(in.Found, name).ID,
 		Body: keycard.PolicyCreate{Name: identifier, Description: in.Description()},
 	})
 	return policy, err
+}
+
+// policyOf is what a status knows of a policy; empty when that is nothing.
+func policyOf(status v1alpha1.KeycardResourceStatus, name string) (known v1alpha1.AccessPolicyStatus) {
+	for _, p := range status.Policies {
+		if p.Name == name {
+			known = p
+		}
+	}
+	return known
 }
 
 // policyProblem says at which field the zone refused a text.
@@ -171,9 +168,9 @@ func policyHash(schema, cedar string) string {
 }
 
 // putInForce activates what is in force now, with this resource's policies as they are wanted.
-func (in *Install) putInForce(ctx context.Context, now inForce, ours []keycard.Policy, wanted []v1alpha1.AccessPolicyStatus) error {
-	entries := mergePolicies(now.version.Manifest.Entries, ours, wanted)
-	if sameEntries(entries, now.version.Manifest.Entries) {
+func (in *Install) putInForce(ctx context.Context, now keycard.PolicySetVersion, ours []keycard.Policy, wanted []v1alpha1.AccessPolicyStatus) error {
+	entries := mergePolicies(now.Manifest.Entries, ours, wanted)
+	if sameEntries(entries, now.Manifest.Entries) {
 		return nil
 	}
 	return in.Zone.Change(stepPolicies, "policy set in force", []string{"policies"}, func() error {
@@ -189,7 +186,7 @@ func (in *Install) putInForce(ctx context.Context, now inForce, ours []keycard.P
 // versionOf finds a set that has these policies, or makes one: nothing is left behind by an answer that was lost, and a
 // zone whose policies are all its own again is back to its own set. A set without policies can't be in force; the
 // platform's takes its place. Sets that are not for the whole zone are left to what they are for.
-func (in *Install) versionOf(ctx context.Context, now inForce, entries []keycard.ManifestEntry) (setID, versionID string, err error) {
+func (in *Install) versionOf(ctx context.Context, now keycard.PolicySetVersion, entries []keycard.ManifestEntry) (setID, versionID string, err error) {
 	sets, err := in.Zone.ListPolicySets(ctx, in.Zone.ID, func(p keycard.PolicySet) bool { return p.ArchivedAt == "" && p.ZoneWide() })
 	if err != nil {
 		return "", "", err
@@ -213,12 +210,12 @@ func (in *Install) versionOf(ctx context.Context, now inForce, entries []keycard
 		}
 		own = made.ID
 	}
-	made, err := in.Zone.CreatePolicySetVersion(ctx, in.Zone.ID, own, now.version.SchemaVersion, keycard.Manifest{Entries: entries})
+	made, err := in.Zone.CreatePolicySetVersion(ctx, in.Zone.ID, own, now.SchemaVersion, keycard.Manifest{Entries: entries})
 	return own, made.ID, remote.CreateProblem(err, "policy set version")
 }
 
-// sameContents tells whether a set's latest version has these policies, and gives its id.
-func (in *Install) sameContents(ctx context.Context, now inForce, set keycard.PolicySet, entries []keycard.ManifestEntry) (versionID string, same bool, err error) {
+// sameContents reports whether a set's latest version has these policies, and gives its id.
+func (in *Install) sameContents(ctx context.Context, now keycard.PolicySetVersion, set keycard.PolicySet, entries []keycard.ManifestEntry) (versionID string, same bool, err error) {
 	switch {
 	case set.LatestVersionID == "":
 		return "", false, nil
@@ -229,7 +226,7 @@ func (in *Install) sameContents(ctx context.Context, now inForce, set keycard.Po
 	if err != nil {
 		return "", false, err
 	}
-	return latest.ID, latest.SchemaVersion == now.version.SchemaVersion && sameEntries(latest.Manifest.Entries, entries), nil
+	return latest.ID, latest.SchemaVersion == now.SchemaVersion && sameEntries(latest.Manifest.Entries, entries), nil
 }
 
 // mergePolicies replaces this resource's policies in a manifest. The rest stays, in its order.
@@ -255,10 +252,9 @@ func sameEntries(a, b []keycard.ManifestEntry) bool {
 		for i, e := range list {
 			out[i] = e.PolicyID + " " + e.PolicyVersionID
 		}
-		slices.Sort(out)
 		return out
 	}
-	return slices.Equal(ids(a), ids(b))
+	return remote.SameSet(ids(a), ids(b))
 }
 
 // archiveStale takes policies out of use that the spec has no more.
@@ -275,9 +271,9 @@ func (in *Install) archiveStale(ctx context.Context, ours []keycard.Policy, want
 }
 
 // observePolicies compares the texts in force with the spec, whoever registered them.
-func (in *Install) observePolicies(ctx context.Context, now inForce) error {
+func (in *Install) observePolicies(ctx context.Context, now keycard.PolicySetVersion) error {
 	texts := map[string]bool{}
-	for _, e := range now.version.Manifest.Entries {
+	for _, e := range now.Manifest.Entries {
 		v, err := in.Zone.GetPolicyVersion(ctx, in.Zone.ID, e.PolicyID, e.PolicyVersionID)
 		if err != nil {
 			return problem.Remote(err)

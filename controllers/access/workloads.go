@@ -10,22 +10,12 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/remote"
 )
-
-// workloads registers the ServiceAccounts that bindings name. All resources of the cluster share the applications of
-// workloads; each looks after its own dependency.
-type workloads struct {
-	cached, namespaces client.Reader
-	clusterIssuer      func(context.Context) (string, error)
-	seesSome           bool
-}
 
 // workload is a ServiceAccount of this cluster.
 type workload struct{ namespace, serviceAccount string }
@@ -45,12 +35,13 @@ func (in *Install) workloadMarker() remote.Marker {
 	return remote.ClusterMarker(in.ClusterID, "workload")
 }
 
-// ensure registers the workloads that bindings name, and removes those that none names any more.
-func (w workloads) ensure(ctx context.Context, in *Install) error {
+// ensureWorkloads registers the ServiceAccounts that bindings name, and removes those that none names any more. All installs
+// of the cluster share the applications of workloads; each looks after its own dependency.
+func (a *Applications) ensureWorkloads(ctx context.Context, in *Install) error {
 	if in.Object.Spec.WorkloadRegistration == nil {
 		return endRegistration(ctx, in)
 	}
-	wanted, err := w.wanted(ctx, in)
+	wanted, err := a.workloads(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -61,12 +52,12 @@ func (w workloads) ensure(ctx context.Context, in *Install) error {
 			return err
 		}
 	}
-	provider, err := w.ensureCluster(ctx, in)
+	provider, err := a.ensureCluster(ctx, in)
 	if err != nil {
 		return err
 	}
-	for _, one := range wanted {
-		if err := ensureWorkload(ctx, in, one, provider); err != nil {
+	for _, w := range wanted {
+		if err := ensureWorkload(ctx, in, w, provider); err != nil {
 			return err
 		}
 	}
@@ -89,9 +80,9 @@ func endRegistration(ctx context.Context, in *Install) error {
 	return nil
 }
 
-// wanted are the ServiceAccounts that bindings of the install name, in namespaces that it admits; sorted.
-func (w workloads) wanted(ctx context.Context, in *Install) ([]workload, error) {
-	users, err := index.Users(ctx, w.cached, in.Key())
+// workloads are the ServiceAccounts that bindings of the install name, in namespaces that it admits; sorted.
+func (a *Applications) workloads(ctx context.Context, in *Install) ([]workload, error) {
+	users, err := index.Users(ctx, a.deps.Cached, in.Key())
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +92,7 @@ func (w workloads) wanted(ctx context.Context, in *Install) ([]workload, error) 
 		if name == "" {
 			continue
 		}
-		admitted, err := namespaces.Admits(ctx, w.namespaces, in.Object, users[i].Namespace)
+		admitted, err := namespaces.Admits(ctx, a.deps.Namespaces, in.Object, users[i].Namespace)
 		if err != nil {
 			return nil, err
 		}
