@@ -71,8 +71,11 @@ func (in *Install) applyPolicies(ctx context.Context, policies []v1alpha1.Access
 	if err := in.putInForce(ctx, now, ours, wanted); err != nil {
 		return err
 	}
+	if err := in.archiveStale(ctx, ours, wanted); err != nil {
+		return err // status still names them, so that the next look comes back to them
+	}
 	in.Object.Status.Policies = wanted
-	return in.archiveStale(ctx, ours, wanted)
+	return nil
 }
 
 // policiesInForce is what the zone decides by.

@@ -180,3 +180,24 @@ func TestPolicySetOfTheOperatorsName(t *testing.T) {
 		}
 	}
 }
+
+// A policy that left the spec goes, also when the zone failed to archive it at first.
+func TestLastPolicyIsArchivedInTheEnd(t *testing.T) {
+	w := world.New(t)
+	resource := w.Install()
+	resource.Spec.Policies = []v1alpha1.AccessPolicy{{Name: "not-alice", Cedar: forbidAlice}}
+	must.Succeed(t, w.K8s.Create(w.Ctx, resource))
+	w.ReconcileResource(resource)
+	id := resource.Status.Policies[0].ID
+	undo := w.Requests.Answer("api DELETE /zones/"+w.Zone.ZoneID+"/policies", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+	edit(w, resource, func(s *v1alpha1.KeycardResourceSpec) { s.Policies = nil })
+	w.Expect(resource, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonZoneUnreachable)
+	undo()
+	w.ReconcileResource(resource)
+	w.Expect(resource, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	left, err := w.Admin().ListPolicies(w.Ctx, w.Zone.ZoneID, func(p keycard.Policy) bool { return p.ID == id && p.ArchivedAt == "" })
+	must.Succeed(t, err)
+	if len(left) > 0 || len(resource.Status.Policies) > 0 {
+		t.Errorf("there are %+v, and status has %+v", left, resource.Status.Policies)
+	}
+}
