@@ -1,0 +1,478 @@
+// Copyright 2026 The Keycard Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package refresh
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/problem"
+)
+
+var (
+	eventsFlag = flag.Int("events", 1_000_000, "how many random events the state machine is driven through")
+	seedFlag   = flag.Uint64("seed", 0, "replay one life with this seed; 0 means many")
+)
+
+// The state machine of one binding is driven through random lives: the world changes (clock, zone, Secret, spec, install, process,
+// person), and after each change everything that has to hold is checked. A life that fails is printed with its seed.
+func TestRandomLives(t *testing.T) {
+	if *seedFlag != 0 {
+		newLife(t, *seedFlag, true).run(eventsPerLife)
+		return
+	}
+	for seed := uint64(1); seed <= uint64(*eventsFlag/eventsPerLife) && !t.Failed(); seed++ { // #nosec G115 -- positive
+		newLife(t, seed, false).run(eventsPerLife)
+	}
+}
+
+const eventsPerLife = 200
+
+// answer is how the zone, Atlassian or the cluster answers.
+type answer int
+
+const (
+	fine answer = iota
+	transient
+	throttles
+	person
+	blocked
+)
+
+var answers = []answer{fine, transient, throttles, person, blocked}
+
+func (a answer) problem() *problem.Problem {
+	switch a {
+	case transient:
+		return problem.Passing("Down", "it is down")
+	case throttles:
+		return problem.Throttled(90*time.Second, "Throttled", "too much")
+	case person:
+		return problem.NeedsPerson(v1alpha1.ReasonConsentRequired, "consent")
+	case blocked:
+		return problem.Waiting("Missing", "it is missing")
+	}
+	return nil
+}
+
+// life is a binding and its world. It is the controller of the model too: it does what Step says.
+type life struct {
+	t     *testing.T
+	rand  *rand.Rand
+	seed  uint64
+	trace *strings.Builder
+
+	// The world.
+	now                       time.Time
+	zone, site, write, layout answer
+	install                   answer // fine or blocked
+	gateShut, gatePaused      bool
+	lifetime                  time.Duration
+	cached                    *Life // the zone hands out this token until it is nearly used up; nil when it issues anew each time
+	keeps                     bool  // whether it keeps tokens
+	spec, subject, layoutSpec int
+	suspended, removes        bool
+	request                   int
+
+	// The Secret: the token in it, and of which spec, subject and layout.
+	held                  *Held
+	heldSpec, heldSubject int
+	heldLayout            int
+	status                struct{ honoured, reported int }
+	hadToken              bool
+
+	// What the process remembers.
+	state State
+	token *Life // issued, not in the Secret
+	wake  time.Time
+
+	// What is checked.
+	issued     []time.Time // when the zone issued tokens to this process
+	looks      int         // looks since the clock or the world moved
+	calm       time.Time   // since when everything is fine and nothing changed
+	excused    bool        // whether the token that waits to be written may be dropped
+	refusedAt  time.Time   // the last refusal, if nothing has changed since that could be its remedy
+	refused    answer
+	failures   int
+	pendingReq int
+}
+
+func newLife(t *testing.T, seed uint64, verbose bool) *life {
+	l := &life{
+		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), //nolint:gosec // reproducible on purpose
+		now: time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC), lifetime: time.Hour,
+	}
+	if verbose {
+		l.trace = &strings.Builder{}
+	}
+	l.calm = l.now
+	return l
+}
+
+func (l *life) log(format string, args ...any) {
+	if l.trace != nil {
+		fmt.Fprintf(l.trace, "%s %s\n", l.now.Format(time.TimeOnly), fmt.Sprintf(format, args...))
+	}
+}
+
+func (l *life) fail(format string, args ...any) {
+	l.t.Helper()
+	l.t.Errorf("seed %d, %s: %s (state %+v)", l.seed, l.now.Format(time.TimeOnly), fmt.Sprintf(format, args...), l.state)
+	if l.trace != nil {
+		l.t.Log("\n" + l.trace.String())
+	}
+}
+
+func (l *life) run(events int) {
+	l.look("made")
+	for range events {
+		if l.t.Failed() {
+			return
+		}
+		l.happen()
+	}
+	l.mend()
+}
+
+// facts are gathered from the world.
+func (l *life) facts() Facts {
+	f := Facts{
+		Now: l.now, Seed: "uid", Installed: l.install == fine, Suspended: l.suspended, RemoveExpired: l.removes,
+		Layout: fmt.Sprint("layout ", l.layoutSpec), Secret: "token", Reported: l.status.reported == l.spec, HadToken: l.hadToken,
+		Inputs: Inputs{Spec: fmt.Sprint("spec ", l.spec, l.install), Versions: Secrets{Subject: fmt.Sprint("subject ", l.subject)}},
+	}
+	if l.request != l.status.honoured {
+		f.Request = fmt.Sprint("request ", l.request)
+	}
+	if l.held != nil {
+		h := *l.held
+		h.Fits, h.Layout = l.heldSpec == l.spec, l.heldLayout == l.layoutSpec
+		f.Held = &h
+		f.SubjectRenewed = l.heldSubject != l.subject
+	}
+	return f
+}
+
+// healthy reports whether nothing in the world keeps a token from the Secret.
+func (l *life) healthy() bool {
+	return l.zone == fine && l.site == fine && l.write == fine && l.layout == fine && l.install == fine &&
+		!l.gateShut && !l.gatePaused && !l.suspended
+}
+
+// happen changes the world at random, and looks where a watch or the clock would have the binding looked at.
+func (l *life) happen() {
+	changes := []struct {
+		name   string
+		change func()
+		watch  bool // whether a watch reports it
+	}{
+		{"the clock goes on to the next wake", func() { l.advance(time.Duration(1<<62), true) }, false},
+		{"the clock goes on a little", func() { l.advance(time.Duration(l.rand.Int64N(int64(90*time.Second))), false) }, false},
+		{"the clock goes on long", func() { l.advance(time.Duration(l.rand.Int64N(int64(2*time.Hour))), false) }, false},
+		{"the clock is set back", func() { l.now = l.now.Add(-time.Duration(l.rand.Int64N(int64(time.Hour)))); l.issued = nil; l.excuse() }, true},
+		{"the zone answers otherwise", func() { l.zone = answers[l.rand.IntN(4)] }, false},
+		{"the zone is well", func() { l.zone = fine }, false},
+		{"Atlassian answers otherwise", func() { l.site = answers[l.rand.IntN(4)] }, false},
+		{"Atlassian is well", func() { l.site = fine }, false},
+		{"writes are answered otherwise", func() { l.write = answers[l.rand.IntN(3)]; l.layout = l.write }, false},
+		{"writes are well", func() { l.write, l.layout = fine, fine }, false},
+		{"the install changes", func() { l.install = []answer{fine, blocked}[l.rand.IntN(2)]; l.excuse() }, true},
+		{"the install is well", func() { l.install = fine; l.excuse() }, true},
+		{"the gate shuts or opens", func() { l.gateShut = !l.gateShut; l.gatePaused = false }, true},
+		{"the zone asks for a pause, or it is over", func() { l.gatePaused = !l.gatePaused; l.gateShut = false }, true},
+		{"the spec changes", func() { l.spec++; l.excuse() }, true},
+		{"the subject's token changes", func() { l.subject++; l.excuse() }, true},
+		{"the layout changes", func() { l.layoutSpec++ }, true},
+		{"it is suspended or resumed", func() { l.suspended = !l.suspended; l.spec++; l.spec--; l.excuse() }, true},
+		{"the Secret is deleted", func() { l.held, l.calm = nil, l.now }, true},
+		{"the Secret is tampered with", func() { l.tamper(func(h *Held) { h.Intact = false }) }, true},
+		{"the Secret's labels are tampered with", func() { l.tamper(func(h *Held) { h.Dressed = false }) }, true},
+		{"Confluence refuses the token", func() { l.tamper(func(h *Held) { h.Refused = true }) }, true},
+		{"a new token is requested", func() { l.request++; l.pendingReq = l.request }, true},
+		{"the process restarts", func() { l.excuse(); l.state, l.token, l.issued = State{}, nil, nil }, true},
+		{"a person consents, and the zone's grants show it", func() { l.hear(Consented) }, false},
+		{"a person returns from the page", func() { l.hear(Returned) }, false},
+		{"the zone's tokens live otherwise", func() {
+			l.lifetime = []time.Duration{30 * time.Second, 5 * time.Minute, time.Hour, 24 * time.Hour}[l.rand.IntN(4)]
+			l.keeps, l.cached = l.rand.IntN(3) == 0, nil
+		}, false},
+		{"nothing, but somebody looks", func() {}, true},
+	}
+	c := changes[l.rand.IntN(len(changes))]
+	l.log("-- %s", c.name)
+	before := l.now
+	wasHealthy := l.healthy()
+	c.change()
+	l.looks = 0
+	if !l.healthy() || !wasHealthy {
+		l.calm = l.now
+	}
+	if c.watch {
+		l.look(c.name)
+	}
+	if l.now.Before(before) {
+		l.wake = time.Time{}
+		l.look("the watchdog after a clock that was set back")
+	}
+	l.check()
+}
+
+// excuse is called when a change makes another attempt reasonable, or makes a held back token useless.
+func (l *life) excuse() { l.refusedAt, l.failures, l.excused, l.calm = time.Time{}, 0, true, l.now }
+
+func (l *life) tamper(how func(*Held)) {
+	if l.calm = l.now; l.held != nil {
+		how(l.held)
+	}
+}
+
+func (l *life) hear(kind Kind) {
+	next, a := Step(l.state, Facts{Now: l.now}, Event{Kind: kind})
+	l.state = next
+	if a.Verb == Look {
+		if kind == Consented && l.zone == person {
+			l.zone = fine
+		}
+		l.refusedAt = time.Time{}
+		l.look("a person acted")
+	}
+}
+
+// advance lets time pass, and looks whenever the binding asked to be woken.
+func (l *life) advance(d time.Duration, onlyToWake bool) {
+	until := l.now.Add(min(d, 48*time.Hour))
+	for steps := 0; !l.wake.IsZero() && !l.wake.After(until); steps++ {
+		if steps > 20_000 {
+			l.fail("woken too often")
+			return
+		}
+		if l.wake.After(l.now) {
+			l.now, l.looks = l.wake, 0
+		}
+		l.look("woken")
+		if onlyToWake || l.t.Failed() {
+			return
+		}
+		if l.check(); l.t.Failed() {
+			return
+		}
+	}
+	if !onlyToWake {
+		l.now = until
+	}
+}
+
+// look is the controller: it gathers, and does what Step says until it reports.
+func (l *life) look(why string) {
+	if l.looks++; l.looks > 3 {
+		l.fail("a hot loop: looked at again and again at the same time (%s)", why)
+		return
+	}
+	e := Event{Kind: Looked}
+	if l.install != fine {
+		e = Event{Kind: Prevented, Problem: problem.Waiting("NotReady", "not ready"), Stage: StageInstall}
+	}
+	if l.suspended {
+		e = Event{Kind: Looked}
+	}
+	hadToken := l.token
+	for range 8 {
+		f := l.facts()
+		before := l.state
+		next, a := Step(l.state, f, e)
+		l.state = next
+		l.log("%s: %v -> verb %d why %q found %+v wake %s phase %d->%d", why, e.Kind, a.Verb, a.Why, a.Finding, a.Wake.Format(time.TimeOnly), before.Phase, next.Phase)
+		if a.Honoured != "" {
+			l.status.honoured = l.request
+		}
+		if next.Attempt.Holds == None && a.Verb != Write && a.Verb != Finish {
+			l.drop(f, hadToken, a)
+		}
+		if a.Verb == Report {
+			l.report(f, a)
+			return
+		}
+		e = l.act(f, a)
+	}
+	l.fail("a look that does not end")
+}
+
+// drop checks that no token is thrown away that would have been written.
+func (l *life) drop(f Facts, had *Life, a Action) {
+	if had != nil && l.token != nil && l.token == had && had.ExpiresAt.After(l.now) && a.Verb == Exchange && !l.excused {
+		l.fail("exchanges again although a token waits to be written")
+	}
+	l.token = nil
+}
+
+func (l *life) act(f Facts, a Action) Event {
+	switch a.Verb {
+	case Exchange:
+		return l.exchange(f)
+	case Finish:
+		if p := l.site.problem(); p != nil {
+			if !p.Passes() {
+				l.note(l.site)
+			}
+			return Event{Kind: Failed, Problem: p, Stage: StageToken}
+		}
+		return Event{Kind: Completed}
+	case Write:
+		if l.token == nil || !l.token.ExpiresAt.After(l.now) {
+			l.fail("is to write a token that is not there, or has expired")
+		}
+		if p := l.write.problem(); p != nil {
+			return Event{Kind: Failed, Problem: p, Stage: StageSecret}
+		}
+		l.held = &Held{Life: *l.token, Intact: true, Dressed: true}
+		l.heldSpec, l.heldSubject, l.heldLayout, l.hadToken = l.spec, l.subject, l.layoutSpec, true
+		l.token, l.refusedAt, l.failures = nil, time.Time{}, 0
+		return Event{Kind: Written}
+	case LayOut:
+		p := l.layout.problem()
+		if p == nil {
+			l.held.Dressed, l.heldLayout = true, l.layoutSpec
+		}
+		return Event{Kind: LaidOut, Problem: p}
+	case Empty:
+		p := l.write.problem()
+		if p == nil {
+			l.held = nil
+		}
+		return Event{Kind: Emptied, Problem: p}
+	}
+	l.fail("no such verb %d", a.Verb)
+	return Event{}
+}
+
+func (l *life) exchange(f Facts) Event {
+	if l.gateShut || l.gatePaused {
+		return Event{Kind: InLine, Problem: problem.Waiting("Throttled", "in line"), Others: 3, Paused: l.gatePaused}
+	}
+	l.checkExchange(f)
+	if p := l.zone.problem(); p != nil {
+		l.note(l.zone)
+		return Event{Kind: Failed, Problem: p, Stage: StageToken}
+	}
+	life := NewLife(l.now, l.lifetime)
+	if l.keeps && l.cached != nil && l.cached.Remaining(l.now) > 30*time.Second {
+		life = *l.cached
+		life.IssuedAt = l.now.UTC().Truncate(time.Second)
+	}
+	l.cached = &life
+	l.issued, l.refusedAt = append(l.issued, l.now), time.Time{}
+	l.token, l.excused = &life, false
+	return Event{Kind: Answered, Life: life}
+}
+
+// note remembers a refusal.
+func (l *life) note(a answer) { l.refusedAt, l.refused = l.now, a; l.failures++ }
+
+// checkExchange checks that an exchange is not too soon after the one before.
+func (l *life) checkExchange(f Facts) {
+	if !l.refusedAt.IsZero() && f.Request == "" && !l.now.Before(l.refusedAt) {
+		least := map[answer]time.Duration{transient: time.Second, throttles: LastChanceEvery, person: 10 * time.Minute}[l.refused]
+		if since := l.now.Sub(l.refusedAt); since < least {
+			l.fail("exchanges %s after a refusal of kind %d", since, l.refused)
+		}
+	}
+	recent := 0
+	for _, at := range l.issued {
+		if since := l.now.Sub(at); since >= 0 && since < time.Minute {
+			recent++
+		}
+	}
+	if recent >= burst+int(time.Minute/MinInterval) {
+		l.fail("the zone issued %d tokens within a minute", recent)
+	}
+}
+
+// report takes what a look ended with.
+func (l *life) report(f Facts, a Action) {
+	l.wake = a.Wake
+	if !a.Quiet {
+		l.status.reported = l.spec
+	}
+	if !a.Wake.IsZero() && a.Wake.Before(l.now) {
+		l.fail("wants to be woken in the past, at %s", a.Wake)
+	}
+	if _, again := due(f, l.state); a.Wake.Equal(l.now) && !l.state.Heard && !again {
+		l.fail("wants to be woken at once")
+	}
+	if f.Held != nil && !l.suspended && a.Wake.IsZero() && !f.Held.Life.Expired(l.now) {
+		l.fail("holds a token and does not want to be woken")
+	}
+	if f.Usable() && a.Problem == nil && !l.suspended && a.Wake.After(maxTime(l.now, f.RefreshAt(), l.state.Attempt.Wait.Until, l.state.Again)) {
+		l.fail("wakes at %s, after the refresh at %s", a.Wake, f.RefreshAt())
+	}
+	if l.state.Phase == Due {
+		l.fail("a look that ended amid an attempt")
+	}
+	if (l.state.Phase == Holding) != (l.state.Attempt.Holds != None) && a.At != StageInstall && !l.suspended {
+		l.fail("phase and token disagree")
+	}
+}
+
+// check is made after each change and each look by time: what has to hold while the world is fine.
+func (l *life) check() {
+	if !l.healthy() || l.t.Failed() {
+		return
+	}
+	f := l.facts()
+	// A token that was due for longer than the longest pause, in a world that was fine all that time, is replaced.
+	late := l.now.Sub(l.calm)
+	if late > 12*time.Minute && !l.keeps && l.lifetime >= 5*time.Minute && l.wakeMissed() {
+		l.fail("nobody looks although the wake at %s is over", l.wake)
+	}
+	if late > 30*time.Minute && !f.Usable() && !l.keeps && l.lifetime > 12*time.Minute {
+		l.fail("no token that works after %s in which everything was fine", late)
+	}
+}
+
+func (l *life) wakeMissed() bool { return !l.wake.IsZero() && l.now.Sub(l.wake) > time.Second }
+
+// mend ends all faults. Whatever the state, the binding has what it wants before long.
+func (l *life) mend() {
+	if l.t.Failed() {
+		return
+	}
+	l.log("-- everything is mended")
+	watched := l.install != fine || l.suspended || l.gateShut || l.gatePaused
+	l.zone, l.site, l.write, l.layout, l.install = fine, fine, fine, fine, fine
+	l.gateShut, l.gatePaused, l.suspended, l.keeps, l.cached, l.lifetime = false, false, false, false, nil, time.Hour
+	if l.looks = 0; watched {
+		l.look("mended")
+	}
+	if l.state.Phase == Idle && l.wake.IsZero() {
+		l.look("mended, and a watch reports") // what it waited for came back
+	}
+	asked := l.request != l.status.honoured
+	l.advance(15*time.Minute, false)
+	f := l.facts()
+	switch {
+	case l.t.Failed():
+	case !f.Usable():
+		l.fail("no token that works after everything was mended")
+	case l.state.Phase != Idle && !l.state.WaitsForNewer(l.now) || f.Request != "" && asked || l.state.Owed != "":
+		l.fail("does not come to rest: request %q", f.Request)
+	case !f.laidOut():
+		l.fail("the layout is not followed")
+	case f.SubjectRenewed:
+		l.fail("the subject's new token is not used")
+	}
+}
+
+func maxTime(times ...time.Time) (latest time.Time) {
+	for _, t := range times {
+		if t.After(latest) {
+			latest = t
+		}
+	}
+	return latest
+}
