@@ -38,6 +38,11 @@ const (
 	Returned
 )
 
+var kinds = [...]string{"Looked", "Prevented", "InLine", "Answered", "Completed", "Failed", "Written", "LaidOut", "Emptied", "Consented", "Returned"}
+
+// String returns the name of the event.
+func (k Kind) String() string { return kinds[k] }
+
 // Event is something that happened to a binding.
 type Event struct {
 	Kind    Kind
@@ -72,6 +77,11 @@ const (
 	// Ignore: do nothing.
 	Ignore
 )
+
+var verbs = [...]string{"", "Exchange", "Finish", "Write", "LayOut", "Empty", "Report", "Look", "Ignore"}
+
+// String returns the name of the verb.
+func (v Verb) String() string { return verbs[v] }
 
 // Action is what to do.
 type Action struct {

@@ -1,9 +1,6 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package schedule says when to exchange for the next token and when to try again after a failure. It
-// is arithmetic on times that the caller passes in: no clock, no state, no I/O. The same facts always
-// give the same times, so a restart or a failover moves nothing.
 package refresh
 
 import (

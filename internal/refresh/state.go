@@ -27,6 +27,11 @@ const (
 	Holding
 )
 
+var phases = [...]string{"Idle", "Due", "Queued", "BackingOff", "Holding"}
+
+// String returns the name of the phase.
+func (p Phase) String() string { return phases[p] }
+
 // Stage is the part of a look that a finding belongs to. Each has a condition of its own.
 type Stage int
 

@@ -50,7 +50,7 @@ func Step(s State, f Facts, e Event) (State, Action) {
 // looked decides what a binding needs of which everything is known.
 func (s State) looked(f Facts) (State, Action) {
 	if f.Suspended {
-		s.Found, s.Layout, s.Again, s.Prevented = Finding{}, Layout{}, time.Time{}, 0
+		s.Phase, s.Found, s.Layout, s.Again, s.Prevented = s.resting(), Finding{}, Layout{}, time.Time{}, 0
 		return s.report(f)
 	}
 	s = s.recall(f)
@@ -68,12 +68,12 @@ func (s State) attempt(f Facts) (State, Action) {
 	why, due := due(f, s)
 	switch {
 	case !due && s.pausing(f) && s.Attempt.Problem != nil: // it was for a request, or for a Secret that is as it should be again
-		s.Phase = s.waiting()
+		s.Phase = s.resting()
 		return s.layOut(f)
 	case !due:
 		return s.forget().layOut(f)
 	case s.pausing(f):
-		s.Phase, s.Found = s.waiting(), s.Attempt.Finding
+		s.Phase, s.Found = s.resting(), s.Attempt.Finding
 		return s.layOut(f)
 	case s.Attempt.Holds == Complete:
 		s.Phase = Due
@@ -98,18 +98,21 @@ func tooManyRepairs(f Facts) *problem.Problem {
 		"the labels, annotations or owner of Secret %s were put right too often in a short time; is another program changing them?", f.Secret)
 }
 
-// waiting is the phase of a binding whose next attempt has a time.
-func (s State) waiting() Phase {
-	if s.Attempt.Holds != None {
+// resting is the phase of a binding that no attempt is under way for.
+func (s State) resting() Phase {
+	switch {
+	case s.Attempt.Holds != None:
 		return Holding
+	case s.remembers():
+		return BackingOff
 	}
-	return BackingOff
+	return Idle
 }
 
 // prevented spaces out looks that can't do their part, such as while the API server is down. What is remembered of the last attempt
 // stays: a token that waits to be written is not lost.
 func (s State) prevented(f Facts, e Event) State {
-	s.Found, s.Again, s.Heard = Finding{e.Problem, e.Stage}, time.Time{}, false
+	s.Phase, s.Found, s.Again, s.Heard = s.resting(), Finding{e.Problem, e.Stage}, time.Time{}, false
 	s.Prevented++
 	if wait := Pause(e.Problem, s.Prevented, f.Remaining(), f.Seed); wait > 0 {
 		s.Again = f.Now.Add(wait)
@@ -183,7 +186,7 @@ func (s State) fail(f Facts, found Finding, request string) State {
 		next.Wait = Wait{} // the person was quicker
 	}
 	s.Attempt = s.next(f, next, request)
-	s.Phase = s.waiting()
+	s.Phase = s.resting()
 	return s
 }
 

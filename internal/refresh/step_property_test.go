@@ -6,7 +6,10 @@ package refresh
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +19,7 @@ import (
 )
 
 var (
-	eventsFlag = flag.Int("events", 1_000_000, "how many random events the state machine is driven through")
+	eventsFlag = flag.Int("events", enough, "how many random events the state machine is driven through")
 	seedFlag   = flag.Uint64("seed", 0, "replay one life with this seed; 0 means many")
 )
 
@@ -27,12 +30,21 @@ func TestRandomLives(t *testing.T) {
 		newLife(t, *seedFlag, true).run(eventsPerLife)
 		return
 	}
+	seen := map[transition]map[string]bool{}
 	for seed := uint64(1); seed <= uint64(*eventsFlag/eventsPerLife) && !t.Failed(); seed++ { // #nosec G115 -- positive
-		newLife(t, seed, false).run(eventsPerLife)
+		l := newLife(t, seed, false)
+		l.seen = seen
+		l.run(eventsPerLife)
+	}
+	if !t.Failed() && *eventsFlag == enough {
+		compareTable(t, seen)
 	}
 }
 
-const eventsPerLife = 200
+const (
+	enough        = 1_000_000
+	eventsPerLife = 200
+)
 
 // answer is how the zone, Atlassian or the cluster answers.
 type answer int
@@ -64,6 +76,7 @@ func (a answer) problem() *problem.Problem {
 // life is a binding and its world. It is the controller of the model too: it does what Step says.
 type life struct {
 	t     *testing.T
+	seen  map[transition]map[string]bool
 	rand  *rand.Rand
 	seed  uint64
 	trace *strings.Builder
@@ -140,6 +153,25 @@ func (l *life) run(events int) {
 	l.mend()
 }
 
+// step takes one, and notes the transition.
+func (l *life) step(f Facts, e Event) (State, Action) {
+	next, a := Step(l.state, f, e)
+	if at := (transition{l.state.Phase, e.Kind}); l.seen != nil {
+		if l.seen[at] == nil {
+			l.seen[at] = map[string]bool{}
+		}
+		l.seen[at][next.Phase.String()+" "+a.Verb.String()] = true
+	}
+	l.state = next
+	return next, a
+}
+
+// transition is a state and an event.
+type transition struct {
+	from  Phase
+	event Kind
+}
+
 // facts are gathered from the world.
 func (l *life) facts() Facts {
 	f := Facts{
@@ -198,6 +230,7 @@ func (l *life) happen() {
 		{"the process restarts", func() { l.excuse(); l.state, l.token, l.issued = State{}, nil, nil }, true},
 		{"a person consents, and the zone's grants show it", func() { l.hear(Consented) }, false},
 		{"a person returns from the page", func() { l.hear(Returned) }, false},
+		{"an expired token is to be removed, or not any more", func() { l.removes = !l.removes }, true},
 		{"the zone's tokens live otherwise", func() {
 			l.lifetime = []time.Duration{30 * time.Second, 5 * time.Minute, time.Hour, 24 * time.Hour}[l.rand.IntN(4)]
 			l.keeps, l.cached = l.rand.IntN(3) == 0, nil
@@ -233,8 +266,7 @@ func (l *life) tamper(how func(*Held)) {
 }
 
 func (l *life) hear(kind Kind) {
-	next, a := Step(l.state, Facts{Now: l.now}, Event{Kind: kind})
-	l.state = next
+	_, a := l.step(Facts{Now: l.now}, Event{Kind: kind})
 	if a.Verb == Look {
 		if kind == Consented && l.zone == person {
 			l.zone = fine
@@ -285,8 +317,15 @@ func (l *life) look(why string) {
 	for range 8 {
 		f := l.facts()
 		before := l.state
-		next, a := Step(l.state, f, e)
-		l.state = next
+		switch {
+		case e.Kind == Failed && l.rand.IntN(20) == 0:
+			l.aborted(e)
+			return
+		case l.state.Phase == Due && l.rand.IntN(50) == 0:
+			l.step(Facts{Now: l.now}, Event{Kind: []Kind{Consented, Returned}[l.rand.IntN(2)]})
+			l.refusedAt = time.Time{}
+		}
+		next, a := l.step(f, e)
 		l.log("%s: %v -> verb %d why %q found %+v wake %s phase %d->%d", why, e.Kind, a.Verb, a.Why, a.Finding, a.Wake.Format(time.TimeOnly), before.Phase, next.Phase)
 		if a.Honoured != "" {
 			l.status.honoured = l.request
@@ -301,6 +340,17 @@ func (l *life) look(why string) {
 		e = l.act(f, a)
 	}
 	l.fail("a look that does not end")
+}
+
+// aborted is a look that ends amid an attempt: the operator is told to stop, and another process goes on.
+func (l *life) aborted(e Event) {
+	l.log("stopped before the event %s", e.Kind)
+	l.excuse()
+	l.looks, l.install = 0, []answer{fine, fine, blocked}[l.rand.IntN(3)]
+	if l.rand.IntN(2) == 0 {
+		l.state, l.token, l.issued = State{}, nil, nil
+	}
+	l.look("another process goes on")
 }
 
 // drop checks that no token is thrown away that would have been written.
@@ -372,7 +422,11 @@ func (l *life) exchange(f Facts) Event {
 }
 
 // note remembers a refusal.
-func (l *life) note(a answer) { l.refusedAt, l.refused = l.now, a; l.failures++ }
+func (l *life) note(a answer) {
+	if l.failures++; !l.state.Heard { // a person who acted meanwhile may have remedied it
+		l.refusedAt, l.refused = l.now, a
+	}
+}
 
 // checkExchange checks that an exchange is not too soon after the one before.
 func (l *life) checkExchange(f Facts) {
@@ -475,4 +529,40 @@ func maxTime(times ...time.Time) (latest time.Time) {
 		}
 	}
 	return latest
+}
+
+// compareTable checks that the table in the package comment lists each transition that random lives take, and no other.
+func compareTable(t *testing.T, seen map[transition]map[string]bool) {
+	t.Helper()
+	comment, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[transition][]string{}
+	for line := range strings.Lines(string(comment)) {
+		cells := strings.Split(strings.TrimPrefix(strings.TrimSpace(line), "//	"), "|")
+		if len(cells) != 3 {
+			continue
+		}
+		from, event := slices.Index(phases[:], strings.TrimSpace(cells[0])), slices.Index(kinds[:], strings.TrimSpace(cells[1]))
+		if from < 0 || event < 0 {
+			continue
+		}
+		for outcome := range strings.SplitSeq(cells[2], ",") {
+			at := transition{Phase(from), Kind(event)}
+			listed[at] = append(listed[at], strings.TrimSpace(outcome))
+		}
+	}
+	for from := range phases {
+		for event := range kinds {
+			at := transition{Phase(from), Kind(event)}
+			want := slices.Sorted(maps.Keys(seen[at]))
+			if len(want) == 0 {
+				want = []string{"-"}
+			}
+			if got := listed[at]; !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+				t.Errorf("the table in doc.go has for %s and %s\n  %q, and random lives take\n//\t%-10s | %-9s | %s", Phase(from), Kind(event), got, Phase(from), Kind(event), strings.Join(want, ", "))
+			}
+		}
+	}
 }
