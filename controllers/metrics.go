@@ -48,7 +48,7 @@ const scrapeTimeout = 5 * time.Second
 type collector struct {
 	elected  <-chan struct{}
 	reader   client.Reader
-	bindings *tokenbinding.Reconciler
+	bindings *tokenbinding.Controller
 	clock    clock.PassiveClock
 	// perObject is false where there are too many bindings for a series each.
 	perObject bool
@@ -104,12 +104,12 @@ func (c *collector) collectBindings(ch chan<- prometheus.Metric, bindings []v1al
 }
 
 // registerMetrics makes the metrics of the objects known.
-func registerMetrics(o Options, mgr ctrl.Manager, bindings *tokenbinding.Reconciler, others ...prometheus.Collector) error {
+func registerMetrics(o Options, mgr ctrl.Manager, bindings *tokenbinding.Controller, others ...prometheus.Collector) error {
 	if o.Metrics == nil {
 		o.Metrics = metrics.Registry
 	}
 	objects := &collector{elected: mgr.Elected(), reader: mgr.GetClient(), bindings: bindings, clock: o.Clock, perObject: o.PerObjectMetrics}
-	for _, c := range slices.Concat(counters(bindings), bindings.Metrics.Collectors(bindings.Gates), others, []prometheus.Collector{objects}) {
+	for _, c := range slices.Concat(counters(bindings), bindings.Metrics(), others, []prometheus.Collector{objects}) {
 		if err := o.Metrics.Register(c); err != nil {
 			return err //nolint:wrapcheck // the caller says what was being done
 		}
@@ -118,7 +118,7 @@ func registerMetrics(o Options, mgr ctrl.Manager, bindings *tokenbinding.Reconci
 }
 
 // counters are what the controller of bindings counts by itself.
-func counters(bindings *tokenbinding.Reconciler) []prometheus.Collector {
+func counters(bindings *tokenbinding.Controller) []prometheus.Collector {
 	count := func(name, help string, n func() int64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n()) })
 	}

@@ -25,7 +25,7 @@ func TestOnlyTheLeaderCountsObjects(t *testing.T) {
 	g := NewWithT(t)
 	elected := make(chan struct{})
 	registry := prometheus.NewRegistry()
-	g.Expect(registry.Register(&collector{elected: elected, reader: warm{}, bindings: &tokenbinding.Reconciler{}, clock: clock.RealClock{}})).To(Succeed())
+	g.Expect(registry.Register(&collector{elected: elected, reader: warm{}, bindings: &tokenbinding.Controller{}, clock: clock.RealClock{}})).To(Succeed())
 	g.Expect(registry.Gather()).To(BeEmpty())
 	close(elected)
 	g.Expect(registry.Gather()).To(HaveLen(3))

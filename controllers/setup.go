@@ -28,6 +28,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
+	"github.com/keycardai/keycard-operator/internal/site"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
@@ -112,29 +113,27 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)
 	}
 	most := o.Concurrency - o.Concurrency/5 // the rest of the workers serve other zones
-	bindings := &tokenbinding.Reconciler{
-		Client: secrets.Before(mgr.GetClient()), Secrets: secrets, Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
-		Atlassian: atlassian.NewClient(zones, o.AtlassianURL), Recorder: recorder, Clock: o.Clock,
-		Gates:          throttle.New(most, o.Clock),
-		LookUps:        throttle.New(most, o.Clock),
-		Metrics:        tokenbinding.NewMetrics(),
-		WatchEvery:     o.WatchEvery,
-		LiveNamespaces: o.LiveNamespaces,
+	pageURL, err := o.Consent.PageURL()
+	if err != nil {
+		return err
 	}
+	gates := throttle.New(most, o.Clock)
+	bindings := tokenbinding.New(tokenbinding.Deps{
+		Client: secrets.Before(mgr.GetClient()), Live: mgr.GetAPIReader(), LiveNamespaces: o.LiveNamespaces,
+		Zones: zones, Sites: site.New(atlassian.NewClient(zones, o.AtlassianURL), o.Clock), Catalog: entries,
+		Recorder: recorder, Clock: o.Clock, Gates: gates, LookUps: throttle.New(most, o.Clock), ConsentURL: pageURL,
+	})
 	rollouts := rollout.New(mgr.GetClient(), recorder, o.Clock, o.LiveNamespaces)
 	if err := registerMetrics(o, mgr, bindings, rollouts.Metrics()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	if bindings.ConsentURL, err = o.Consent.PageURL(); err != nil {
-		return err
-	}
 	if err := consent.Setup(ctx, mgr, consent.Deps{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Paused: bindings.Gates.Paused, Catalog: entries, Clock: o.Clock,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Paused: gates.Paused, Catalog: entries, Clock: o.Clock,
 		Bindings: bindings, LiveNamespaces: o.LiveNamespaces, LookEvery: o.WatchEvery, Elected: mgr.Elected(),
 	}, o.Consent); err != nil {
 		return fmt.Errorf("setting up what waits for consent: %w", err)
 	}
-	if err := bindings.SetupWithManager(ctx, mgr, o.Concurrency); err != nil {
+	if err := bindings.SetupWithManager(ctx, mgr, secrets, o.Concurrency, o.WatchEvery); err != nil {
 		return fmt.Errorf("setting up the controller of ConfluenceTokenBindings: %w", err)
 	}
 	if err := rollouts.SetupWithManager(mgr, o.Concurrency); err != nil {

@@ -5,24 +5,24 @@ package tokenbinding
 
 import (
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/consent"
 	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
-// invite says how to consent while that is what is missing: by the link to the consent page in status, or, without one,
-// by the command in the problem that it gives. Both know only bindings that name their user. It waits until the install has
-// registered the application that people sign in to: neither is of use before.
-func (r *Reconciler) invite(s *scope, p *problem.Problem) *problem.Problem {
+// invite says how to consent while that is what is missing: by the link to the consent page in status, or, without one, by the
+// command in the problem that it returns. Both know only bindings that name their user. It waits until the install has registered
+// the application that people sign in to: neither is of use before.
+func (c *Controller) invite(s *scope, p *problem.Problem) *problem.Problem {
 	s.binding.Status.ConsentURL = ""
 	if p == nil || p.Reason != v1alpha1.ReasonConsentRequired || s.binding.Spec.Subject.User == "" ||
-		s.install == nil || s.install.Status.ConsentClientID == "" {
+		s.target.install == nil || s.target.install.Status.ConsentClientID == "" {
 		return p
 	}
-	if r.ConsentURL != nil {
-		s.binding.Status.ConsentURL = consent.Link(r.ConsentURL, s.binding.Namespace, s.binding.Name)
+	if c.ConsentURL != nil {
+		s.binding.Status.ConsentURL = consent.Link(c.ConsentURL, s.binding.Namespace, s.binding.Name)
 		return p
 	}
 	invitation := *p
@@ -31,23 +31,28 @@ func (r *Reconciler) invite(s *scope, p *problem.Problem) *problem.Problem {
 }
 
 // Consented tries a binding again whose person has a new grant in the zone.
-func (r *Reconciler) Consented(key types.NamespacedName) {
-	if r.attempts.consented(key) {
-		r.wakeNow(key)
-	}
+func (c *Controller) Consented(key types.NamespacedName) {
+	c.hear(key, refresh.Consented)
+	c.lookAt(key)
 }
 
-// Returned tries a binding again, because a person is said to have been at the zone for it, and reports whether that was
-// believed. It is looked at in any case: its link may have been taken away to tell, and is to be there again.
-func (r *Reconciler) Returned(key types.NamespacedName) bool {
-	believed := r.attempts.wake(key, r.Clock.Now())
-	r.wakeNow(key)
+// Returned tries a binding again, because a person is said to have been at the zone for it, and reports whether that was believed.
+// It is looked at in any case: its link may have been taken away to tell, and is to be there again.
+func (c *Controller) Returned(key types.NamespacedName) bool {
+	believed := c.hear(key, refresh.Returned).Verb == refresh.Look
+	c.lookAt(key)
 	return believed
 }
 
-// wakeNow has a binding looked at, once the controller runs: it looks at all of them when it starts.
-func (r *Reconciler) wakeNow(key types.NamespacedName) {
-	if queue := r.queue.Load(); queue != nil {
-		(*queue).Add(ctrl.Request{NamespacedName: key})
+// hear takes a step of a binding that may be reconciled at the same time.
+func (c *Controller) hear(key types.NamespacedName, kind refresh.Kind) refresh.Action {
+	_, action := c.memories.step(c.memories.of(key), refresh.Facts{Now: c.Clock.Now()}, refresh.Event{Kind: kind})
+	return action
+}
+
+// lookAt has a binding looked at, once the controller runs: it looks at all of them when it starts.
+func (c *Controller) lookAt(key types.NamespacedName) {
+	if q := c.queue.Load(); q != nil {
+		enqueue(*q, key, refresh.Urgent)
 	}
 }

@@ -13,11 +13,11 @@ import (
 
 // announce records an event when the object became ready, stopped being ready for another reason, or its
 // refresh began to fail. A routine rotation records none.
-func (r *Reconciler) announce(s *scope) {
-	if c := changed(s, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionUnknown {
-		kind, reason := corev1.EventTypeWarning, c.Reason
+func (c *Controller) announce(s *scope) {
+	if ready := changed(s, v1alpha1.ConditionReady); ready != nil && ready.Status != metav1.ConditionUnknown {
+		kind, reason := corev1.EventTypeWarning, ready.Reason
 		switch {
-		case c.Status == metav1.ConditionTrue:
+		case ready.Status == metav1.ConditionTrue:
 			kind = corev1.EventTypeNormal
 			if reason == v1alpha1.ReasonReady {
 				reason = v1alpha1.EventTokenIssued
@@ -25,14 +25,14 @@ func (r *Reconciler) announce(s *scope) {
 		case waitsForTheFirstTime(s):
 			kind = corev1.EventTypeNormal
 		}
-		r.Recorder.Eventf(s.binding, nil, kind, reason, "Exchange", "%s", c.Message)
+		c.Recorder.Eventf(s.binding, nil, kind, reason, "Exchange", "%s", ready.Message)
 	}
-	if c := changed(s, v1alpha1.ConditionTokenIssued); c != nil && c.Reason == v1alpha1.ReasonRefreshFailing {
-		r.Recorder.Eventf(s.binding, nil, corev1.EventTypeWarning, c.Reason, "Exchange", "%s", c.Message)
+	if issued := changed(s, v1alpha1.ConditionTokenIssued); issued != nil && issued.Reason == v1alpha1.ReasonRefreshFailing {
+		c.Recorder.Eventf(s.binding, nil, corev1.EventTypeWarning, issued.Reason, "Exchange", "%s", issued.Message)
 	}
 }
 
-// waitsForTheFirstTime tells whether the object has never been ready and waits for something that a person
+// waitsForTheFirstTime reports whether the object has never been ready and waits for something that a person
 // applies along with it: nothing to be warned of yet.
 func waitsForTheFirstTime(s *scope) bool {
 	before := meta.FindStatusCondition(s.found.Conditions, v1alpha1.ConditionReady)
@@ -40,7 +40,7 @@ func waitsForTheFirstTime(s *scope) bool {
 		meta.FindStatusCondition(s.binding.Status.Conditions, v1alpha1.ConditionStalled) == nil
 }
 
-// changed gives a condition whose status or reason is not what the reconcile found; nil when it is.
+// changed returns a condition whose status or reason is not what the reconcile found; nil when it is.
 func changed(s *scope, conditionType string) *metav1.Condition {
 	before := meta.FindStatusCondition(s.found.Conditions, conditionType)
 	now := meta.FindStatusCondition(s.binding.Status.Conditions, conditionType)

@@ -18,54 +18,63 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
 	"github.com/keycardai/keycard-operator/internal/problem"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/zones"
 )
 
-// ensureResource finds the KeycardResource and checks that this namespace may use it, that it is
-// registered in the zone, and that it offers the scopes.
-func (r *Reconciler) ensureResource(ctx context.Context, s *scope) error {
-	key := s.binding.ResourceKey()
-	var resource v1alpha1.KeycardResource
-	err := r.Client.Get(ctx, key, &resource)
+// target is what a binding exchanges for: a resource at the authorization server of a zone, with scopes.
+type target struct {
+	install          *v1alpha1.KeycardResource
+	issuer, resource string
+	scopes           []string
+	progress         refresh.Progress
+}
+
+// readInstall finds the KeycardResource and checks that this namespace may use it.
+func (c *Controller) readInstall(ctx context.Context, s *scope) error {
+	target, err := c.targetOf(ctx, s.binding)
+	if err == nil {
+		s.target, s.want = target, s.want.Of(target.issuer, target.resource, target.scopes)
+	}
+	return err
+}
+
+// targetOf returns what a binding exchanges for. The KeycardResource has to admit its namespace, to be registered in the zone, and
+// to offer the scopes. The error is a *problem.Problem, or one of the cluster.
+func (c *Controller) targetOf(ctx context.Context, b *v1alpha1.ConfluenceTokenBinding) (target, error) {
+	key := b.ResourceKey()
+	var install v1alpha1.KeycardResource
+	err := c.Client.Get(ctx, key, &install)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("reading KeycardResource %s: %w", key, err)
+		return target{}, fmt.Errorf("reading KeycardResource %s: %w", key, err)
 	}
 	admitted := err == nil
 	if admitted {
-		if admitted, err = namespaces.Admits(ctx, r.namespaces(), &resource, s.binding.Namespace); err != nil {
-			return err
+		if admitted, err = namespaces.Admits(ctx, c.namespaces, &install, b.Namespace); err != nil {
+			return target{}, err
 		}
 	}
 	if !admitted {
-		return r.notAdmitted(key, s.binding.Namespace)
+		return target{}, c.notAdmitted(key, b.Namespace)
 	}
-	s.inputs = fmt.Sprintf("%s/%d/%s", resource.UID, resource.Generation, resource.Status.ResourceID)
-	s.progress = progressOf(&resource)
-	entry, known := r.Catalog[resource.Spec.CatalogEntry]
+	entry, known := c.Catalog[install.Spec.CatalogEntry]
 	// Once registered is enough: a later mistake in its spec, or an outage, does not stop the bindings.
-	if !known || resource.Status.ResourceID == "" {
-		return problem.Waiting(v1alpha1.ReasonResourceNotReady,
+	if !known || install.Status.ResourceID == "" {
+		return target{}, problem.Waiting(v1alpha1.ReasonResourceNotReady,
 			"KeycardResource %s is not registered in its zone yet; see its conditions", key)
 	}
-	if !resource.DeletionTimestamp.IsZero() {
-		return problem.Waiting(v1alpha1.ReasonResourceNotReady, "KeycardResource %s is being deleted", key)
+	if !install.DeletionTimestamp.IsZero() {
+		return target{}, problem.Waiting(v1alpha1.ReasonResourceNotReady, "KeycardResource %s is being deleted", key)
 	}
-	scopes, err := requestedScopes(s.binding, &resource)
-	if err != nil {
-		return err
-	}
-	s.install = &resource
-	s.issuer, s.resource, s.scopes = resource.Spec.Zone.IssuerURL(), entry.Resource.Identifier, scopes
-	s.want = s.want.Of(s.issuer, s.resource, s.scopes)
-	return nil
+	scopes, err := requestedScopes(b, &install)
+	return target{
+		install: &install, issuer: install.Spec.Zone.IssuerURL(), resource: entry.Resource.Identifier, scopes: scopes,
+		progress: progressOf(&install),
+	}, err
 }
 
-// progress is how far an install has come with what its spec says of access, for this generation: 2 for all, 1 for what
-// goes without a person, 0 while it is not known. It tells when a remedy is in the zone: an edit of the spec wakes the
-// bindings before the install's own controller is done with it.
-type progress struct{ policies, applications int }
-
-func progressOf(install *v1alpha1.KeycardResource) progress {
+// progressOf returns how far an install has come.
+func progressOf(install *v1alpha1.KeycardResource) refresh.Progress {
 	spec := &install.Spec
 	of := func(conditionType string, wanted bool) int {
 		c := meta.FindStatusCondition(install.Status.Conditions, conditionType)
@@ -79,30 +88,17 @@ func progressOf(install *v1alpha1.KeycardResource) progress {
 		}
 		return 1
 	}
-	return progress{
-		policies:     of(v1alpha1.ConditionPoliciesApplied, len(spec.Policies) > 0),
-		applications: of(v1alpha1.ConditionApplicationsRegistered, len(spec.Applications) > 0 || spec.WorkloadRegistration != nil),
+	return refresh.Progress{
+		Policies:     of(v1alpha1.ConditionPoliciesApplied, len(spec.Policies) > 0),
+		Applications: of(v1alpha1.ConditionApplicationsRegistered, len(spec.Applications) > 0 || spec.WorkloadRegistration != nil),
 	}
 }
 
-// beyond tells whether something was done since.
-func (p progress) beyond(before progress) bool {
-	return p.policies > before.policies || p.applications > before.applications
-}
-
-// namespaces reads namespaces: from the cache where they are watched.
-func (r *Reconciler) namespaces() client.Reader {
-	if r.LiveNamespaces {
-		return r.Live
-	}
-	return r.Client
-}
-
-// notAdmitted says the same of a resource that does not exist and of one that does not admit the namespace. Where
-// namespaces are not watched, no watch reports a label that admits it, so it is tried again.
-func (r *Reconciler) notAdmitted(resource client.ObjectKey, namespace string) *problem.Problem {
+// notAdmitted says the same of a resource that does not exist and of one that does not admit the namespace. Where namespaces are
+// not watched, no watch reports a label that admits it, so it is tried again.
+func (c *Controller) notAdmitted(resource client.ObjectKey, namespace string) *problem.Problem {
 	say := problem.Waiting
-	if r.LiveNamespaces {
+	if c.LiveNamespaces {
 		say = problem.Passing
 	}
 	return say(v1alpha1.ReasonResourceNotFound,
@@ -110,19 +106,14 @@ func (r *Reconciler) notAdmitted(resource client.ObjectKey, namespace string) *p
 		resource, namespace)
 }
 
-// requestedScopes is what the binding asks for, or all that the resource offers; sorted.
+// requestedScopes returns what the binding asks for, or all that the resource offers; sorted.
 func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.KeycardResource) ([]string, error) {
 	offered := v1alpha1.ScopeNames(resource.Status.Scopes)
 	wanted := v1alpha1.ScopeNames(b.Spec.Scopes)
 	if len(wanted) == 0 {
 		wanted = offered
 	}
-	var missing []string
-	for _, scope := range wanted {
-		if !slices.Contains(offered, scope) {
-			missing = append(missing, scope)
-		}
-	}
+	missing := lacking(offered, wanted)
 	if len(missing) > 0 {
 		return nil, problem.Blocked(v1alpha1.ReasonScopeNotOffered,
 			"KeycardResource %s does not offer %s; it offers %s. Change spec.scopes here, or spec.scopes of the KeycardResource",
@@ -132,11 +123,21 @@ func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.Keyc
 	return wanted, nil
 }
 
-// zone is the client of the zone's authorization server.
-func (r *Reconciler) zone(ctx context.Context, s *scope) (*keycard.ZoneClient, error) {
-	pool, err := zones.Pool(ctx, r.Live, r.Zones, s.install.Namespace, s.install.Spec.Zone.CABundle)
+// lacking returns which of the wanted scopes are not there.
+func lacking(there, wanted []string) (missing []string) {
+	for _, scope := range wanted {
+		if !slices.Contains(there, scope) {
+			missing = append(missing, scope)
+		}
+	}
+	return missing
+}
+
+// zone returns the client of the zone's authorization server.
+func (c *Controller) zone(ctx context.Context, t target) (*keycard.ZoneClient, error) {
+	pool, err := zones.Pool(ctx, c.Live, c.Zones, t.install.Namespace, t.install.Spec.Zone.CABundle)
 	if err != nil {
 		return nil, err
 	}
-	return pool.Zone(s.issuer)
+	return pool.Zone(t.issuer)
 }

@@ -4,16 +4,20 @@
 package tokenbinding
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -24,117 +28,126 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
+	"github.com/keycardai/keycard-operator/internal/refresh"
+	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/subject"
+	"github.com/keycardai/keycard-operator/internal/throttle"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
-// Field indexes over bindings, besides those of package index: which Secrets they read or write.
+// Field indexes over bindings: which Secrets they read or write, and which ServiceAccount they name.
 const (
 	secretIndex  = "secrets"
 	accountIndex = "serviceAccount"
 	outputIndex  = tokensecret.BindingIndex
 )
 
-// SetupWithManager registers the reconciler, its indexes and its watches.
-func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
-	for field, extract := range map[string]client.IndexerFunc{secretIndex: indexSecrets, accountIndex: indexAccount, outputIndex: indexOutput} {
+// indexes say what the fields of the indexes are.
+var indexes = map[string]func(*v1alpha1.ConfluenceTokenBinding) []string{
+	secretIndex: func(b *v1alpha1.ConfluenceTokenBinding) []string {
+		return append(subject.Names(b), b.Spec.Secret.Name)
+	},
+	accountIndex: func(b *v1alpha1.ConfluenceTokenBinding) []string {
+		if b.Spec.Application.ServiceAccountName == "" {
+			return nil
+		}
+		return []string{b.Spec.Application.ServiceAccountName}
+	},
+	outputIndex: func(b *v1alpha1.ConfluenceTokenBinding) []string { return []string{b.Spec.Secret.Name} },
+}
+
+// queue is the controller's work queue.
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// SetupWithManager registers the controller, its indexes and its watches. secrets tells of changes of Secrets. watchEvery is how
+// often the watchdog looks; 0 means every 30 seconds.
+func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, secrets *secretcache.Cache, concurrency int, watchEvery time.Duration) error {
+	for field, values := range indexes {
+		extract := func(o client.Object) []string {
+			b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
+			if !ok {
+				return nil
+			}
+			return values(b)
+		}
 		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, field, extract); err != nil {
 			return fmt.Errorf("indexing bindings by %s: %w", field, err)
 		}
 	}
-	r.elected = mgr.Elected()
+	watchdog := func(ctx context.Context, q queue) error {
+		go c.watch(log.IntoContext(ctx, mgr.GetLogger()), q, mgr.Elected(), cmp.Or(watchEvery, defaultWatchEvery))
+		return nil
+	}
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("confluencetokenbinding").
-		// Labels and annotations of a binding, and its own status, change nothing: GitOps tools write them
-		// all the time. One annotation is a request.
+		// Labels and annotations of a binding, and its own status, change nothing: GitOps tools write them all the time. One
+		// annotation is a request.
 		For(&v1alpha1.ConfluenceTokenBinding{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, requestChanged))).
-		Watches(&v1alpha1.ConfluenceTokenBinding{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(onlyDeleted)).
-		WatchesRawSource(r.Secrets.Source(r.bindingsOfSecret)).
+		// The other bindings of a Secret may have waited for one to go.
+		Watches(&v1alpha1.ConfluenceTokenBinding{}, handler.EnqueueRequestsFromMapFunc(c.siblings), builder.WithPredicates(onlyDeleted)).
+		WatchesRawSource(secrets.Source(c.inNamespaceOf(secretIndex))).
 		// A ServiceAccount matters when it appears: nothing of it is read.
-		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfAccount), builder.WithPredicates(onlyCreated)).
-		Watches(&v1alpha1.KeycardResource{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfResource)).
-		WatchesRawSource(source.Func(r.answerCalls)).
-		WatchesRawSource(source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-			return r.watch(log.IntoContext(ctx, mgr.GetLogger()), queue)
-		})).
+		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(c.inNamespaceOf(accountIndex)), builder.WithPredicates(onlyCreated)).
+		Watches(&v1alpha1.KeycardResource{}, handler.EnqueueRequestsFromMapFunc(c.ofResource)).
+		WatchesRawSource(source.Func(c.answerCalls)).
+		WatchesRawSource(source.Func(watchdog)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			// For errors of status writes, which are all that is left to controller-runtime.
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
 		})
-	if !r.LiveNamespaces {
-		b.WatchesMetadata(namespaces.Metadata(), handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{}))
+	if !c.LiveNamespaces {
+		b.WatchesMetadata(namespaces.Metadata(), handler.EnqueueRequestsFromMapFunc(c.ofNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
-	return b.Complete(r.noting())
+	return b.Complete(c)
 }
 
-func indexSecrets(o client.Object) []string {
-	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
-	if !ok {
-		return nil
-	}
-	return append(subject.Names(b), b.Spec.Secret.Name)
+// requestChanged lets updates pass that ask for a new token. No other annotation matters.
+var requestChanged = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		const key = v1alpha1.RefreshRequestedAtAnnotation
+		return e.ObjectNew.GetAnnotations()[key] != e.ObjectOld.GetAnnotations()[key]
+	},
 }
 
-// onlyCreated lets creations pass.
-var onlyCreated = predicate.Funcs{
-	CreateFunc:  func(event.CreateEvent) bool { return true },
+// onlyCreated lets creations pass, and onlyDeleted deletions.
+var onlyCreated, onlyDeleted = predicate.Funcs{
 	UpdateFunc:  func(event.UpdateEvent) bool { return false },
 	DeleteFunc:  func(event.DeleteEvent) bool { return false },
 	GenericFunc: func(event.GenericEvent) bool { return false },
-}
-
-func indexOutput(o client.Object) []string {
-	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
-	if !ok {
-		return nil
-	}
-	return []string{b.Spec.Secret.Name}
-}
-
-// siblings are the other bindings of a Secret, which may have waited for one to go.
-func (r *Reconciler) siblings(ctx context.Context, o client.Object) []reconcile.Request {
-	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
-	if !ok {
-		return nil
-	}
-	return r.list(ctx, client.InNamespace(b.Namespace), client.MatchingFields{outputIndex: b.Spec.Secret.Name})
-}
-
-// onlyDeleted lets deletions pass.
-var onlyDeleted = predicate.Funcs{
+}, predicate.Funcs{
 	CreateFunc:  func(event.CreateEvent) bool { return false },
 	UpdateFunc:  func(event.UpdateEvent) bool { return false },
 	GenericFunc: func(event.GenericEvent) bool { return false },
 }
 
-func indexAccount(o client.Object) []string {
+// siblings are the bindings of the same Secret.
+func (c *Controller) siblings(ctx context.Context, o client.Object) []reconcile.Request {
 	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
-	if !ok || b.Spec.Application.ServiceAccountName == "" {
+	if !ok {
 		return nil
 	}
-	return []string{b.Spec.Application.ServiceAccountName}
+	return c.list(ctx, client.InNamespace(b.Namespace), client.MatchingFields{outputIndex: b.Spec.Secret.Name})
 }
 
-func (r *Reconciler) bindingsOfAccount(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.list(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{accountIndex: o.GetName()})
+// inNamespaceOf finds the bindings in the namespace of an object whose index has its name.
+func (c *Controller) inNamespaceOf(field string) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
+		return c.list(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{field: o.GetName()})
+	}
 }
 
-func (r *Reconciler) bindingsOfSecret(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.list(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{secretIndex: o.GetName()})
+func (c *Controller) ofResource(ctx context.Context, o client.Object) []reconcile.Request {
+	return c.list(ctx, index.Of(client.ObjectKeyFromObject(o)))
 }
 
-func (r *Reconciler) bindingsOfResource(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.list(ctx, index.Of(client.ObjectKeyFromObject(o)))
+func (c *Controller) ofNamespace(ctx context.Context, o client.Object) []reconcile.Request {
+	return c.list(ctx, client.InNamespace(o.GetName()))
 }
 
-func (r *Reconciler) bindingsOfNamespace(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.list(ctx, client.InNamespace(o.GetName()))
-}
-
-func (r *Reconciler) list(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
+func (c *Controller) list(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
 	var bindings v1alpha1.ConfluenceTokenBindingList
-	if err := r.Client.List(ctx, &bindings, opts...); err != nil {
+	if err := c.Client.List(ctx, &bindings, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
 		// The cache answers this; it fails only when the operator stops or an index is missing.
 		log.FromContext(ctx).Error(err, "listing bindings for an event")
 		return nil
@@ -144,4 +157,26 @@ func (r *Reconciler) list(ctx context.Context, opts ...client.ListOption) []reco
 		requests[i].NamespacedName = client.ObjectKeyFromObject(&bindings.Items[i])
 	}
 	return requests
+}
+
+// answerCalls has bindings looked at that the gates call: whose turn it is comes before everything else.
+func (c *Controller) answerCalls(_ context.Context, q queue) error {
+	c.queue.Store(&q)
+	for _, gates := range []*throttle.Gates{c.Gates, c.LookUps} {
+		gates.OnCall(func(id string) {
+			namespace, name, _ := strings.Cut(id, "/")
+			enqueue(q, types.NamespacedName{Namespace: namespace, Name: name}, refresh.Urgent)
+		})
+	}
+	return nil
+}
+
+// enqueue has a binding looked at at once. One that is in the queue already is there once, with the higher priority.
+func enqueue(q queue, key types.NamespacedName, priority int) {
+	request := reconcile.Request{NamespacedName: key}
+	if q, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		q.AddWithOpts(priorityqueue.AddOpts{Priority: new(priority)}, request)
+		return
+	}
+	q.Add(request)
 }

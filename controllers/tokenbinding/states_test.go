@@ -53,11 +53,11 @@ func newStory() *story {
 }
 
 // reconcile reports what a reconcile at that time found, as Reconcile does.
-func (st *story) reconcile(now time.Time, at step, p *problem.Problem) *story {
-	s := newScope(st.binding, now)
-	s.want = s.want.Of(s.issuer, s.resource, s.scopes)
-	if at == stepResource {
-		s.want.Exchange = ""
+func (st *story) reconcile(now time.Time, at refresh.Stage, p *problem.Problem) *story {
+	s := newLook(st.binding, now)
+	s.want = s.want.Of("", "", nil)
+	if s.target.install = (&v1alpha1.KeycardResource{}); at == refresh.StageInstall {
+		s.want.Exchange, s.target.install = "", nil
 	}
 	s.secret.Held, s.secret.Intact = st.held, st.held != nil
 	if st.binding.Status.ObservedGeneration == 0 {
@@ -69,7 +69,7 @@ func (st *story) reconcile(now time.Time, at step, p *problem.Problem) *story {
 }
 
 // take makes a scope's object the story's. The conditions that moved did so at that time, not at that of the test.
-func (st *story) take(s *scope, now time.Time) {
+func (st *story) take(s *look, now time.Time) {
 	for i := range s.binding.Status.Conditions {
 		if c := &s.binding.Status.Conditions[i]; c.LastTransitionTime.Sub(noon).Abs() > 2*time.Hour {
 			c.LastTransitionTime = metav1.NewTime(now)
@@ -80,7 +80,7 @@ func (st *story) take(s *scope, now time.Time) {
 
 // begin reports that work has begun.
 func (st *story) begin() *story {
-	s := newScope(st.binding, noon)
+	s := newLook(st.binding, noon)
 	s.progressing()
 	st.take(s, noon)
 	return st
@@ -88,12 +88,12 @@ func (st *story) begin() *story {
 
 // issue puts a token of that lifetime into the Secret, at noon.
 func (st *story) issue(lifetime time.Duration, from keycard.Lifetime) *story {
-	s := newScope(st.binding, noon)
+	s := newLook(st.binding, noon)
 	st.held = &tokensecret.Held{
 		Life: refresh.NewLife(noon, lifetime), Scopes: []string{"read:page:confluence"}, SiteURL: "https://acme.atlassian.net", CloudID: "11223344-a1b2-4c33-9d55-6677889900aa",
-		Note: tokensecret.Note{Made: s.want.Of(s.issuer, s.resource, s.scopes), Lifetime: from},
+		Note: tokensecret.Note{Made: s.want.Of("", "", nil), Lifetime: from},
 	}
-	return st.reconcile(fresh, "", nil)
+	return st.reconcile(fresh, refresh.NoStage, nil)
 }
 
 // edit changes the spec.
@@ -118,31 +118,31 @@ func TestStates(t *testing.T) {
 	for name, st := range map[string]*story{
 		"new":                               newStory(),
 		"progressing":                       newStory().begin(),
-		"waiting-for-the-install":           newStory().reconcile(noon, stepResource, noInstall),
-		"never-issued":                      newStory().reconcile(noon, stepToken, down),
-		"never-issued-needs-a-person":       newStory().reconcile(noon, stepToken, consent),
-		"a-foreign-secret":                  newStory().reconcile(noon, stepSecret, conflict),
+		"waiting-for-the-install":           newStory().reconcile(noon, refresh.StageInstall, noInstall),
+		"never-issued":                      newStory().reconcile(noon, refresh.StageToken, down),
+		"never-issued-needs-a-person":       newStory().reconcile(noon, refresh.StageToken, consent),
+		"a-foreign-secret":                  newStory().reconcile(noon, refresh.StageSecret, conflict),
 		"healthy":                           healthy(),
 		"healthy-too-short-to-mount":        newStory().begin().issue(2*time.Minute, keycard.Lifetime{}),
 		"healthy-lifetime-unknown":          newStory().begin().issue(5*time.Minute, keycard.Lifetime{Source: keycard.LifetimeAssumed, Announced: keycard.AnnouncementMissing}),
 		"refresh-in-flight":                 healthy().inFlight(t),
-		"failing-early":                     healthy().reconcile(due, stepToken, down),
-		"failing-early-needs-a-person":      healthy().reconcile(due, stepToken, consent),
-		"failing-early-without-the-install": healthy().reconcile(due, stepResource, noInstall),
-		"expiring":                          healthy().reconcile(expiring, stepToken, down),
-		"expiring-needs-a-person":           healthy().reconcile(expiring, stepToken, consent),
-		"expired":                           healthy().reconcile(expired, stepToken, down),
-		"expired-needs-a-person":            healthy().reconcile(expired, stepToken, consent),
-		"expired-the-zone-has-no-newer":     healthy().reconcile(expired, "", nil),
-		"recovered":                         healthy().reconcile(due, stepToken, down).issue(time.Hour, keycard.Lifetime{}),
-		"suspended":                         healthy().edit(suspend).reconcile(due, "", nil),
-		"suspended-and-expired":             healthy().edit(suspend).reconcile(expired, "", nil),
+		"failing-early":                     healthy().reconcile(due, refresh.StageToken, down),
+		"failing-early-needs-a-person":      healthy().reconcile(due, refresh.StageToken, consent),
+		"failing-early-without-the-install": healthy().reconcile(due, refresh.StageInstall, noInstall),
+		"expiring":                          healthy().reconcile(expiring, refresh.StageToken, down),
+		"expiring-needs-a-person":           healthy().reconcile(expiring, refresh.StageToken, consent),
+		"expired":                           healthy().reconcile(expired, refresh.StageToken, down),
+		"expired-needs-a-person":            healthy().reconcile(expired, refresh.StageToken, consent),
+		"expired-the-zone-has-no-newer":     healthy().reconcile(expired, refresh.NoStage, nil),
+		"recovered":                         healthy().reconcile(due, refresh.StageToken, down).issue(time.Hour, keycard.Lifetime{}),
+		"suspended":                         healthy().edit(suspend).reconcile(due, refresh.NoStage, nil),
+		"suspended-and-expired":             healthy().edit(suspend).reconcile(expired, refresh.NoStage, nil),
 		"suspended-not-seen-yet":            healthy().edit(suspend),
 		"stale-generation":                  healthy().edit(otherScopes),
-		"stale-generation-after-a-refusal":  newStory().reconcile(noon, stepToken, consent).edit(otherScopes),
-		"another-spec-and-the-zone-is-down": healthy().edit(otherScopes).reconcile(due, stepToken, down),
-		"another-spec-which-needs-a-person": healthy().edit(otherScopes).reconcile(due, stepToken, consent),
-		"another-spec-without-the-install":  healthy().edit(otherScopes).reconcile(due, stepResource, noInstall),
+		"stale-generation-after-a-refusal":  newStory().reconcile(noon, refresh.StageToken, consent).edit(otherScopes),
+		"another-spec-and-the-zone-is-down": healthy().edit(otherScopes).reconcile(due, refresh.StageToken, down),
+		"another-spec-which-needs-a-person": healthy().edit(otherScopes).reconcile(due, refresh.StageToken, consent),
+		"another-spec-without-the-install":  healthy().edit(otherScopes).reconcile(due, refresh.StageInstall, noInstall),
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw, err := yaml.Marshal(st.binding)
@@ -167,11 +167,11 @@ func (st *story) refused(t *testing.T, err error) *problem.Problem {
 // inFlight is the time between the decision to refresh and the write of the new token. Nothing is written before.
 func (st *story) inFlight(t *testing.T) *story {
 	t.Helper()
-	s := newScope(st.binding, due)
+	s := newLook(st.binding, due)
 	s.secret.Held, s.secret.Intact = st.held, true
-	s.want = s.want.Of(s.issuer, s.resource, s.scopes)
-	if act, why := s.decide(); act != exchange {
-		t.Fatalf("no refresh is due: %d %s", act, why)
+	s.want = s.want.Of("", "", nil)
+	if _, a := refresh.Step(refresh.State{}, s.c.facts(s.scope), refresh.Event{Kind: refresh.Looked}); a.Verb != refresh.Exchange {
+		t.Fatalf("no refresh is due: %s", a.Verb)
 	}
 	return st
 }

@@ -19,54 +19,61 @@ import (
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
-func holding(now time.Time, hash string) *scope {
-	s := newScope(&v1alpha1.ConfluenceTokenBinding{}, now)
-	s.want.Exchange = "e"
-	s.secret.Held, s.secret.Intact = holdingFor(refresh.NewLife(noon, time.Hour), tokensecret.Wanted{Exchange: hash, Spec: s.want.Spec}), true
-	return s
+func holding(now time.Time, hash string) *look {
+	l := newLook(&v1alpha1.ConfluenceTokenBinding{}, now)
+	l.want.Exchange, l.target.install = "e", &v1alpha1.KeycardResource{}
+	l.secret.Held = &tokensecret.Held{
+		Life: refresh.NewLife(noon, time.Hour), Note: tokensecret.Note{Made: tokensecret.Wanted{Exchange: hash, Spec: l.want.Spec}},
+	}
+	l.secret.Intact = true
+	return l
 }
 
 // The states that tools which wait for the object tell apart.
 func TestStateMatrix(t *testing.T) {
 	passing := problem.Passing(v1alpha1.ReasonZoneUnreachable, "down")
 	person := problem.NeedsPerson(v1alpha1.ReasonConsentRequired, "consent")
-	empty := func() *scope { return newScope(&v1alpha1.ConfluenceTokenBinding{}, noon) }
-	suspended := func(s *scope) *scope { s.binding.Spec.Suspend = new(true); return s }
-	noInstall := func(now time.Time) *scope { s := holding(now, "e"); s.want.Exchange = ""; return s }
-	otherSpec := func(now time.Time) *scope { s := noInstall(now); s.secret.Held.Made.Spec = "old"; return s }
-	tampered := func(now time.Time) *scope { s := holding(now, "e"); s.secret.Intact = false; return s }
+	empty := func() *look { return newLook(&v1alpha1.ConfluenceTokenBinding{}, noon) }
+	suspended := func(s *look) *look { s.binding.Spec.Suspend = new(true); return s }
+	noInstall := func(now time.Time) *look {
+		s := holding(now, "e")
+		s.want.Exchange, s.target.install = "", nil
+		return s
+	}
+	otherSpec := func(now time.Time) *look { s := noInstall(now); s.secret.Held.Made.Spec = "old"; return s }
+	tampered := func(now time.Time) *look { s := holding(now, "e"); s.secret.Intact = false; return s }
 	early, late, after := noon.Add(45*time.Minute), noon.Add(59*time.Minute), noon.Add(61*time.Minute)
 	tests := map[string]struct {
-		scope *scope
-		at    step
-		p     *problem.Problem
+		look *look
+		at   refresh.Stage
+		p    *problem.Problem
 		// ready is "status reason"; mover is Reconciling, Stalled or "".
 		ready, token, mover string
 	}{
-		"healthy":                         {holding(early, "e"), "", nil, "True Ready", "True Issued", ""},
-		"failing early":                   {holding(early, "e"), stepToken, passing, "True Ready", "True RefreshFailing", ""},
-		"failing early, needs a person":   {holding(early, "e"), stepToken, person, "True Ready", "True RefreshFailing", ""},
-		"about to expire":                 {holding(late, "e"), stepToken, passing, "False TokenExpiring", "True RefreshFailing", "Reconciling"},
-		"about to expire, needs a person": {holding(late, "e"), stepToken, person, "False TokenExpiring", "True RefreshFailing", "Stalled"},
-		"expired":                         {holding(after, "e"), stepToken, passing, "False TokenExpired", "False ZoneUnreachable", "Reconciling"},
-		"expired, needs a person":         {holding(after, "e"), stepToken, person, "False ConsentRequired", "False ConsentRequired", "Stalled"},
-		"expired, the zone has no newer":  {holding(after, "e"), "", nil, "False TokenExpired", "False TokenExpired", "Reconciling"},
-		"never issued":                    {empty(), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
-		"never issued, needs a person":    {empty(), stepToken, person, "False ConsentRequired", "False ConsentRequired", "Stalled"},
-		"for another spec, no install":    {otherSpec(early), stepResource, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
-		"same spec, no install":           {noInstall(early), stepResource, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "True Ready", "True RefreshFailing", ""},
-		"somebody changed the Secret":     {tampered(early), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
-		"for another spec":                {holding(early, "old"), stepToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
-		"no install":                      {empty(), stepResource, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
-		"a foreign Secret":                {empty(), stepSecret, problem.Blocked(v1alpha1.ReasonSecretConflict, "theirs"), "False SecretConflict", "Unknown Pending", "Stalled"},
-		"suspended":                       {suspended(holding(early, "e")), "", nil, "True Suspended", "True Issued", ""},
-		"suspended and expired":           {suspended(holding(after, "e")), "", nil, "False Suspended", "False TokenExpired", ""},
+		"healthy":                         {holding(early, "e"), refresh.NoStage, nil, "True Ready", "True Issued", ""},
+		"failing early":                   {holding(early, "e"), refresh.StageToken, passing, "True Ready", "True RefreshFailing", ""},
+		"failing early, needs a person":   {holding(early, "e"), refresh.StageToken, person, "True Ready", "True RefreshFailing", ""},
+		"about to expire":                 {holding(late, "e"), refresh.StageToken, passing, "False TokenExpiring", "True RefreshFailing", "Reconciling"},
+		"about to expire, needs a person": {holding(late, "e"), refresh.StageToken, person, "False TokenExpiring", "True RefreshFailing", "Stalled"},
+		"expired":                         {holding(after, "e"), refresh.StageToken, passing, "False TokenExpired", "False ZoneUnreachable", "Reconciling"},
+		"expired, needs a person":         {holding(after, "e"), refresh.StageToken, person, "False ConsentRequired", "False ConsentRequired", "Stalled"},
+		"expired, the zone has no newer":  {holding(after, "e"), refresh.NoStage, nil, "False TokenExpired", "False TokenExpired", "Reconciling"},
+		"never issued":                    {empty(), refresh.StageToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
+		"never issued, needs a person":    {empty(), refresh.StageToken, person, "False ConsentRequired", "False ConsentRequired", "Stalled"},
+		"for another spec, no install":    {otherSpec(early), refresh.StageInstall, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
+		"same spec, no install":           {noInstall(early), refresh.StageInstall, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "True Ready", "True RefreshFailing", ""},
+		"somebody changed the Secret":     {tampered(early), refresh.StageToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
+		"for another spec":                {holding(early, "old"), refresh.StageToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
+		"no install":                      {empty(), refresh.StageInstall, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
+		"a foreign Secret":                {empty(), refresh.StageSecret, problem.Blocked(v1alpha1.ReasonSecretConflict, "theirs"), "False SecretConflict", "Unknown Pending", "Stalled"},
+		"suspended":                       {suspended(holding(early, "e")), refresh.NoStage, nil, "True Suspended", "True Issued", ""},
+		"suspended and expired":           {suspended(holding(after, "e")), refresh.NoStage, nil, "False Suspended", "False TokenExpired", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			tc.scope.report(tc.at, tc.p)
+			tc.look.report(tc.at, tc.p)
 			show := func(conditionType string) string {
-				c := meta.FindStatusCondition(tc.scope.binding.Status.Conditions, conditionType)
+				c := meta.FindStatusCondition(tc.look.binding.Status.Conditions, conditionType)
 				return fmt.Sprintf("%s %s", c.Status, c.Reason)
 			}
 			if got := show(v1alpha1.ConditionReady); got != tc.ready {
@@ -76,7 +83,7 @@ func TestStateMatrix(t *testing.T) {
 				t.Errorf("TokenIssued is %s, want %s", got, tc.token)
 			}
 			for _, mover := range []string{v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled} {
-				if there := meta.IsStatusConditionTrue(tc.scope.binding.Status.Conditions, mover); there != (mover == tc.mover) {
+				if there := meta.IsStatusConditionTrue(tc.look.binding.Status.Conditions, mover); there != (mover == tc.mover) {
 					t.Errorf("%s is there: %v", mover, there)
 				}
 			}
@@ -87,7 +94,7 @@ func TestStateMatrix(t *testing.T) {
 // Whatever happened, status is consistent, and the same findings give the same status.
 func TestReportIsConsistent(t *testing.T) {
 	kinds := []problem.Kind{problem.KindWaiting, problem.KindBlocked, problem.KindPerson, problem.KindTransient, problem.KindThrottled}
-	steps := []step{stepResource, stepToken, stepSecret}
+	steps := []refresh.Stage{refresh.StageInstall, refresh.StageToken, refresh.StageSecret}
 	rapid.Check(t, func(t *rapid.T) {
 		now := noon.Add(time.Duration(rapid.IntRange(-10, 5000).Draw(t, "seconds")) * time.Second)
 		s := holding(now, rapid.SampledFrom([]string{"e", "old"}).Draw(t, "hash"))
@@ -96,7 +103,7 @@ func TestReportIsConsistent(t *testing.T) {
 		}
 		s.binding.Spec.Suspend = new(rapid.Bool().Draw(t, "suspended"))
 		for range 3 { // a history
-			at, p := step(""), (*problem.Problem)(nil)
+			at, p := refresh.NoStage, (*problem.Problem)(nil)
 			if s.secret.Held == nil || rapid.Bool().Draw(t, "fails") {
 				at = rapid.SampledFrom(steps).Draw(t, "step")
 				p = &problem.Problem{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Reason: "Why", Message: "because"}

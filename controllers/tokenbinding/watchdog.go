@@ -4,21 +4,16 @@
 package tokenbinding
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // The queue wakes a binding by a timer, and timers run on monotonic time: they stand still while a machine sleeps, and know
@@ -31,49 +26,23 @@ const (
 	defaultWatchEvery = 30 * time.Second
 )
 
-// overdue tells whether a token should have been refreshed more than a minute before now, whatever the reason.
+// overdue reports whether a token should have been refreshed more than a minute before now, whatever the reason.
 func overdue(b *v1alpha1.ConfluenceTokenBinding, now time.Time) bool {
 	suspended := b.Spec.Suspend != nil && *b.Spec.Suspend
 	return b.Status.RefreshAt != nil && !suspended && now.Sub(b.Status.RefreshAt.Time) > overdueAfter
 }
 
-// Overdue tells whether a token should have been refreshed more than a minute before now, whatever the reason: but not when the
-// zone was asked and has no newer one yet.
-func (r *Reconciler) Overdue(b *v1alpha1.ConfluenceTokenBinding, now time.Time) bool {
-	return overdue(b, now) && !r.attempts.waitsForNewer(client.ObjectKeyFromObject(b), now)
+// Overdue reports whether a token should have been refreshed more than a minute before now, whatever the reason. It is not where
+// the zone was asked and has no newer one yet.
+func (c *Controller) Overdue(b *v1alpha1.ConfluenceTokenBinding, now time.Time) bool {
+	return overdue(b, now) && !c.memories.waitsForNewer(client.ObjectKeyFromObject(b), now)
 }
 
-// wakes remembers when each binding is to be woken by time, and zero for one that waits for a watch. The zero value is ready
-// for use.
-type wakes struct {
-	mu sync.Mutex
-	m  map[types.NamespacedName]time.Time
-}
+// Rescues returns how often the watchdog had a binding looked at, in this process.
+func (c *Controller) Rescues() int64 { return c.rescued.Load() }
 
-func (w *wakes) note(key types.NamespacedName, at time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.m == nil {
-		w.m = map[types.NamespacedName]time.Time{}
-	}
-	w.m[key] = at
-}
-
-func (w *wakes) of(key types.NamespacedName) (at time.Time, known bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	at, known = w.m[key]
-	return at, known
-}
-
-func (w *wakes) drop(key types.NamespacedName) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.m, key)
-}
-
-// missed tells whether a binding should be looked at and nobody does. One that was looked at has said when it wants to be
-// woken: at its refresh, or when a pause after a failure is over. One that was not has only its status.
+// missed reports whether b is overdue and has no pending wake-up. A binding that was looked at has said when it wants to be woken.
+// One that was not has only its status.
 func missed(b *v1alpha1.ConfluenceTokenBinding, wake time.Time, known bool, now time.Time) bool {
 	switch {
 	case !b.DeletionTimestamp.IsZero():
@@ -84,80 +53,51 @@ func missed(b *v1alpha1.ConfluenceTokenBinding, wake time.Time, known bool, now 
 	return overdue(b, now)
 }
 
-// noting is Reconcile, and remembers when it wants to be called again.
-func (r *Reconciler) noting() reconcile.Reconciler {
-	return reconcile.Func(func(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-		result, err := r.Reconcile(ctx, req)
-		if err != nil || result.Priority == nil { // only a binding that is there has a priority
-			return result, err
-		}
-		var wake time.Time
-		if result.RequeueAfter > 0 {
-			wake = r.Clock.Now().Round(0).Add(result.RequeueAfter) // by the clock on the wall
-		}
-		r.wakes.note(req.NamespacedName, wake)
-		return result, nil
-	})
-}
-
-// watch starts the watchdog, which lives as long as the controller: only the leader has one.
-func (r *Reconciler) watch(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	told := map[types.NamespacedName]bool{}
-	go r.every(ctx, cmp.Or(r.WatchEvery, defaultWatchEvery), func() {
-		if err := r.look(ctx, queue, told); err != nil && ctx.Err() == nil {
-			log.FromContext(ctx).Error(err, "looking for bindings that were not woken")
-		}
-	})
-	return nil
-}
-
-// every does something again and again while this replica is the leader, and ends with the context.
-func (r *Reconciler) every(ctx context.Context, period time.Duration, do func()) {
-	if !r.leads(ctx) {
+// watch is the watchdog. It works while this replica is the leader: sources start before that, so that a standby is warm.
+func (c *Controller) watch(ctx context.Context, q queue, elected <-chan struct{}, every time.Duration) {
+	select {
+	case <-elected:
+	case <-ctx.Done():
 		return
 	}
-	ticker := time.NewTicker(period)
+	told := map[types.NamespacedName]bool{}
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			do()
+			if err := c.rescue(ctx, q, told); err != nil && ctx.Err() == nil {
+				log.FromContext(ctx).Error(err, "looking for bindings that were not woken")
+			}
 		}
 	}
 }
 
-// leads waits until this replica is the leader: sources start before that, so that a standby is warm.
-func (r *Reconciler) leads(ctx context.Context) bool {
-	select {
-	case <-r.elected:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// look has the bindings reconciled that were missed, the one first whose token lapses first. A reconcile of one that waits for
-// good reason does nothing. told keeps those that were logged.
-func (r *Reconciler) look(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request], told map[types.NamespacedName]bool) error {
+// rescue has the bindings looked at that were missed, the one first whose token lapses first. told keeps those that were logged.
+func (c *Controller) rescue(ctx context.Context, q queue, told map[types.NamespacedName]bool) error {
 	var bindings v1alpha1.ConfluenceTokenBindingList
-	if err := r.Client.List(ctx, &bindings, client.UnsafeDisableDeepCopy); err != nil {
+	if err := c.Client.List(ctx, &bindings, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing bindings: %w", err)
 	}
-	now, late := r.Clock.Now().Round(0), map[types.NamespacedName]bool{}
+	now, late := c.Clock.Now().Round(0), map[types.NamespacedName]bool{}
 	for i := range bindings.Items {
 		b := &bindings.Items[i]
 		key := client.ObjectKeyFromObject(b)
-		if wake, known := r.wakes.of(key); !missed(b, wake, known, now) {
+		if wake, known := c.memories.wake(key); !missed(b, wake, known, now) {
 			continue
 		}
 		late[key] = true
 		if !told[key] {
-			log.FromContext(ctx).Info("a binding was not woken in time; it is reconciled now", "binding", key)
+			log.FromContext(ctx).Info("a binding was not woken in time; it is looked at now", "binding", key)
 		}
-		r.rescued.Add(1)
-		enqueue(queue, key, priority(lapses(b), now))
+		c.rescued.Add(1)
+		var lapses time.Time
+		if at := b.Status.ExpiresAt; at != nil {
+			lapses = at.Time
+		}
+		enqueue(q, key, refresh.Priority(lapses, now))
 	}
 	clear(told)
 	for key := range late {
@@ -165,24 +105,3 @@ func (r *Reconciler) look(ctx context.Context, queue workqueue.TypedRateLimiting
 	}
 	return nil
 }
-
-// lapses is when a binding's token expires, or when it did, by its status; zero when there is none.
-func lapses(b *v1alpha1.ConfluenceTokenBinding) time.Time {
-	if b.Status.ExpiresAt == nil {
-		return time.Time{}
-	}
-	return b.Status.ExpiresAt.Time
-}
-
-// enqueue has a binding reconciled at once. One that is in the queue already is there once, with the higher priority.
-func enqueue(queue workqueue.TypedRateLimitingInterface[reconcile.Request], key types.NamespacedName, priority int) {
-	request := reconcile.Request{NamespacedName: key}
-	if q, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-		q.AddWithOpts(priorityqueue.AddOpts{Priority: new(priority)}, request)
-		return
-	}
-	queue.Add(request)
-}
-
-// Rescues is how often the watchdog had a binding reconciled, in this process.
-func (r *Reconciler) Rescues() int64 { return r.rescued.Load() }

@@ -8,31 +8,26 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	clocktesting "k8s.io/utils/clock/testing"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/throttle"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
 // Nothing is remembered of a binding that is gone, or there would be more and more.
-func TestWakesAreForgotten(t *testing.T) {
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	clock := clocktesting.NewFakeClock(noon)
-	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock, Gates: throttle.New(1, clock), LookUps: throttle.New(1, clock)}
+func TestMemoriesAreForgotten(t *testing.T) {
 	gone := types.NamespacedName{Namespace: "ns", Name: "gone"}
-	r.wakes.note(gone, noon)
-	if _, err := r.noting().Reconcile(t.Context(), reconcile.Request{NamespacedName: gone}); err != nil {
+	l := newLook(&v1alpha1.ConfluenceTokenBinding{ObjectMeta: metav1.ObjectMeta{Namespace: gone.Namespace, Name: gone.Name}}, noon)
+	l.c.result(l.scope, refresh.Action{Wake: noon})
+	if _, known := l.c.memories.wake(gone); !known {
+		t.Fatal("it is not remembered when the binding is to be woken")
+	}
+	if _, err := l.c.Reconcile(t.Context(), reconcile.Request{NamespacedName: gone}); err != nil {
 		t.Fatal(err)
 	}
-	if _, known := r.wakes.of(gone); known {
-		t.Error("it is still remembered when the binding is to be woken")
+	if len(l.c.memories.m) != 0 {
+		t.Error("the binding is still remembered")
 	}
 }
 

@@ -139,6 +139,9 @@ func (s State) Unsure(now Inputs) (client, subject bool) {
 		last.Versions.Subject != now.Versions.Subject && last.Values.Subject != ""
 }
 
+// Pausing reports whether the next attempt is not due yet.
+func (s State) Pausing(f Facts) bool { return s.recall(f).pausing(f) }
+
 // remembers reports whether there is an attempt that did not end in the Secret.
 func (s State) remembers() bool { return s.Attempt != Attempt{} }
 

@@ -18,7 +18,7 @@ func Step(s State, f Facts, e Event) (State, Action) {
 	case Looked:
 		return s.looked(f)
 	case Prevented:
-		return s.prevented(f, e).empty(f)
+		return s.prevented(f, e).layOut(f)
 	case InLine:
 		return s.inLine(f, e)
 	case Answered:

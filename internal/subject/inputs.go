@@ -4,7 +4,6 @@
 package subject
 
 import (
-	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -20,18 +19,10 @@ import (
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/redacted"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/secretmeta"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
-
-// Secrets has one string for each Secret that an attempt reads: that of the application's credential, and that of the subject's
-// token. It is "" for one that there is none of.
-type Secrets struct{ Client, Subject string }
-
-// Or returns s with what it lacks taken from others.
-func (s Secrets) Or(others Secrets) Secrets {
-	return Secrets{Client: cmp.Or(s.Client, others.Client), Subject: cmp.Or(s.Subject, others.Subject)}
-}
 
 // Inputs are the Secrets that an attempt for one binding depends on, as one reconcile sees them. Each value is read from the
 // server once at most. A token that is to be written may be another after each read, so Inputs are not kept.
@@ -41,7 +32,7 @@ type Inputs struct {
 	held    *tokensecret.Held
 	memory  *Memory
 
-	versions, values Secrets
+	versions, values refresh.Secrets
 	subjectVersion   string
 	// credential and token are what was read so far.
 	credential credentials.Client
@@ -92,10 +83,10 @@ func (i *Inputs) metadata(ctx context.Context, name string) (*metav1.PartialObje
 
 // Versions returns the versions of the Secrets. Tools stamp annotations on Secrets, so another version only says that it is time
 // to look at the value.
-func (i *Inputs) Versions() Secrets { return i.versions }
+func (i *Inputs) Versions() refresh.Secrets { return i.versions }
 
 // Values returns fingerprints of what was read of the Secrets so far; "" for what was not.
-func (i *Inputs) Values() Secrets { return i.values }
+func (i *Inputs) Values() refresh.Secrets { return i.values }
 
 // SubjectVersion returns the version of the Secret with the subject's token, to be noted with the token that it is exchanged for.
 // It is "" when there is none.

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
@@ -85,7 +86,7 @@ func heldFor(version, hash string) *tokensecret.Held {
 func TestValuesAreFingerprints(t *testing.T) {
 	c, s, b := fixture()
 	i := inputs(t, s, b, nil, &Memory{})
-	if got, want := i.Versions(), (Secrets{"app/1", "alice/1"}); got != want || i.Values() != (Secrets{}) || c.reads != 0 {
+	if got, want := i.Versions(), (refresh.Secrets{Client: "app/1", Subject: "alice/1"}); got != want || i.Values() != (refresh.Secrets{}) || c.reads != 0 {
 		t.Fatalf("versions %v, values %v after %d reads", got, i.Values(), c.reads)
 	}
 	for range 2 {
@@ -117,7 +118,7 @@ func TestReadOfWhatIsNotThere(t *testing.T) {
 	i := inputs(t, s, b, nil, &Memory{})
 	delete(c.m, "alice")
 	c.m["app"].Data = nil
-	if err := i.Read(t.Context(), true, true); err != nil || i.Values() != (Secrets{}) {
+	if err := i.Read(t.Context(), true, true); err != nil || i.Values() != (refresh.Secrets{}) {
 		t.Errorf("%v, %v", i.Values(), err)
 	}
 	c.down = errors.New("down")

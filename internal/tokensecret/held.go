@@ -47,6 +47,15 @@ var bookkeeping = []string{
 	v1alpha1.ScopesAnnotation, v1alpha1.SiteURLAnnotation, v1alpha1.CloudIDAnnotation,
 }
 
+// MadeFor reports whether the token was made for what is wanted. While the KeycardResource can't be used, only what stands in the
+// binding is compared.
+func (h *Held) MadeFor(w Wanted) bool {
+	if w.Exchange == "" {
+		return h.Made.Spec == w.Spec
+	}
+	return h.Made.Exchange == w.Exchange
+}
+
 // annotations are what heldIn reads back.
 func (h *Held) annotations() map[string]string {
 	a := map[string]string{

@@ -10,7 +10,6 @@ package tokensecret
 import (
 	"maps"
 	"slices"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -52,21 +51,6 @@ func Inspect(m *metav1.PartialObjectMetadata, b *v1alpha1.ConfluenceTokenBinding
 
 // Exists reports whether there is a Secret.
 func (s Secret) Exists() bool { return s.meta != nil }
-
-// Fits reports whether the Secret holds, as the operator wrote it, a token for what is wanted. While the KeycardResource can't be
-// used, only what stands in the binding is compared.
-func (s Secret) Fits(w Wanted) bool {
-	switch {
-	case s.Held == nil || !s.Intact:
-		return false
-	case w.Exchange == "":
-		return s.Held.Made.Spec == w.Spec
-	}
-	return s.Held.Made.Exchange == w.Exchange
-}
-
-// Usable is Fits, of a token that has not expired.
-func (s Secret) Usable(w Wanted, now time.Time) bool { return s.Fits(w) && !s.Held.Life.Expired(now) }
 
 // owner is whose a Secret is.
 type owner int

@@ -145,7 +145,7 @@ func TestHeldIsWhatWasWritten(t *testing.T) {
 		if s.Held == nil || !reflect.DeepEqual(*s.Held, want) {
 			t.Errorf("%s: found\n%+v, want\n%+v", name, s.Held, want)
 		}
-		if !s.Intact || !s.Dressed || !s.Exists() || !s.Usable(wants(b), noon) {
+		if !s.Intact || !s.Dressed || !s.Exists() || !s.Held.MadeFor(wants(b)) {
 			t.Errorf("%s: what was just written is not as it should be: %+v", name, s)
 		}
 	}
@@ -160,7 +160,7 @@ func TestHeldThatCannotBeRead(t *testing.T) {
 	} {
 		m := written(b, held(b))
 		change(m.Annotations)
-		if s := Inspect(m, b); s.Held != nil || s.Intact || s.Fits(wants(b)) {
+		if s := Inspect(m, b); s.Held != nil || s.Intact {
 			t.Errorf("%s: found %+v", name, s.Held)
 		}
 	}
@@ -259,27 +259,21 @@ func TestDressed(t *testing.T) {
 	}
 }
 
-func TestFits(t *testing.T) {
+func TestMadeFor(t *testing.T) {
 	b := binding()
 	h := held(b)
 	for name, tc := range map[string]struct {
-		secret Secret
-		want   Wanted
-		fits   bool
+		want Wanted
+		is   bool
 	}{
-		"as wanted":                        {Secret{Held: &h, Intact: true}, wants(b), true},
-		"none":                             {Secret{}, wants(b), false},
-		"changed by someone":               {Secret{Held: &h}, wants(b), false},
-		"for another exchange":             {Secret{Held: &h, Intact: true}, Wants(&b.Spec).Of("https://other", "", nil), false},
-		"no install":                       {Secret{Held: &h, Intact: true}, Wants(&b.Spec), true},
-		"no install, and another spec":     {Secret{Held: &h, Intact: true}, Wanted{Spec: "other"}, false},
-		"another layout is no other token": {Secret{Held: &h, Intact: true}, Wanted{Exchange: h.Made.Exchange, Layout: "other"}, true},
+		"as wanted":                        {wants(b), true},
+		"for another exchange":             {Wants(&b.Spec).Of("https://other", "", nil), false},
+		"no install":                       {Wants(&b.Spec), true},
+		"no install, and another spec":     {Wanted{Spec: "other"}, false},
+		"another layout is no other token": {Wanted{Exchange: h.Made.Exchange, Layout: "other"}, true},
 	} {
-		if got := tc.secret.Fits(tc.want); got != tc.fits || tc.secret.Usable(tc.want, noon) != tc.fits {
-			t.Errorf("%s: fits %v", name, got)
-		}
-		if tc.secret.Usable(tc.want, noon.Add(time.Hour)) {
-			t.Errorf("%s: usable after the expiry", name)
+		if got := h.MadeFor(tc.want); got != tc.is {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

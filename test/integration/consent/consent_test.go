@@ -19,6 +19,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
+	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/redacted"
@@ -120,7 +121,7 @@ func TestWhoMustConsent(t *testing.T) {
 				if page != "" {
 					base, err := url.Parse(page)
 					must.Succeed(t, err)
-					w.Bindings.ConsentURL = base
+					w.Rebuild(func(d *tokenbinding.Deps) { d.ConsentURL = base })
 				}
 				install, b := w.Install(), w.Binding("reports")
 				b.Spec.Subject = tt.subject

@@ -18,6 +18,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers"
 	"github.com/keycardai/keycard-operator/controllers/consent"
+	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/test/integration/world"
 	"github.com/keycardai/keycard-operator/test/must"
 )
@@ -157,7 +158,7 @@ func TestFewReturnsAreTold(t *testing.T) {
 	base, err := url.Parse("https://consent.example")
 	must.Succeed(t, err)
 	w.ConsentPage()
-	w.Bindings.ConsentURL = base
+	w.Rebuild(func(d *tokenbinding.Deps) { d.ConsentURL = base })
 	install := w.Install()
 	must.Succeed(t, w.K8s.Create(w.Ctx, install))
 	must.Succeed(t, w.K8s.Create(w.Ctx, w.Binding("another"))) // for which the application for consent is registered

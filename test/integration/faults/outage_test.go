@@ -84,7 +84,7 @@ func TestOutageOfAMinute(t *testing.T) {
 				return down(r)
 			}
 			undo := w.Writes.StandIn("", gone)
-			w.Bindings.Live = liveClient(w)
+			w.Live.Reader = liveClient(w)
 			drive(w, binding, w.Clock.Now().Add(time.Minute))
 			if n := refused.Load(); n == 0 || n > 40 {
 				t.Errorf("%d requests in a minute without an API server", n)
@@ -253,7 +253,7 @@ func TestNamespaceEnds(t *testing.T) {
 			})
 			behind.binding = binding.DeepCopy()
 			behind.binding.DeletionTimestamp = nil
-			w.Bindings.Client, w.Bindings.Live = behind, behind
+			w.Cached.Client, w.Live.Reader = behind, behind
 			w.Requests.Take()
 			w.Writes.Take()
 			var waits []time.Duration

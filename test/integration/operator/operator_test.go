@@ -208,7 +208,7 @@ func TestStopFinishesTheWrite(t *testing.T) {
 	})
 	c, err := client.New(cfg, client.Options{Scheme: world.Scheme(t)})
 	must.Succeed(t, err)
-	w.Bindings.Client = c
+	w.Cached.Client = c
 	_, err = w.Bindings.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(binding)})
 	must.Succeed(t, err)
 	must.Succeed(t, w.K8s.Get(w.Ctx, client.ObjectKeyFromObject(binding), binding))

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 	"github.com/keycardai/keycard-operator/test/integration/world"
 	"github.com/keycardai/keycard-operator/test/must"
@@ -106,7 +107,7 @@ func TestUsersOfOneInstallAreNotAnothers(t *testing.T) {
 // A management API that hangs takes no place at the zone.
 func TestASlowLookUpHoldsNobodyUp(t *testing.T) {
 	w := world.New(t, world.IdentifiedByID)
-	w.Bindings.Gates = throttle.New(1, w.Clock)
+	w.Rebuild(func(d *tokenbinding.Deps) { d.Gates = throttle.New(1, w.Clock) })
 	install := w.Install()
 	must.Succeed(t, w.K8s.Create(w.Ctx, install))
 	w.ReconcileResource(install)
@@ -127,13 +128,13 @@ func TestASlowLookUpHoldsNobodyUp(t *testing.T) {
 // behindAnother gives a binding whose zone has room for one, where another is, and notes whom the zone calls.
 func behindAnother(w *world.World, called *[]string) *v1alpha1.ConfluenceTokenBinding {
 	w.T.Helper()
-	w.Bindings.Gates = throttle.New(1, w.Clock)
-	w.Bindings.Gates.OnCall(func(id string) { *called = append(*called, id) })
+	w.Rebuild(func(d *tokenbinding.Deps) { d.Gates = throttle.New(1, w.Clock) })
+	w.Deps.Gates.OnCall(func(id string) { *called = append(*called, id) })
 	install, binding := w.Install(), w.Binding("reports")
 	must.Succeed(w.T, w.K8s.Create(w.Ctx, install))
 	must.Succeed(w.T, w.K8s.Create(w.Ctx, binding))
 	w.ReconcileResource(install)
-	w.Bindings.Gates.Enter(w.Zone.Issuer, "other", w.Clock.Now(), false)
+	w.Deps.Gates.Enter(w.Zone.Issuer, "other", w.Clock.Now(), false)
 	return binding
 }
 
@@ -143,18 +144,18 @@ func TestNobodyIsLookedUpInLine(t *testing.T) {
 	w := world.New(t, world.IdentifiedByID)
 	var called []string
 	binding := behindAnother(w, &called)
-	w.Bindings.Gates.Enter(w.Zone.Issuer, "another/one", w.Clock.Now().Add(time.Hour), false)
+	w.Deps.Gates.Enter(w.Zone.Issuer, "another/one", w.Clock.Now().Add(time.Hour), false)
 	for range 3 {
 		if wait := w.ReconcileBinding(binding).RequeueAfter; wait < time.Second {
 			t.Errorf("it looks again in %s", wait)
 		}
 	}
-	w.Bindings.Gates.Leave(w.Zone.Issuer, throttle.Answer{Answered: true})
+	w.Deps.Gates.Leave(w.Zone.Issuer, throttle.Answer{Answered: true})
 	if n := w.Requests.Count(world.Lookup); n != 0 {
 		t.Errorf("%d look-ups in line", n)
 	}
 	inside := 0
-	for w.Bindings.LookUps.Enter(w.Zone.APIURL, "x", w.Clock.Now(), false) == throttle.Go {
+	for w.Deps.LookUps.Enter(w.Zone.APIURL, "x", w.Clock.Now(), false) == throttle.Go {
 		inside++
 	}
 	if wait := w.ReconcileBinding(binding).RequeueAfter; wait < time.Second {
@@ -162,7 +163,7 @@ func TestNobodyIsLookedUpInLine(t *testing.T) {
 	}
 	w.Expect(binding, v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonProgressing)
 	for range inside {
-		w.Bindings.LookUps.Leave(w.Zone.APIURL, throttle.Answer{Answered: true})
+		w.Deps.LookUps.Leave(w.Zone.APIURL, throttle.Answer{Answered: true})
 	}
 	if n := w.Requests.Count(world.Lookup); n != 0 {
 		t.Errorf("%d look-ups in line", n)
@@ -180,8 +181,8 @@ func TestAFailedLookUpLetsTheNextGo(t *testing.T) {
 	var called []string
 	binding := behindAnother(w, &called)
 	w.ReconcileBinding(binding)
-	w.Bindings.Gates.Enter(w.Zone.Issuer, "another/one", w.Clock.Now().Add(time.Hour), false)
-	w.Bindings.Gates.Leave(w.Zone.Issuer, throttle.Answer{Answered: true})
+	w.Deps.Gates.Enter(w.Zone.Issuer, "another/one", w.Clock.Now().Add(time.Hour), false)
+	w.Deps.Gates.Leave(w.Zone.Issuer, throttle.Answer{Answered: true})
 	defer w.Requests.Answer(world.Lookup, func(rw http.ResponseWriter, _ *http.Request) {
 		world.WriteJSON(rw, `{"items":[{"id":"u","identifier":"`+strings.Repeat("u", 2000)+`","email":"`+world.User+`","email_verified":true}],"pagination":{}}`)
 	})()

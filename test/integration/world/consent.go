@@ -12,7 +12,6 @@ import (
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/controllers/consent"
-	"github.com/keycardai/keycard-operator/controllers/tokenbinding"
 )
 
 // LookForConsent looks for consent once, as the operator does, and gives the bindings that it wakes.
@@ -23,16 +22,16 @@ func (w *World) LookForConsent() []types.NamespacedName {
 }
 
 // woken notes which bindings are woken by a new grant.
-type woken struct {
-	*tokenbinding.Reconciler
-	w *World
-}
+type woken struct{ w *World }
 
 // Consented implements consent.Bindings. The watcher calls it one at a time.
 func (b woken) Consented(key types.NamespacedName) {
-	b.Reconciler.Consented(key)
+	b.w.Bindings.Consented(key)
 	b.w.woken = append(b.w.woken, key)
 }
+
+// Returned implements consent.Bindings.
+func (b woken) Returned(key types.NamespacedName) bool { return b.w.Bindings.Returned(key) }
 
 // indexed lists the bindings of a namespace that wait for consent, as the operator's cache does by its index.
 type indexed struct {

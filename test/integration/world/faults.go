@@ -67,7 +67,7 @@ func (w *World) MayOnly(rule rbacv1.PolicyRule) func() {
 	cfg := rest.CopyConfig(Cluster.Config)
 	cfg.Impersonate.UserName = w.NS + "-operator"
 	poor := w.Client(cfg)
-	w.Bindings.Client, w.Bindings.Live = poor, poor
+	w.Cached.Client, w.Live.Reader = poor, poor
 	secrets := &corev1.SecretList{}
 	w.Eventually("the role is known", func(ctx context.Context) (bool, error) {
 		return poor.List(ctx, secrets, client.InNamespace(w.NS)) == nil, nil
@@ -172,7 +172,7 @@ func (w *World) Intercept(funcs interceptor.Funcs) {
 	w.T.Helper()
 	base, err := client.NewWithWatch(Cluster.Config, client.Options{Scheme: Scheme(w.T)})
 	must.Succeed(w.T, err)
-	w.Bindings.Client = interceptor.NewClient(base, funcs)
+	w.Cached.Client = interceptor.NewClient(base, funcs)
 }
 
 // Hide has the cache not show a Secret yet, until the returned function is called.

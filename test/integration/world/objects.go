@@ -212,12 +212,12 @@ func (w *World) Objects() (providers, resources int) {
 func (w *World) Crowd() (leave func()) {
 	w.T.Helper()
 	inside := 0
-	for w.Bindings.Gates.Enter(w.Zone.Issuer, fmt.Sprint("other-", inside), w.Clock.Now(), false) == throttle.Go {
+	for w.Deps.Gates.Enter(w.Zone.Issuer, fmt.Sprint("other-", inside), w.Clock.Now(), false) == throttle.Go {
 		inside++
 	}
 	return func() {
 		for range inside {
-			w.Bindings.Gates.Leave(w.Zone.Issuer, throttle.Answer{Answered: true})
+			w.Deps.Gates.Leave(w.Zone.Issuer, throttle.Answer{Answered: true})
 		}
 	}
 }

@@ -42,6 +42,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/retryafter"
+	"github.com/keycardai/keycard-operator/internal/site"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 	"github.com/keycardai/keycard-operator/test/must"
 )
@@ -80,8 +81,12 @@ type World struct {
 	// Installs is what Resources is made of, see Configure.
 	Installs  keycardresource.Deps
 	Resources *keycardresource.Controller
-	Bindings  *tokenbinding.Reconciler
-	Rollouts  *rollout.Controller
+	Bindings  *tokenbinding.Controller
+	// Cached and Live are the clients of Bindings, which tests put others into; Deps is what it is made of.
+	Cached   *SwapClient
+	Live     *SwapReader
+	Deps     tokenbinding.Deps
+	Rollouts *rollout.Controller
 	// Consent is what the page and the watcher of grants work with.
 	Consent consent.Deps
 	watcher *consent.Watcher
@@ -140,13 +145,16 @@ func (w *World) Connect() {
 		CheckEvery: 10 * time.Minute, ClusterIssuer: func(context.Context) (string, error) { return ClusterIssuer, nil },
 	}
 	w.Configure(func(*keycardresource.Deps) {})
-	w.Bindings = &tokenbinding.Reconciler{
-		Client: c, Live: c, Zones: pool, Catalog: entries, Atlassian: atlassian.NewClient(pool, w.Zone.AtlassianURL),
-		Recorder: w.Events, Clock: w.Clock, Gates: throttle.New(8, w.Clock), LookUps: throttle.New(8, w.Clock), Metrics: tokenbinding.NewMetrics(),
-	}
+	w.Cached, w.Live = &SwapClient{c}, &SwapReader{c}
+	w.Rebuild(func(d *tokenbinding.Deps) {
+		*d = tokenbinding.Deps{
+			Client: w.Cached, Live: w.Live, Zones: pool, Catalog: entries, Sites: site.New(atlassian.NewClient(pool, w.Zone.AtlassianURL), w.Clock),
+			Recorder: w.Events, Clock: w.Clock, Gates: throttle.New(8, w.Clock), LookUps: throttle.New(8, w.Clock),
+		}
+	})
 	w.Rollouts = rollout.New(c, w.Events, w.Clock, false)
 	w.Consent = consent.Deps{
-		Client: indexed{c, w.NS}, Live: c, Zones: pool, Paused: w.Bindings.Gates.Paused, Catalog: entries, Clock: w.Clock, Bindings: woken{w.Bindings, w},
+		Client: indexed{c, w.NS}, Live: c, Zones: pool, Paused: func(zone string) bool { return w.Deps.Gates.Paused(zone) }, Catalog: entries, Clock: w.Clock, Bindings: woken{w},
 	}
 	w.watcher = consent.NewWatcher(w.Consent)
 }
@@ -161,6 +169,18 @@ func (w *World) Configure(change func(*keycardresource.Deps)) {
 func (w *World) ConsentPage() {
 	w.Configure(func(d *keycardresource.Deps) { d.ConsentRedirectURIs = ConsentRedirectURIs })
 }
+
+// Rebuild makes the controller of bindings anew, of what change says.
+func (w *World) Rebuild(change func(*tokenbinding.Deps)) {
+	change(&w.Deps)
+	w.Bindings = tokenbinding.New(w.Deps)
+}
+
+// SwapClient is a client that a test puts another one into.
+type SwapClient struct{ client.Client }
+
+// SwapReader is a reader that a test puts another one into.
+type SwapReader struct{ client.Reader }
 
 // Client makes a client whose writes are counted.
 func (w *World) Client(cfg *rest.Config) client.Client {

@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+package metrics
 
 import (
 	"fmt"
@@ -15,10 +15,10 @@ import (
 // However many zones installs name in the course of time, there are series of so many at most, and of the present ones.
 func TestSeriesOfZonesAreBounded(t *testing.T) {
 	g := NewWithT(t)
-	m, registry := NewMetrics(), prometheus.NewRegistry()
+	m, registry := New(), prometheus.NewRegistry()
 	registry.MustRegister(m.exchanges, m.duration)
 	for i := range 3*mostZones + 7 {
-		m.exchanged(fmt.Sprint("https://z", i), time.Second, nil)
+		m.Exchanged(fmt.Sprint("https://z", i), time.Second, nil)
 	}
 	families, err := registry.Gather()
 	g.Expect(err).NotTo(HaveOccurred())

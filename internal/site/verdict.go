@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+package site
 
 import (
 	"context"
@@ -17,16 +17,14 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/refresh"
-	"github.com/keycardai/keycard-operator/internal/status"
 )
 
-// verdict is what came of trying a token at Confluence: one of the reasons of condition Verified, or empty when it was not
-// tried. It is remembered with the token in the Secret, so that a restart neither forgets it nor tries again.
-type verdict string
+// Verdict is what came of trying a token at Confluence: one of the reasons of condition Verified, or "" when it was not tried. It
+// is remembered with the token in the Secret, so that a restart neither forgets it nor tries again.
+type Verdict string
 
 // verdicts says what each means. Its texts hold nothing of the answer: they are the same each time.
-var verdicts = map[verdict]struct {
+var verdicts = map[Verdict]struct {
 	status  metav1.ConditionStatus
 	message string
 }{
@@ -57,8 +55,17 @@ var verdicts = map[verdict]struct {
 	},
 }
 
-// refuses tells whether Confluence does not take the token.
-func (v verdict) refuses() bool { return verdicts[v].status == metav1.ConditionFalse }
+// Refuses reports whether Confluence does not take the token.
+func (v Verdict) Refuses() bool { return verdicts[v].status == metav1.ConditionFalse }
+
+// Known reports whether v is one of the verdicts.
+func (v Verdict) Known() bool { return verdicts[v].message != "" }
+
+// Status returns the status of condition Verified.
+func (v Verdict) Status() metav1.ConditionStatus { return verdicts[v].status }
+
+// Message returns what the verdict means and what to do about it.
+func (v Verdict) Message() string { return verdicts[v].message }
 
 // A probe holds a worker that all bindings share, while the token waits to be written. So it is given up soon, and while
 // Confluence does not answer at all, tokens are tried once in a while only.
@@ -67,29 +74,25 @@ const (
 	probePause   = time.Minute
 )
 
-// probe tries a token before it is written, where the spec wants that. Whatever comes of it the token is written: a probe can
-// be wrong, and a token that is withheld is an outage for sure.
-func (r *Reconciler) probe(ctx context.Context, s *scope, token keycard.Token, site atlassian.Site) verdict {
-	if s.binding.Spec.Verify != v1alpha1.VerifyProbe {
-		return ""
-	}
-	scopes := token.Scopes
-	if len(scopes) == 0 {
-		scopes = s.scopes
-	}
-	if r.Clock.Now().Before(time.Unix(0, r.probeAgain.Load())) {
+// Probe tries a token at a site before it is written. Whatever comes of it the token is written: a probe can be wrong, and a token
+// that is withheld is an outage for sure.
+func (f *Finder) Probe(ctx context.Context, token keycard.Token, at atlassian.Site, scopes []string) Verdict {
+	if f.clock.Now().Before(time.Unix(0, f.probeAgain.Load())) {
 		return v1alpha1.ReasonProbeInconclusive
+	}
+	if len(token.Scopes) > 0 {
+		scopes = token.Scopes
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	err := r.Atlassian.Probe(ctx, site.CloudID, scopes, token.AccessToken)
+	err := f.atlassian.Probe(ctx, at.CloudID, scopes, token.AccessToken)
 	v := verdictOf(err)
-	if v == v1alpha1.ReasonSiteNotFound && !r.gone(ctx, token, site) {
+	if v == v1alpha1.ReasonSiteNotFound && !f.gone(ctx, token, at) {
 		// The site may be there, and it was the call that Confluence does not know any more.
 		v = v1alpha1.ReasonProbeInconclusive
 	}
 	if remote, ok := keycard.AsError(err); ok && remote.Status == 0 {
-		r.probeAgain.Store(r.Clock.Now().Add(probePause).UnixNano())
+		f.probeAgain.Store(f.clock.Now().Add(probePause).UnixNano())
 	}
 	if err != nil {
 		log.FromContext(ctx).Info("tried the token at Confluence", "verdict", v, "cause", err.Error())
@@ -97,7 +100,7 @@ func (r *Reconciler) probe(ctx context.Context, s *scope, token keycard.Token, s
 	return v
 }
 
-func verdictOf(err error) verdict {
+func verdictOf(err error) Verdict {
 	if err == nil {
 		return v1alpha1.ReasonVerified
 	}
@@ -119,30 +122,8 @@ func verdictOf(err error) verdict {
 	return v1alpha1.ReasonProbeInconclusive
 }
 
-// gone tells whether a token is known to be good for a site no more.
-func (r *Reconciler) gone(ctx context.Context, token keycard.Token, site atlassian.Site) bool {
-	sites, err := r.Atlassian.Sites(ctx, token.AccessToken)
+// gone reports whether a token is known to be good for a site no more.
+func (f *Finder) gone(ctx context.Context, token keycard.Token, site atlassian.Site) bool {
+	sites, err := f.atlassian.Sites(ctx, token.AccessToken)
 	return err == nil && !slices.ContainsFunc(sites, func(x atlassian.Site) bool { return x.CloudID == site.CloudID })
-}
-
-// refused tells whether the spec wants tokens tried and Confluence did not take the one in the Secret.
-func (s *scope) refused() bool {
-	return s.binding.Spec.Verify == v1alpha1.VerifyProbe && s.usable() && verdict(s.secret.Held.Verdict).refuses()
-}
-
-// tryAgainAt is when a token that Confluence did not take is replaced: a person has to act, so it is as with other refusals.
-func tryAgainAt(l refresh.Life, uid string) time.Time {
-	return l.IssuedAt.Add(refresh.SlowRetryAfter(1, uid)).Truncate(time.Second)
-}
-
-// reportVerified says what came of trying the token. The condition is there only where the spec asks for it.
-func (s *scope) reportVerified(c status.Conditions) {
-	switch {
-	case s.binding.Spec.Verify != v1alpha1.VerifyProbe:
-		c.Remove(v1alpha1.ConditionVerified)
-	case s.usable() && verdicts[verdict(s.secret.Held.Verdict)].message != "":
-		c.Set(v1alpha1.ConditionVerified, verdicts[verdict(s.secret.Held.Verdict)].status, s.secret.Held.Verdict, verdicts[verdict(s.secret.Held.Verdict)].message)
-	default:
-		c.Set(v1alpha1.ConditionVerified, metav1.ConditionUnknown, v1alpha1.ReasonPending, "the next token is tried")
-	}
 }

@@ -1,7 +1,8 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+// Package metrics counts what happens at the zones.
+package metrics
 
 import (
 	"errors"
@@ -17,8 +18,8 @@ import (
 // mostZones is with how many zones there are series before those of all are begun anew: whoever may edit an install names zones.
 const mostZones = 1000
 
-// Metrics count what happens at the zones. No series is about one binding.
-type Metrics struct {
+// Zones count what happens at the zones. No series is about one binding.
+type Zones struct {
 	mu    sync.Mutex
 	zones map[string]bool
 
@@ -27,10 +28,10 @@ type Metrics struct {
 	unchanged *prometheus.CounterVec
 }
 
-// NewMetrics makes metrics that nobody collects yet.
-func NewMetrics() *Metrics {
+// New returns metrics that are not registered yet.
+func New() *Zones {
 	zone := []string{"zone"}
-	return &Metrics{
+	return &Zones{
 		zones: map[string]bool{},
 		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keycard_exchanges_total",
@@ -46,16 +47,19 @@ func NewMetrics() *Metrics {
 	}
 }
 
-// Collectors gives all of them, and those of the gates.
-func (m *Metrics) Collectors(gates *throttle.Gates) []prometheus.Collector {
+// Collectors returns all of them, and those of the gates.
+func (m *Zones) Collectors(gates *throttle.Gates) []prometheus.Collector {
 	return []prometheus.Collector{m.exchanges, m.duration, m.unchanged, gateCollector{gates}}
 }
 
 // outcomeIssued and outcomeFailed are the outcomes that are no reason of a condition: the latter of what went wrong within the cluster.
 const outcomeIssued, outcomeFailed = "Issued", "Failed"
 
-// exchanged counts one answer of a zone.
-func (m *Metrics) exchanged(zone string, took time.Duration, err error) {
+// Unchanged counts a token that lives no longer than the present one.
+func (m *Zones) Unchanged(zone string) { m.unchanged.WithLabelValues(zone).Inc() }
+
+// Exchanged counts one answer of a zone, which took so long. err is nil for a token.
+func (m *Zones) Exchanged(zone string, took time.Duration, err error) {
 	result := outcomeIssued
 	if err != nil {
 		result = outcomeFailed
