@@ -360,7 +360,7 @@ func TestPolicyErrors(t *testing.T) {
 		"sort":               {"GET", "/policies?sort=name", nil, 400, "sort: must be one of created_at"},
 		"order":              {"GET", "/policies?order=up", nil, 400, "order: must be asc or desc"},
 		"owner":              {"GET", "/policy-sets?filter[owner_type]=me", nil, 400, "filter[owner_type]: must be one of platform, customer"},
-		"active":             {"GET", "/policy-sets?filter[active]=1", nil, 400, "filter[active]: must be true or false"},
+		"active":             {"GET", "/policy-sets?filter[active]=1", nil, 400, "filter[active]: must be one of true, false"},
 		"ids and cursor":     {"GET", "/policies?filter[id]=x&after=y", nil, 400, "filter[id]: must not be used together with after and before"},
 		"too many ids":       {"GET", "/policies?" + strings.Repeat("filter[id]=x&", 101), nil, 400, "filter[id]: must be given at most 100 times, got 101"},
 		"unknown schema":     {"GET", "/policy-schemas/2020-01-01", nil, 404, `no policy schema has the id "2020-01-01"`},

@@ -5,9 +5,6 @@ package management
 
 import (
 	"encoding/json"
-	"net/http"
-	"net/url"
-	"slices"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
@@ -24,104 +21,71 @@ type applicationView struct {
 	Protocols         *store.ApplicationProtocols `json:"protocols"`
 }
 
-func (s *server) applicationRoutes() {
-	collection[store.Application, *store.Application]{
-		server: s,
-		legacy: true,
-		table:  func(tx *store.Tx) *store.Table[store.Application, *store.Application] { return tx.Applications },
-		meta:   func(a store.Application) store.Meta { return a.Meta },
-		view:   func(tx *store.Tx, a store.Application) any { return s.applicationView(tx, a) },
-		read:   readApplication,
-		frozen: func(a store.Application) bool { return a.OwnerType == store.OwnerPlatform },
-		empty: func(zoneID string) store.Application {
-			return store.Application{
-				Meta:      store.Meta{ZoneID: zoneID},
-				OwnerType: store.OwnerCustomer, Consent: "required",
-			}
-		},
-		filter: filterApplications,
-		create: func(tx *store.Tx, a store.Application) (store.Application, error) { return tx.Applications.Insert(a) },
-		remove: func(tx *store.Tx, a store.Application) error { return tx.DeleteApplication(a.ZoneID, a.ID) },
-	}.routes("applications")
-	s.inZone("GET /zones/{zone}/applications/{id}/resources", s.ownedResources)
+var applications = kind[store.Application]{
+	shape: legacy,
+	table: func(tx *store.Tx) *store.Table[store.Application] { return tx.Applications },
+	view:  func(c *call, a store.Application) any { return c.applicationView(a) },
+	guard: func(c *call, a store.Application) error { return notOfPlatform(c, a.OwnerType) },
+	empty: func(c *call) store.Application {
+		return store.Application{Meta: store.Meta{ZoneID: c.zone.ID}, OwnerType: store.OwnerCustomer, Consent: "required"}
+	},
+	fields: func(_ *call, a *store.Application, creating bool) fields {
+		return fields{
+			text("identifier", creating, &a.Identifier, isIdentifier),
+			text("name", creating, &a.Name, isName),
+			nullableText("description", &a.Description, isDescription),
+			ignored[[]json.RawMessage]("dependencies", "an array"),
+			ignored[[]string]("traits", "an array of strings"),
+			text("consent", false, &a.Consent, isOneOf("implicit", "required")),
+			metadata(&a.Metadata),
+			nested("protocols", &a.Protocols, func(x *store.ApplicationProtocols) fields {
+				return fields{nested("oauth2", &x.OAuth2, func(o *store.ApplicationOAuth2) fields {
+					return fields{
+						texts("redirect_uris", &o.RedirectURIs, isNotEmpty),
+						texts("post_logout_redirect_uris", &o.PostLogoutRedirectURIs, isNotEmpty),
+					}
+				})}
+			}),
+		}
+	},
+	filters: filters[store.Application]{
+		"identifier":  is(func(a store.Application) string { return a.Identifier }),
+		"slug":        is(func(a store.Application) string { return a.Slug }),
+		"traits":      traits,
+		"traits[all]": traits,
+	},
+	remove: func(c *call, a store.Application) error { return c.tx.DeleteApplication(a.ZoneID, a.ID) },
 }
 
-// filterApplications knows that no application here has a trait, because
-// neither create nor update takes one.
-func filterApplications(q url.Values) (func(store.Application) bool, error) {
-	traits := slices.Concat(q["traits"], q["traits[all]"])
-	for _, t := range traits {
+// traits chooses nothing: no application here has a trait, because neither
+// create nor update takes one.
+func traits(_ *call, values []string) (func(store.Application) bool, string) {
+	for _, t := range values {
 		if text := isOneOf("gateway", "mcp-provider")(t); text != "" {
-			return nil, badRequest("traits: %s", text)
+			return nil, text
 		}
 	}
-	return func(a store.Application) bool {
-		return len(traits) == 0 && equals(q.Get("identifier"), a.Identifier) && equals(q.Get("slug"), a.Slug)
-	}, nil
+	return func(store.Application) bool { return false }, ""
 }
 
-func (s *server) applicationView(tx *store.Tx, a store.Application) applicationView {
-	dependencies := tx.Dependencies.All(a.ZoneID, func(d store.Dependency) bool { return d.ApplicationID == a.ID })
-	return applicationView{
-		base:              s.base(a.Meta),
+// application is the one that the path names.
+func (c *call) application() (store.Application, error) {
+	return c.tx.Applications.Get(c.zone.ID, c.r.PathValue("id"))
+}
+
+func (c *call) applicationView(a store.Application) applicationView {
+	v := applicationView{
+		base:              c.base(a.Meta),
 		OwnerType:         a.OwnerType,
 		Identifier:        a.Identifier,
 		Name:              a.Name,
 		Description:       a.Description,
 		Consent:           a.Consent,
-		DependenciesCount: len(dependencies),
+		DependenciesCount: len(c.tx.Dependencies.Of(a.ZoneID, a.ID)),
 		Metadata:          a.Metadata,
-		Protocols:         a.Protocols,
 	}
-}
-
-func readApplication(_ *store.Tx, o object, a *store.Application, creating bool) {
-	o.text("identifier", creating, &a.Identifier, isIdentifier)
-	o.text("name", creating, &a.Name, isName)
-	o.nullableText("description", &a.Description, isDescription)
-	// Both are accepted and without effect.
-	get[[]json.RawMessage](o, "dependencies", "an array")
-	get[[]string](o, "traits", "an array of strings")
-	o.text("consent", false, &a.Consent, isOneOf("implicit", "required"))
-	readMetadata(o, &a.Metadata)
-	protocols := o.object("protocols")
-	if !protocols.set {
-		return
-	}
-	if protocols.null {
-		a.Protocols = nil
-		return
-	}
-	oauth2 := protocols.value.object("oauth2")
-	if !oauth2.set {
-		return
-	}
-	if oauth2.null {
-		a.Protocols = nil
-		return
-	}
-	var next store.ApplicationOAuth2
 	if a.Protocols != nil && a.Protocols.OAuth2 != nil {
-		next = *a.Protocols.OAuth2
+		v.Protocols = a.Protocols
 	}
-	oauth2.value.list("redirect_uris", &next.RedirectURIs, isNotEmpty)
-	oauth2.value.list("post_logout_redirect_uris", &next.PostLogoutRedirectURIs, isNotEmpty)
-	a.Protocols = &store.ApplicationProtocols{OAuth2: &next}
-}
-
-// ownedResources lists the resources that the application provides.
-func (s *server) ownedResources(r *http.Request) (any, error) {
-	return listOf(s, r, true, func(tx *store.Tx) ([]item, error) {
-		app, err := tx.Applications.Get(r.PathValue("zone"), r.PathValue("id"))
-		if err != nil {
-			return nil, err
-		}
-		var items []item
-		for _, res := range tx.Resources.All(app.ZoneID, nil) {
-			if deref(res.ApplicationID) == app.ID {
-				items = append(items, item{seq: res.Seq, view: s.resourceView(res)})
-			}
-		}
-		return items, nil
-	})
+	return v
 }

@@ -4,9 +4,7 @@
 package management
 
 import (
-	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
@@ -30,9 +28,6 @@ type packageField struct {
 	Secret   bool   `json:"secret"`
 }
 
-// installed answers 201 without a body.
-type installed struct{}
-
 // packages is the catalog: Confluence is what this server is about.
 var packages = []packageView{{
 	ID: "confluence", Name: "Confluence", Description: "The REST API of Confluence Cloud",
@@ -41,25 +36,28 @@ var packages = []packageView{{
 	}},
 }}
 
-func (s *server) catalogRoutes() {
-	const path = "/catalog/zones/{zone}"
-	s.inZone("GET "+path+"/packages", s.listPackages)
-	s.inZone("GET "+path+"/packages/{id}", s.getPackage)
-	s.inZone("POST "+path+"/install", s.install)
+func (s *server) catalogRoutes(path string) {
+	s.add(operation{pattern: "GET " + path + "/packages", params: append(modern.params(), "query[]"), answer: listPackages})
+	s.add(operation{pattern: "GET " + path + "/packages/{id}", answer: func(c *call) (any, error) { return findPackage(c.r.PathValue("id")) }})
+	s.add(taking("POST "+path+"/install", func(_ *call, b *installation) fields {
+		return fields{
+			text("package_id", true, &b.packageID, isNotEmpty),
+			part("fields",
+				text("client_id", true, &b.clientID, isNotEmpty),
+				text("client_secret", true, &b.clientSecret, isNotEmpty)),
+		}
+	}, install))
 }
 
-func (s *server) listPackages(r *http.Request) (any, error) {
-	words := r.URL.Query()["query[]"]
-	return listOf(s, r, false, func(*store.Tx) ([]item, error) {
-		var items []item
-		for i, p := range packages {
-			text := strings.ToLower(p.ID + " " + p.Name + " " + p.Description)
-			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, strings.ToLower(w)) }) {
-				items = append(items, item{seq: uint64(i) + 1, view: p})
-			}
+func listPackages(c *call) (any, error) {
+	var items []item
+	keep, _ := contains(func(p packageView) string { return p.ID + " " + p.Name + " " + p.Description })(c, c.params["query[]"])
+	for i, p := range packages {
+		if keep(p) {
+			items = append(items, item{seq: uint64(i) + 1, view: p})
 		}
-		return items, nil
-	})
+	}
+	return c.page(items, false, modern)
 }
 
 func findPackage(id string) (packageView, error) {
@@ -70,46 +68,31 @@ func findPackage(id string) (packageView, error) {
 	return packages[i], nil
 }
 
-func (s *server) getPackage(r *http.Request) (any, error) { return findPackage(r.PathValue("id")) }
+type installation struct{ packageID, clientID, clientSecret string }
 
 // install registers provider and resource of a package. It is not idempotent,
 // like the hosted service's: a second one is a conflict.
-func (s *server) install(r *http.Request) (any, error) {
-	o, err := readObject(r)
-	if err != nil {
-		return nil, err
-	}
-	var id, clientID, clientSecret string
-	o.text("package_id", true, &id, isNotEmpty)
-	fields := o.object("fields")
-	fields.value.text("client_id", true, &clientID, isNotEmpty)
-	fields.value.text("client_secret", true, &clientSecret, isNotEmpty)
-	if err := o.err(); err != nil {
-		return nil, err
-	}
-	if _, err := findPackage(id); err != nil {
+func install(c *call, b installation) (any, error) {
+	if _, err := findPackage(b.packageID); err != nil {
 		return nil, err
 	}
 	authorize, token := "https://auth.atlassian.com/authorize", "https://auth.atlassian.com/oauth/token"
-	err = s.Store.Do(func(tx *store.Tx) error {
-		meta := store.Meta{ZoneID: r.PathValue("zone")}
-		p, err := tx.Providers.Insert(store.Provider{
-			Meta: meta, OwnerType: store.OwnerCustomer, Type: store.ProviderExternal, Identifier: "https://auth.atlassian.com", Name: "Atlassian",
-			ClientID: &clientID, ClientSecret: &clientSecret,
-			Protocols: &store.ProviderProtocols{OAuth2: &store.ProviderOAuth2{
-				Issuer: "https://auth.atlassian.com", AuthorizationEndpoint: &authorize, TokenEndpoint: &token,
-				AuthorizationParameters: map[string]string{"audience": "api.atlassian.com", "prompt": "consent"},
-			}},
-		})
-		if err != nil {
-			return err
-		}
-		_, err = tx.CreateResource(store.Resource{
-			Meta: meta, OwnerType: store.OwnerCustomer, ApplicationType: "web", CredentialProviderID: &p.ID,
-			Identifier: "https://api.atlassian.com/ex/confluence", Name: "Confluence",
-			Scopes: []string{"read:confluence-content.all", "write:confluence-content", "offline_access"},
-		})
-		return err
+	meta := store.Meta{ZoneID: c.zone.ID}
+	p, err := c.tx.Providers.Insert(store.Provider{
+		Meta: meta, OwnerType: store.OwnerCustomer, Type: store.ProviderExternal, Identifier: "https://auth.atlassian.com", Name: "Atlassian",
+		ClientID: &b.clientID, ClientSecret: &b.clientSecret,
+		Protocols: &store.ProviderProtocols{OAuth2: &store.ProviderOAuth2{
+			Issuer: "https://auth.atlassian.com", AuthorizationEndpoint: &authorize, TokenEndpoint: &token,
+			AuthorizationParameters: map[string]string{"audience": "api.atlassian.com", "prompt": "consent"},
+		}},
 	})
-	return installed{}, err
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.tx.CreateResource(store.Resource{
+		Meta: meta, OwnerType: store.OwnerCustomer, ApplicationType: "web", CredentialProviderID: &p.ID,
+		Identifier: "https://api.atlassian.com/ex/confluence", Name: "Confluence",
+		Scopes: []string{"read:confluence-content.all", "write:confluence-content", "offline_access"},
+	})
+	return created{}, err
 }

@@ -4,8 +4,7 @@
 package management
 
 import (
-	"net/http"
-	"net/url"
+	"cmp"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
@@ -28,38 +27,43 @@ type tokenCredentialView struct {
 	Subject    *string `json:"subject"`
 }
 
-func (s *server) credentialRoutes() {
-	c := s.credentials()
-	const path = "/zones/{zone}/application-credentials"
-	s.inZone("GET "+path, c.list)
-	s.inZone("POST "+path, s.createCredential)
-	s.inZone("GET "+path+"/{id}", c.get)
-	s.inZone("PATCH "+path+"/{id}", c.patch)
-	s.inZone("DELETE "+path+"/{id}", c.delete)
-	s.inZone("GET /zones/{zone}/applications/{id}/application-credentials", s.credentialsOf)
+var credentials = kind[store.Credential]{
+	shape: legacy,
+	table: func(tx *store.Tx) *store.Table[store.Credential] { return tx.Credentials },
+	view:  func(c *call, x store.Credential) any { return c.credentialView(x, c.secret) },
+	empty: func(c *call) store.Credential {
+		return store.Credential{Meta: store.Meta{ZoneID: c.zone.ID}}
+	},
+	fields: func(c *call, x *store.Credential, creating bool) fields {
+		if !creating {
+			return changedCredential(x)
+		}
+		return newCredential(c, x)
+	},
+	filters: either(filters[store.Credential]{
+		"slug": is(func(x store.Credential) string { return x.Slug }),
+	}, "applicationId", "application_id", is(func(x store.Credential) string { return x.ApplicationID })),
+	insert: func(c *call, x store.Credential) (store.Credential, error) {
+		if x.Type != store.CredentialToken {
+			x.Identifier = cmp.Or(x.Identifier, store.NewID())
+		}
+		if x.Type == store.CredentialPassword {
+			c.secret = store.NewSecret()
+			x.Password = store.DigestOf(c.secret)
+		}
+		return c.tx.Credentials.Insert(x)
+	},
 }
 
-func (s *server) credentials() collection[store.Credential, *store.Credential] {
-	return collection[store.Credential, *store.Credential]{
-		server: s,
-		legacy: true,
-		table:  func(tx *store.Tx) *store.Table[store.Credential, *store.Credential] { return tx.Credentials },
-		meta:   func(c store.Credential) store.Meta { return c.Meta },
-		view:   func(_ *store.Tx, c store.Credential) any { return s.credentialView(c, "") },
-		read:   readCredential,
-		frozen: func(store.Credential) bool { return false },
-		empty: func(zoneID string) store.Credential {
-			return store.Credential{Meta: store.Meta{ZoneID: zoneID}}
-		},
-		filter: func(q url.Values) (func(store.Credential) bool, error) {
-			app := either(q, "applicationId", "application_id")
-			return func(c store.Credential) bool {
-				return equals(app, c.ApplicationID) && equals(q.Get("slug"), c.Slug)
-			}, nil
-		},
-		create: func(tx *store.Tx, c store.Credential) (store.Credential, error) { return tx.Credentials.Insert(c) },
-		remove: func(tx *store.Tx, c store.Credential) error { return tx.Credentials.Delete(c.ZoneID, c.ID) },
-	}
+// ownedCredentials are the credentials of one application.
+var ownedCredentials = kind[store.Credential]{
+	shape: legacy,
+	table: credentials.table,
+	view:  credentials.view,
+	within: func(c *call) (func(store.Credential) bool, error) {
+		app, err := c.application()
+		return func(x store.Credential) bool { return x.ApplicationID == app.ID }, err
+	},
 }
 
 func (s *server) credentialView(c store.Credential, password string) any {
@@ -81,84 +85,31 @@ func (s *server) credentialView(c store.Credential, password string) any {
 	return tokenCredentialView{credentialView: v, ProviderID: c.ProviderID, Subject: c.Subject}
 }
 
-var isCredentialType = isOneOf(store.CredentialToken, store.CredentialPassword, store.CredentialPublicKey,
-	store.CredentialURL, store.CredentialPublic)
-
-// readCredential reads a create body, or the few fields that an update may
-// change: the subject of a token and the identifier of a url.
-func readCredential(tx *store.Tx, o object, c *store.Credential, creating bool) {
-	if !creating {
-		o.text("type", false, &c.Type, isOneOf(c.Type))
-		switch c.Type {
-		case store.CredentialToken:
-			o.nullableText("subject", &c.Subject, isNotEmpty)
-		case store.CredentialURL:
-			o.text("identifier", false, &c.Identifier, isURL)
-		}
-		return
+// newCredential are the fields of a create body, which depend on the type.
+func newCredential(c *call, x *store.Credential) fields {
+	identifier := text("identifier", false, &x.Identifier, isIdentifier)
+	choices := map[string]fields{
+		store.CredentialToken: {
+			text("provider_id", true, &x.ProviderID, exists(c.tx.Providers, x.ZoneID, "provider")),
+			nullableText("subject", &x.Subject, isNotEmpty),
+		},
+		store.CredentialPassword:  {identifier},
+		store.CredentialPublic:    {identifier},
+		store.CredentialPublicKey: {text("jwks_uri", true, &x.JWKSURI, isURL), identifier},
+		store.CredentialURL:       {text("identifier", true, &x.Identifier, isURL)},
 	}
-	o.text("application_id", true, &c.ApplicationID, exists(tx.Applications, c.ZoneID, "application"))
-	o.text("type", true, &c.Type, isCredentialType)
-	switch c.Type {
-	case store.CredentialToken:
-		o.text("provider_id", true, &c.ProviderID, exists(tx.Providers, c.ZoneID, "provider"))
-		o.nullableText("subject", &c.Subject, isNotEmpty)
-	case store.CredentialPublicKey:
-		o.text("jwks_uri", true, &c.JWKSURI, isURL)
-		o.text("identifier", false, &c.Identifier, isIdentifier)
-	case store.CredentialURL:
-		o.text("identifier", true, &c.Identifier, isURL)
-	default:
-		o.text("identifier", false, &c.Identifier, isIdentifier)
-	}
-	if c.Type != store.CredentialToken && c.Identifier == "" {
-		c.Identifier = store.NewID()
+	return fields{
+		text("application_id", true, &x.ApplicationID, exists(c.tx.Applications, x.ZoneID, "application")),
+		choice(text("type", true, &x.Type, isOneOf(store.CredentialToken, store.CredentialPassword, store.CredentialPublicKey,
+			store.CredentialURL, store.CredentialPublic)), &x.Type, choices),
 	}
 }
 
-// createCredential answers POST. It is not collection.post because a password
-// is made here and shown once.
-func (s *server) createCredential(r *http.Request) (any, error) {
-	o, err := readObject(r)
-	if err != nil {
-		return nil, err
-	}
-	c := s.credentials()
-	var out any
-	err = s.Store.Do(func(tx *store.Tx) error {
-		row := c.empty(r.PathValue("zone"))
-		c.read(tx, o, &row, true)
-		if err := o.err(); err != nil {
-			return err
-		}
-		password := ""
-		if row.Type == store.CredentialPassword {
-			password = store.NewSecret()
-			row.Password = store.DigestOf(password)
-		}
-		row, err := c.create(tx, row)
-		if err != nil {
-			return err
-		}
-		out = s.credentialView(row, password)
-		return nil
-	})
-	return out, err
-}
-
-// credentialsOf lists the credentials of one application.
-func (s *server) credentialsOf(r *http.Request) (any, error) {
-	return listOf(s, r, true, func(tx *store.Tx) ([]item, error) {
-		app, err := tx.Applications.Get(r.PathValue("zone"), r.PathValue("id"))
-		if err != nil {
-			return nil, err
-		}
-		var items []item
-		for _, c := range tx.Credentials.All(app.ZoneID, nil) {
-			if c.ApplicationID == app.ID {
-				items = append(items, item{seq: c.Seq, view: s.credentialView(c, "")})
-			}
-		}
-		return items, nil
-	})
+// changedCredential are the few fields that an update may change: the subject of
+// a token and the identifier of a url.
+func changedCredential(x *store.Credential) fields {
+	return fields{choice(text("type", false, &x.Type, isOneOf(x.Type)), &x.Type, map[string]fields{
+		store.CredentialToken: {nullableText("subject", &x.Subject, isNotEmpty)},
+		store.CredentialURL:   {text("identifier", false, &x.Identifier, isURL)},
+	})}
 }

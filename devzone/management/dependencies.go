@@ -4,118 +4,63 @@
 package management
 
 import (
-	"bytes"
-	"net/http"
 	"slices"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
 
-func (s *server) dependencyRoutes() {
-	const path = "/zones/{zone}/applications/{id}/dependencies"
-	s.inZone("GET "+path, s.listDependencies)
-	s.inZone("GET "+path+"/{resource}", s.getDependency)
-	s.inZone("PUT "+path+"/{resource}", s.putDependency)
-	s.inZone("DELETE "+path+"/{resource}", s.deleteDependency)
-}
-
-// dependencyView shows a dependency, which on the wire is the resource with
-// when_accessing.
-func (s *server) dependencyView(tx *store.Tx, d store.Dependency) (resourceView, error) {
-	res, err := tx.Resources.Get(d.ZoneID, d.ResourceID)
-	if err != nil {
-		return resourceView{}, err
-	}
-	v := s.resourceView(res)
-	when := append([]string{}, d.WhenAccessing...)
-	v.WhenAccessing = &when
-	return v, nil
-}
-
-func (s *server) listDependencies(r *http.Request) (any, error) {
-	when := r.URL.Query()["when_accessing"]
-	if len(when) > 1 {
-		return nil, badRequest("when_accessing: must be given once")
-	}
-	return listOf(s, r, true, func(tx *store.Tx) ([]item, error) {
-		app, err := tx.Applications.Get(r.PathValue("zone"), r.PathValue("id"))
-		if err != nil {
-			return nil, err
+// dependencies are shown as the resource with when_accessing.
+var dependencies = kind[store.Dependency]{
+	shape: legacy,
+	param: "resource",
+	table: func(tx *store.Tx) *store.Table[store.Dependency] { return tx.Dependencies },
+	view: func(c *call, d store.Dependency) any {
+		res, err := c.tx.Resources.Get(d.ZoneID, d.ResourceID)
+		c.fault = err
+		v := c.resourceView(res)
+		when := append([]string{}, d.WhenAccessing...)
+		v.WhenAccessing = &when
+		return v
+	},
+	within: func(c *call) (func(store.Dependency) bool, error) {
+		app, err := c.application()
+		return func(d store.Dependency) bool { return d.ApplicationID == app.ID }, err
+	},
+	find: func(c *call, resource string) (store.Dependency, bool) {
+		return c.tx.Dependencies.Find(c.zone.ID, store.DependencyKey(c.r.PathValue("id"), resource))
+	},
+	filters: filters[store.Dependency]{"when_accessing": func(_ *call, values []string) (func(store.Dependency) bool, string) {
+		if len(values) > 1 {
+			return nil, "must be given once"
 		}
-		var items []item
-		for _, d := range tx.Dependencies.All(app.ZoneID, nil) {
-			if d.ApplicationID != app.ID || (len(when) == 1 && !slices.Contains(d.WhenAccessing, when[0])) {
-				continue
-			}
-			v, err := s.dependencyView(tx, d)
+		return func(d store.Dependency) bool { return slices.Contains(d.WhenAccessing, values[0]) }, ""
+	}},
+}
+
+// putDependency makes an application depend on a resource. Its body says nothing.
+func putDependency(path string) operation {
+	return operation{
+		pattern: "PUT " + path, params: []string{"when_accessing"}, optional: true,
+		fields: func(*call) fields { return nil },
+		answer: func(c *call) (any, error) {
+			app, err := c.application()
 			if err != nil {
 				return nil, err
 			}
-			items = append(items, item{seq: d.Seq, view: v})
-		}
-		return items, nil
-	})
-}
-
-func (s *server) getDependency(r *http.Request) (any, error) {
-	var out any
-	err := s.Store.View(func(tx *store.Tx) error {
-		d, err := findDependency(tx, r)
-		if err != nil {
-			return err
-		}
-		out, err = s.dependencyView(tx, d)
-		return err
-	})
-	return out, err
-}
-
-func (s *server) putDependency(r *http.Request) (any, error) {
-	data, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
-	if len(bytes.TrimSpace(data)) > 0 {
-		if _, err := parseObject(data); err != nil {
-			return nil, err
-		}
-	}
-	when := r.URL.Query()["when_accessing"]
-	return nil, s.Store.Do(func(tx *store.Tx) error {
-		zone := r.PathValue("zone")
-		if _, err := tx.Applications.Get(zone, r.PathValue("id")); err != nil {
-			return err
-		}
-		if _, err := tx.Resources.Get(zone, r.PathValue("resource")); err != nil {
-			return err
-		}
-		for _, id := range when {
-			if _, err := tx.Resources.Get(zone, id); err != nil {
-				return badRequest("when_accessing: %s", err.Error())
+			resource, err := c.tx.Resources.Get(c.zone.ID, c.r.PathValue("resource"))
+			if err != nil {
+				return nil, err
 			}
-		}
-		return tx.Depend(zone, r.PathValue("id"), r.PathValue("resource"), when)
-	})
-}
-
-func (s *server) deleteDependency(r *http.Request) (any, error) {
-	return nil, s.Store.Do(func(tx *store.Tx) error {
-		d, err := findDependency(tx, r)
-		if err != nil {
-			return err
-		}
-		return tx.Dependencies.Delete(d.ZoneID, d.ID)
-	})
-}
-
-func findDependency(tx *store.Tx, r *http.Request) (store.Dependency, error) {
-	app, resource := r.PathValue("id"), r.PathValue("resource")
-	if _, err := tx.Applications.Get(r.PathValue("zone"), app); err != nil {
-		return store.Dependency{}, err
+			when := c.params["when_accessing"]
+			for _, id := range when {
+				if _, err := c.tx.Resources.Get(c.zone.ID, id); err != nil {
+					return nil, badRequest("when_accessing: %s", err.Error())
+				}
+			}
+			if err := c.read(nil); err != nil {
+				return nil, err
+			}
+			return nil, c.tx.Depend(c.zone.ID, app.ID, resource.ID, when)
+		},
 	}
-	d, ok := tx.Dependencies.Find(r.PathValue("zone"), store.DependencyKey(app, resource))
-	if !ok {
-		return d, notFound("the application does not depend on a resource with the id %q", resource)
-	}
-	return d, nil
 }

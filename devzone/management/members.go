@@ -3,22 +3,12 @@
 
 package management
 
-import (
-	"net/http"
-	"net/url"
-	"time"
-
-	"github.com/keycardai/keycard-operator/devzone/store"
-)
+import "github.com/keycardai/keycard-operator/devzone/store"
 
 type memberView struct {
-	ID                 string          `json:"id"`
-	OrganizationID     string          `json:"organization_id"`
+	base
 	OrganizationUserID string          `json:"organization_user_id"`
-	ZoneID             string          `json:"zone_id"`
 	Role               string          `json:"role"`
-	CreatedAt          time.Time       `json:"created_at"`
-	UpdatedAt          time.Time       `json:"updated_at"`
 	Links              map[string]link `json:"_links"`
 }
 
@@ -26,64 +16,31 @@ type link struct {
 	Href string `json:"href"`
 }
 
-// memberRoutes registers the people who may manage a zone. Nobody signs in to
-// this management API, so that the roles have no effect here.
-func (s *server) memberRoutes() {
-	const path = "/zones/{zone}/members"
-	members := collection[store.Member, *store.Member]{
-		server: s,
-		legacy: true,
-		table:  func(tx *store.Tx) *store.Table[store.Member, *store.Member] { return tx.Members },
-		meta:   func(m store.Member) store.Meta { return m.Meta },
-		view:   func(_ *store.Tx, m store.Member) any { return s.memberView(m) },
-		read: func(_ *store.Tx, o object, m *store.Member, creating bool) {
-			if creating {
-				o.text("organization_user_id", true, &m.OrganizationUserID, isName)
-			}
-			o.text("role", true, &m.Role, isOneOf(store.RoleManager, store.RoleViewer))
-		},
-		empty: func(zoneID string) store.Member { return store.Member{Meta: store.Meta{ZoneID: zoneID}} },
-		filter: func(q url.Values) (func(store.Member) bool, error) {
-			if role := q.Get("role"); role != "" && role != store.RoleManager && role != store.RoleViewer {
-				return nil, badRequest("role: must be one of %s, %s", store.RoleManager, store.RoleViewer)
-			}
-			return func(m store.Member) bool { return equals(q.Get("role"), m.Role) }, nil
-		},
-		frozen: func(store.Member) bool { return false },
-		create: func(tx *store.Tx, m store.Member) (store.Member, error) { return tx.Members.Insert(m) },
-		remove: func(tx *store.Tx, m store.Member) error { return tx.Members.Delete(m.ZoneID, m.ID) },
-	}
-	s.inZone("GET "+path, members.list)
-	s.inZone("POST "+path, members.post)
-	s.inZone("GET "+path+"/{member}", s.byMember(members.get))
-	s.inZone("PATCH "+path+"/{member}", s.byMember(members.patch))
-	s.inZone("DELETE "+path+"/{member}", s.byMember(members.delete))
-}
+var roles = []string{store.RoleManager, store.RoleViewer}
 
-// byMember finds the row of the organization's user that the path names.
-func (s *server) byMember(e endpoint) endpoint {
-	return func(r *http.Request) (any, error) {
-		r.SetPathValue("id", r.PathValue("member"))
-		err := s.Store.View(func(tx *store.Tx) error {
-			if m, ok := tx.Members.Find(r.PathValue("zone"), r.PathValue("member")); ok {
-				r.SetPathValue("id", m.ID)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+// members are the people who may manage a zone, named by the organization's user. Nobody signs in
+// to this management API, so that the roles have no effect here.
+var members = kind[store.Member]{
+	shape: legacy,
+	param: "member",
+	table: func(tx *store.Tx) *store.Table[store.Member] { return tx.Members },
+	view: func(c *call, m store.Member) any {
+		return memberView{
+			base: c.unnamed(m.Meta), OrganizationUserID: m.OrganizationUserID, Role: m.Role,
+			Links: map[string]link{
+				"self":              {"/zones/" + m.ZoneID + "/members/" + m.OrganizationUserID},
+				"organization_user": {"/organizations/" + c.OrganizationID + "/users/" + m.OrganizationUserID},
+			},
 		}
-		return e(r)
-	}
-}
-
-func (s *server) memberView(m store.Member) memberView {
-	return memberView{
-		ID: m.ID, OrganizationID: s.OrganizationID, OrganizationUserID: m.OrganizationUserID, ZoneID: m.ZoneID, Role: m.Role,
-		CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt,
-		Links: map[string]link{
-			"self":              {"/zones/" + m.ZoneID + "/members/" + m.OrganizationUserID},
-			"organization_user": {"/organizations/" + s.OrganizationID + "/users/" + m.OrganizationUserID},
-		},
-	}
+	},
+	find:  func(c *call, user string) (store.Member, bool) { return c.tx.Members.Find(c.zone.ID, user) },
+	empty: func(c *call) store.Member { return store.Member{Meta: store.Meta{ZoneID: c.zone.ID}} },
+	fields: func(_ *call, m *store.Member, creating bool) fields {
+		out := fields{text("role", true, &m.Role, isOneOf(roles...))}
+		if creating {
+			out = append(out, text("organization_user_id", true, &m.OrganizationUserID, isName))
+		}
+		return out
+	},
+	filters: filters[store.Member]{"role": is(func(m store.Member) string { return m.Role }, roles...)},
 }

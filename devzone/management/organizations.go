@@ -10,119 +10,147 @@ import (
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
 
+// maxCredentialDescription is in characters.
+const maxCredentialDescription = 500
+
 type organizationView struct {
-	ID         string    `json:"id"`
-	Name       string    `json:"name"`
-	Label      string    `json:"label"`
-	SSOEnabled bool      `json:"sso_enabled"`
-	CreatedAt  time.Time `json:"created_at"`
-	UpdatedAt  time.Time `json:"updated_at"`
+	base
+	Name       string `json:"name"`
+	Label      string `json:"label"`
+	SSOEnabled bool   `json:"sso_enabled"`
 }
 
-// organizationList is a list of the organization family, whose paging block has
-// a key of its own.
-type organizationList struct {
-	Items    []any                `json:"items"`
-	PageInfo organizationPageInfo `json:"page_info"`
+type serviceAccountView struct {
+	base
+	Name        string  `json:"name"`
+	Description *string `json:"description,omitempty"`
 }
 
-type organizationPageInfo struct {
-	HasNextPage bool    `json:"has_next_page"`
-	HasPrevPage bool    `json:"has_prev_page"`
-	StartCursor *string `json:"start_cursor"`
-	EndCursor   *string `json:"end_cursor"`
+type accountCredentialView struct {
+	ID          string     `json:"id"`
+	ClientID    string     `json:"client_id"`
+	Name        string     `json:"name"`
+	Description *string    `json:"description,omitempty"`
+	CreatedAt   time.Time  `json:"created_at"`
+	LastUsedAt  *time.Time `json:"last_used_at,omitempty"`
+	// ClientSecret is in the answer to the create only.
+	ClientSecret string `json:"client_secret,omitempty"`
 }
 
-// organizationRoutes registers the one organization. It has no people: nobody
-// signs in to this management API.
+// organizations are one. It has no people: nobody signs in to this management API.
+var organizations = kind[store.Organization]{
+	shape:   organizational,
+	param:   "organization",
+	expands: []string{"permissions"},
+	shown:   []string{"expand[]"},
+	table:   func(tx *store.Tx) *store.Table[store.Organization] { return tx.Organizations },
+	view: func(_ *call, o store.Organization) any {
+		return organizationView{base: plain(o.Meta), Name: o.Name, Label: o.Slug}
+	},
+	find: func(c *call, _ string) (store.Organization, bool) { return c.organization, true },
+	fields: func(_ *call, o *store.Organization, creating bool) fields {
+		return fields{text("name", creating, &o.Name, isName)}
+	},
+	insert: func(*call, store.Organization) (o store.Organization, err error) {
+		return o, forbidden("this server has one organization, %s, and makes no other", store.OrganizationID)
+	},
+}
+
+// serviceAccounts call this API.
+var serviceAccounts = kind[store.ServiceAccount]{
+	shape:   organizational,
+	param:   "account",
+	expands: []string{"permissions"},
+	shown:   []string{"expand[]"},
+	table:   func(tx *store.Tx) *store.Table[store.ServiceAccount] { return tx.ServiceAccounts },
+	view: func(_ *call, a store.ServiceAccount) any {
+		return serviceAccountView{base: plain(a.Meta), Name: a.Name, Description: a.Description}
+	},
+	empty: func(*call) store.ServiceAccount {
+		// Its credentials are made apart; the id keeps the client id unique.
+		id := store.NewID()
+		return store.ServiceAccount{Meta: store.Meta{ID: id}, ClientID: id, Role: store.RoleManager}
+	},
+	fields: func(_ *call, a *store.ServiceAccount, creating bool) fields {
+		return fields{text("name", creating, &a.Name, isName), nullableText("description", &a.Description, isDescription)}
+	},
+	remove: func(c *call, a store.ServiceAccount) error {
+		if c.caller.ID == a.ID {
+			return forbidden("a service account can't delete itself")
+		}
+		return c.tx.DeleteServiceAccount(a.ID)
+	},
+}
+
+// accountCredentials are those of service accounts, besides the one that a seeded account has.
+var accountCredentials = kind[store.AccountCredential]{
+	shape: organizational,
+	param: "credential",
+	table: func(tx *store.Tx) *store.Table[store.AccountCredential] { return tx.AccountCredentials },
+	view: func(c *call, x store.AccountCredential) any {
+		return accountCredentialView{
+			ID: x.ID, ClientID: x.ClientID, Name: x.Name, Description: x.Description, CreatedAt: x.CreatedAt,
+			LastUsedAt: x.LastUsedAt, ClientSecret: c.secret,
+		}
+	},
+	within: func(c *call) (func(store.AccountCredential) bool, error) {
+		account, err := c.tx.ServiceAccounts.Get("", c.r.PathValue("account"))
+		return func(x store.AccountCredential) bool { return x.AccountID == account.ID }, err
+	},
+	fields: func(_ *call, x *store.AccountCredential, _ bool) fields {
+		return fields{
+			text("name", true, &x.Name, isName),
+			nullableText("description", &x.Description, func(text string) string { return safeText(text, 0, maxCredentialDescription) }),
+		}
+	},
+	insert: func(c *call, x store.AccountCredential) (store.AccountCredential, error) {
+		c.secret = store.NewSecret()
+		x.AccountID, x.ClientID, x.ClientSecret = c.r.PathValue("account"), store.NewID(), store.DigestOf(c.secret)
+		return c.tx.AccountCredentials.Insert(x)
+	},
+}
+
 func (s *server) organizationRoutes() {
-	s.handle("GET /organizations", func(r *http.Request) (any, error) {
-		return s.organizationItems(r, func(tx *store.Tx) []item {
-			var items []item
-			for _, o := range tx.Organizations.All("", nil) {
-				items = append(items, item{seq: o.Seq, view: organizationViewOf(o)})
-			}
-			return items
-		})
-	})
-	s.handle("POST /organizations", func(*http.Request) (any, error) {
-		return nil, forbidden("this server has one organization, %s, and makes no other", store.OrganizationID)
-	})
 	const path = "/organizations/{organization}"
-	s.inOrganization("GET "+path, func(*http.Request, store.Organization) (any, error) { return nil, nil })
-	s.inOrganization("PATCH "+path, s.renameOrganization)
-	s.inOrganization("POST "+path+"/token", func(*http.Request, store.Organization) (any, error) {
-		return nil, forbidden("there are no people whose tokens could be exchanged: log in at /service-account-token")
-	})
+	organizations.serve(s, "/organizations", list|create|get|update)
+	serviceAccounts.serve(s, path+"/service-accounts", all)
+	accountCredentials.serve(s, path+"/service-accounts/{account}/credentials", list|create|get|remove)
 	for _, name := range []string{"identities", "roles", "users", "invitations"} {
-		s.inOrganization("GET "+path+"/"+name, func(r *http.Request, _ store.Organization) (any, error) {
-			return s.organizationItems(r, func(*store.Tx) []item { return nil })
-		})
+		s.add(operation{pattern: "GET " + path + "/" + name, params: organizational.params(), answer: func(c *call) (any, error) {
+			return c.page(nil, false, organizational)
+		}})
 	}
-	s.inOrganization("GET "+path+"/sso-connection", func(*http.Request, store.Organization) (any, error) {
-		return nil, notFound("single sign-on is not enabled")
-	})
-	s.inOrganization("POST "+path+"/sso-connection", func(*http.Request, store.Organization) (any, error) {
-		return nil, forbidden("this server has no people who could sign in")
-	})
+	for pattern, refusal := range map[string]error{
+		"POST " + path + "/token":          forbidden("there are no people whose tokens could be exchanged: log in at /service-account-token"),
+		"GET " + path + "/sso-connection":  notFound("single sign-on is not enabled"),
+		"POST " + path + "/sso-connection": forbidden("this server has no people who could sign in"),
+	} {
+		s.add(operation{pattern: pattern, answer: func(*call) (any, error) { return nil, refusal }})
+	}
 }
 
-func organizationViewOf(o store.Organization) organizationView {
-	return organizationView{ID: o.ID, Name: o.Name, Label: o.Slug, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt}
-}
-
-// inOrganization registers an endpoint for the organization, which the path
-// names by id or label. An endpoint that answers nothing answers the
-// organization.
-func (s *server) inOrganization(pattern string, e func(*http.Request, store.Organization) (any, error)) {
-	s.handle(pattern, func(r *http.Request) (any, error) {
-		var found store.Organization
-		name := r.PathValue("organization")
-		err := s.Store.View(func(tx *store.Tx) error {
-			for _, o := range tx.Organizations.All("", nil) {
-				if o.ID == name || o.Slug == name {
-					found = o
-					return nil
-				}
-			}
-			return &store.NotFoundError{Kind: "organization", ID: name}
-		})
-		if err != nil {
-			return nil, err
+// checkCredential checks a client id and secret that were made here, and notes
+// the use.
+func (s *server) checkCredential(id, secret string) (store.ServiceAccount, error) {
+	var account store.ServiceAccount
+	matched := false
+	err := s.Store.Do(func(tx *store.Tx) error {
+		c, known := tx.AccountCredentials.Find("", id)
+		// The comparison runs for unknown clients too, so that the time taken does
+		// not tell them apart.
+		if matched = c.ClientSecret.Matches(secret) && known; !matched {
+			return nil
 		}
-		out, err := e(r, found)
-		if out == nil && err == nil && r.Method == http.MethodGet {
-			return organizationViewOf(found), nil
+		c.LastUsedAt = s.now()
+		if _, err := tx.AccountCredentials.Replace(c); err != nil {
+			return err
 		}
-		return out, err
-	})
-}
-
-func (s *server) renameOrganization(r *http.Request, o store.Organization) (any, error) {
-	body, err := readObject(r)
-	if err != nil {
-		return nil, err
-	}
-	body.text("name", false, &o.Name, isName)
-	if err := body.err(); err != nil {
-		return nil, err
-	}
-	err = s.Store.Do(func(tx *store.Tx) error {
-		o, err = tx.Organizations.Replace(o)
+		var err error
+		account, err = tx.ServiceAccounts.Get("", c.AccountID)
 		return err
 	})
-	return organizationViewOf(o), err
-}
-
-// organizationItems cuts a page of the family's lists.
-func (s *server) organizationItems(r *http.Request, collect func(tx *store.Tx) []item) (any, error) {
-	page, err := listOf(s, r, true, func(tx *store.Tx) ([]item, error) { return collect(tx), nil })
-	if err != nil {
-		return nil, err
+	if err == nil && !matched {
+		err = &oauthError{Status: http.StatusUnauthorized, Code: "invalid_client", Description: "unknown client or wrong secret"}
 	}
-	l := page.(list) //nolint:forcetypeassert // listOf makes nothing else
-	return organizationList{Items: l.Items, PageInfo: organizationPageInfo{
-		HasNextPage: l.PageInfo.HasNextPage, HasPrevPage: l.PageInfo.HasPreviousPage,
-		StartCursor: l.PageInfo.StartCursor, EndCursor: l.PageInfo.EndCursor,
-	}}, nil
+	return account, err
 }

@@ -5,7 +5,8 @@ package management
 
 import (
 	"encoding/base64"
-	"net/url"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,49 @@ type pagination struct {
 	TotalCount   *int    `json:"total_count,omitempty"`
 }
 
+// shape is the form of a list.
+type shape int
+
+const (
+	// modern lists have the block pagination.
+	modern shape = iota
+	// legacy lists have page_info in addition.
+	legacy
+	// uncursored lists are legacy ones without the parameter cursor.
+	uncursored
+	// ordered lists are those of the policy families: modern, with a parameter order, and expand is
+	// sent without brackets by their SDK.
+	ordered
+	// organizational lists are those of the organization family: page_info alone, with a key of
+	// its own.
+	organizational
+	// bare lists are a JSON array.
+	bare
+)
+
+// params are the parameters of a list's paging.
+func (s shape) params() []string {
+	out := []string{"after", "before", "limit", "expand[]"}
+	switch s {
+	case legacy, organizational:
+		return append(out, "cursor")
+	case ordered:
+		return append(out, "expand", "order")
+	case bare:
+		return nil
+	}
+	return out
+}
+
+// listParams are the parameters of a kind's list.
+func (k kind[T]) listParams() []string {
+	out := slices.Concat(k.shape.params(), slices.Collect(maps.Keys(k.filters)), k.shown)
+	if k.orders != nil {
+		out = append(out, "sort")
+	}
+	return out
+}
+
 // pageInfo is the older block that some lists have in addition.
 type pageInfo struct {
 	HasNextPage     bool    `json:"has_next_page"`
@@ -44,8 +88,21 @@ type pageInfo struct {
 	EndCursor       *string `json:"end_cursor"`
 }
 
-// list is the body of a list answer.
-type list struct {
+// organizationList is a list of the organization family.
+type organizationList struct {
+	Items    []any                `json:"items"`
+	PageInfo organizationPageInfo `json:"page_info"`
+}
+
+type organizationPageInfo struct {
+	HasNextPage bool    `json:"has_next_page"`
+	HasPrevPage bool    `json:"has_prev_page"`
+	StartCursor *string `json:"start_cursor"`
+	EndCursor   *string `json:"end_cursor"`
+}
+
+// listed is the body of a list answer.
+type listed struct {
 	Items      []any      `json:"items"`
 	Pagination pagination `json:"pagination"`
 	PageInfo   *pageInfo  `json:"page_info,omitempty"`
@@ -57,36 +114,57 @@ type item struct {
 	view any
 }
 
+// page answers a list: it cuts the page out of all items. expands are what may be asked for besides
+// the total.
+func (c *call) page(items []item, sorted bool, s shape, expands ...string) (any, error) {
+	p, err := parsePage(c.params, s, expands...)
+	if err != nil {
+		return nil, err
+	}
+	p.sorted = sorted
+	out := pageOf(items, p, s)
+	switch info := out.PageInfo; s {
+	case bare:
+		return out.Items, nil
+	case organizational:
+		return organizationList{Items: out.Items, PageInfo: organizationPageInfo{
+			HasNextPage: info.HasNextPage, HasPrevPage: info.HasPreviousPage, StartCursor: info.StartCursor, EndCursor: info.EndCursor,
+		}}, nil
+	}
+	return out, nil
+}
+
 // parsePage reads after, before, limit, expand[] and, on lists with the older
 // block, cursor, which is another name for after.
-func parsePage(q url.Values, legacy bool) (pageRequest, error) {
+func parsePage(q params, s shape, expands ...string) (pageRequest, error) {
 	p := pageRequest{limit: defaultLimit}
-	if err := p.parseCursors(q, legacy); err != nil {
+	if s == bare {
+		p.limit = math.MaxInt
+		return p, nil
+	}
+	if err := p.parseCursors(q, slices.Contains(s.params(), "cursor")); err != nil {
 		return p, err
 	}
-	if q.Has("limit") {
-		n, err := strconv.Atoi(q.Get("limit"))
+	if q.has("limit") {
+		n, err := strconv.Atoi(q.one("limit"))
 		if err != nil || n < 1 || n > maxLimit {
 			return p, badRequest("limit: must be a number from 1 to %d", maxLimit)
 		}
 		p.limit = n
 	}
-	// The policy lists' SDK sends expand without brackets.
-	for _, e := range append(q["expand[]"], q["expand"]...) {
-		switch e {
-		case "total_count":
-			p.total = true
-		case "permissions":
-		default:
-			return p, badRequest("expand[]: must be total_count")
+	accepted := append([]string{"total_count"}, expands...)
+	for _, e := range slices.Concat(q["expand[]"], q["expand"]) {
+		if problem := isOneOf(accepted...)(e); problem != "" {
+			return p, badRequest("expand[]: %s", problem)
 		}
+		p.total = p.total || e == "total_count"
 	}
 	return p, nil
 }
 
-func (p *pageRequest) parseCursors(q url.Values, legacy bool) error {
-	after, before := q.Get("after"), q.Get("before")
-	if cursor := q.Get("cursor"); legacy && cursor != "" {
+func (p *pageRequest) parseCursors(q params, legacy bool) error {
+	after, before := q.one("after"), q.one("before")
+	if cursor := q.one("cursor"); legacy && cursor != "" {
 		if after != "" {
 			return badRequest("after and cursor must not be used together")
 		}
@@ -106,7 +184,7 @@ func (p *pageRequest) parseCursors(q url.Values, legacy bool) error {
 }
 
 // pageOf cuts the page out of all items, which are in order.
-func pageOf(items []item, p pageRequest, legacy bool) list {
+func pageOf(items []item, p pageRequest, s shape) listed {
 	from, to := 0, len(items)
 	if p.after > 0 {
 		from = p.place(items, p.after)
@@ -118,9 +196,9 @@ func pageOf(items []item, p pageRequest, legacy bool) list {
 		to = p.place(items, p.before)
 		from = max(0, to-p.limit)
 	}
-	to = min(to, from+p.limit)
+	to = min(to, from+min(p.limit, len(items)))
 
-	out := list{Items: make([]any, 0, to-from)}
+	out := listed{Items: make([]any, 0, to-from)}
 	for _, it := range items[from:to] {
 		out.Items = append(out.Items, it.view)
 	}
@@ -139,7 +217,7 @@ func pageOf(items []item, p pageRequest, legacy bool) list {
 		n := len(items)
 		out.Pagination.TotalCount = &n
 	}
-	if legacy {
+	if s == legacy || s == uncursored || s == organizational {
 		out.PageInfo = &pageInfo{HasNextPage: hasNext, HasPreviousPage: hasPrevious, StartCursor: start, EndCursor: end}
 	}
 	return out

@@ -24,7 +24,7 @@ func drawItems(t *rapid.T) []item {
 }
 
 func request(t *rapid.T, query url.Values) pageRequest {
-	p, err := parsePage(query, true)
+	p, err := parsePage(params(query), legacy)
 	if err != nil {
 		t.Fatalf("parsing %v: %v", query, err)
 	}
@@ -32,14 +32,14 @@ func request(t *rapid.T, query url.Values) pageRequest {
 }
 
 // walk follows a kind of cursor from the given query to the end.
-func walk(t *rapid.T, items func() []item, limit int, name string, cursor *string, next func(list) *string) [][]any {
+func walk(t *rapid.T, items func() []item, limit int, name string, cursor *string, next func(listed) *string) [][]any {
 	var pages [][]any
 	for range 1000 {
 		query := url.Values{"limit": {strconv.Itoa(limit)}}
 		if cursor != nil {
 			query.Set(name, *cursor)
 		}
-		page := pageOf(items(), request(t, query), true)
+		page := pageOf(items(), request(t, query), legacy)
 		if len(page.Items) > limit {
 			t.Fatalf("%d items on a page of %d", len(page.Items), limit)
 		}
@@ -52,8 +52,8 @@ func walk(t *rapid.T, items func() []item, limit int, name string, cursor *strin
 	return nil
 }
 
-func after(l list) *string  { return l.Pagination.AfterCursor }
-func before(l list) *string { return l.Pagination.BeforeCursor }
+func after(l listed) *string  { return l.Pagination.AfterCursor }
+func before(l listed) *string { return l.Pagination.BeforeCursor }
 
 func TestPagesCoverTheList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -111,7 +111,7 @@ func TestPageBlocksAgree(t *testing.T) {
 		if rapid.Bool().Draw(t, "with cursor") {
 			query.Set(name, *cursor(rapid.Uint64Range(1, 500).Draw(t, "cursor")))
 		}
-		page := pageOf(items, request(t, query), true)
+		page := pageOf(items, request(t, query), legacy)
 		if *page.Pagination.TotalCount != len(items) {
 			t.Fatalf("total_count %d of %d", *page.Pagination.TotalCount, len(items))
 		}
@@ -125,7 +125,7 @@ func TestPageBlocksAgree(t *testing.T) {
 		if page.PageInfo.HasPreviousPage == (page.Items[0] == first) || page.PageInfo.HasNextPage == (page.Items[len(page.Items)-1] == last) {
 			t.Fatalf("page %v of %v..%v says %+v", page.Items, first, last, page.PageInfo)
 		}
-		if pageOf(items, request(t, query), false).PageInfo != nil {
+		if pageOf(items, request(t, query), modern).PageInfo != nil {
 			t.Fatal("page_info on a list that has none")
 		}
 	})

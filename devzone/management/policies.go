@@ -6,10 +6,6 @@ package management
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/keycardai/keycard-operator/devzone/policy"
@@ -18,14 +14,11 @@ import (
 
 // policyView is a policy with what its latest version adds.
 type policyView struct {
-	ID                  string     `json:"id"`
-	ZoneID              string     `json:"zone_id"`
+	base
 	OwnerType           string     `json:"owner_type"`
 	Name                string     `json:"name"`
 	Description         *string    `json:"description"`
-	CreatedAt           time.Time  `json:"created_at"`
 	CreatedBy           string     `json:"created_by"`
-	UpdatedAt           time.Time  `json:"updated_at"`
 	UpdatedBy           string     `json:"updated_by,omitempty"`
 	ArchivedAt          *time.Time `json:"archived_at,omitempty"`
 	LatestVersion       int        `json:"latest_version,omitempty"`
@@ -51,266 +44,139 @@ type policyVersionView struct {
 	CedarJSON     json.RawMessage `json:"cedar_json,omitempty"`
 }
 
-// policyRoutes registers policies and their versions. A version never changes;
-// deleting archives, because a set may still name what is deleted.
-func (s *server) policyRoutes() {
-	const path = "/zones/{zone}/policies"
-	s.inZone("GET "+path, s.listPolicies)
-	s.inZone("POST "+path, s.createPolicy)
-	s.inZone("GET "+path+"/{id}", s.getPolicy)
-	s.inZone("PATCH "+path+"/{id}", s.updatePolicy)
-	s.inZone("DELETE "+path+"/{id}", s.archivePolicy)
-	s.inZone("GET "+path+"/{id}/versions", s.listPolicyVersions)
-	s.inZone("POST "+path+"/{id}/versions", s.createPolicyVersion)
-	s.inZone("GET "+path+"/{id}/versions/{version}", s.getPolicyVersion)
-	s.inZone("DELETE "+path+"/{id}/versions/{version}", s.archivePolicyVersion)
+// policies and their versions: a version never changes, and deleting archives, because a set may
+// still name what is deleted.
+var policies = kind[store.Policy]{
+	shape: ordered,
+	table: func(tx *store.Tx) *store.Table[store.Policy] { return tx.Policies },
+	view:  func(c *call, p store.Policy) any { return c.policyView(p) },
+	guard: func(_ *call, p store.Policy) error { return changeable("policy", p.OwnerType, p.ArchivedAt) },
+	empty: func(c *call) store.Policy {
+		return store.Policy{Meta: store.Meta{ZoneID: c.zone.ID}, OwnerType: store.OwnerCustomer, CreatedBy: c.caller.ClientID}
+	},
+	fields: func(_ *call, p *store.Policy, creating bool) fields {
+		return fields{text("name", creating, &p.Name, isName), nullableText("description", &p.Description, isDescription)}
+	},
+	filters: filters[store.Policy]{
+		"filter[id]":         among(func(p store.Policy) string { return p.ID }),
+		"filter[owner_type]": owners(func(p store.Policy) string { return p.OwnerType }),
+		"query":              contains(policyName, policyDescription),
+		"query[name]":        contains(policyName),
+		"query[description]": contains(policyDescription),
+	},
+	orders: func(*call) map[string]func(a, b store.Policy) int { return nil },
+	adjust: func(c *call, p *store.Policy) error {
+		p.UpdatedBy = c.caller.ClientID
+		return namedOnce(c.tx, *p)
+	},
+	archive: func(c *call, p *store.Policy) error {
+		p.ArchivedAt, p.UpdatedBy = c.now(), c.caller.ClientID
+		return unused(c.tx, p.ZoneID, "policy", func(e store.ManifestEntry) bool { return e.PolicyID == p.ID })
+	},
 }
 
-func policyViewOf(tx *store.Tx, p store.Policy) policyView {
+func policyName(p store.Policy) string        { return p.Name }
+func policyDescription(p store.Policy) string { return deref(p.Description) }
+
+var policyVersions = kind[store.PolicyVersion]{
+	shape: ordered,
+	param: "version",
+	shown: []string{"format"},
+	table: func(tx *store.Tx) *store.Table[store.PolicyVersion] { return tx.PolicyVersions },
+	view:  func(c *call, v store.PolicyVersion) any { return c.policyVersionView(v) },
+	guard: func(_ *call, v store.PolicyVersion) error {
+		return changeable("policy version", v.OwnerType, v.ArchivedAt)
+	},
+	within: func(c *call) (func(store.PolicyVersion) bool, error) {
+		p, err := c.policy()
+		return func(v store.PolicyVersion) bool { return v.PolicyID == p.ID }, err
+	},
+	orders: func(*call) map[string]func(a, b store.PolicyVersion) int { return nil },
+	empty: func(c *call) store.PolicyVersion {
+		return store.PolicyVersion{
+			Meta: store.Meta{ZoneID: c.zone.ID}, PolicyID: c.r.PathValue("id"), OwnerType: store.OwnerCustomer, CreatedBy: c.caller.ClientID,
+		}
+	},
+	fields: func(_ *call, v *store.PolicyVersion, _ bool) fields {
+		return fields{
+			text("schema_version", true, &v.SchemaVersion, isOneOf(policy.SchemaVersions...)),
+			{name: "cedar_raw", read: func(o object) { readCedar(o, &v.Cedar) }},
+			{name: "cedar_json", read: func(object) {}},
+		}
+	},
+	insert: insertPolicyVersion,
+	archive: func(c *call, v *store.PolicyVersion) error {
+		v.ArchivedAt, v.ArchivedBy = c.now(), c.caller.ClientID
+		return unused(c.tx, v.ZoneID, "policy version", func(e store.ManifestEntry) bool { return e.PolicyVersionID == v.ID })
+	},
+}
+
+// policy is the one that the path names.
+func (c *call) policy() (store.Policy, error) {
+	return c.tx.Policies.Get(c.zone.ID, c.r.PathValue("id"))
+}
+
+func (c *call) policyView(p store.Policy) policyView {
 	v := policyView{
-		ID: p.ID, ZoneID: p.ZoneID, OwnerType: p.OwnerType, Name: p.Name, Description: p.Description,
-		CreatedAt: p.CreatedAt, CreatedBy: p.CreatedBy, UpdatedAt: p.UpdatedAt, UpdatedBy: p.UpdatedBy, ArchivedAt: p.ArchivedAt,
+		base: plain(p.Meta), OwnerType: p.OwnerType, Name: p.Name, Description: p.Description,
+		CreatedBy: p.CreatedBy, UpdatedBy: p.UpdatedBy, ArchivedAt: p.ArchivedAt,
 	}
-	if versions := tx.PolicyVersionsOf(p.ZoneID, p.ID); len(versions) > 0 {
+	if versions := c.tx.PolicyVersionsOf(p.ZoneID, p.ID); len(versions) > 0 {
 		latest := versions[len(versions)-1]
 		v.LatestVersion, v.LatestVersionID, v.LatestSchemaVersion = latest.Version, latest.ID, latest.SchemaVersion
 	}
 	return v
 }
 
-func (s *server) listPolicies(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	descending, err := parseOrder(q, "created_at")
+func insertPolicyVersion(c *call, v store.PolicyVersion) (store.PolicyVersion, error) {
+	p, err := c.policy()
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	keep, err := filterPolicies(q)
+	if err := changeable("policy", p.OwnerType, p.ArchivedAt); err != nil {
+		return v, err
+	}
+	misfits, err := policy.Misfits(v.Cedar)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	return policies().list(s, r, descending, func(tx *store.Tx) ([]store.Policy, error) {
-		return tx.Policies.All(r.PathValue("zone"), keep), nil
-	})
+	v.SHA = policy.SHA(v.Cedar)
+	v.Version = len(c.tx.PolicyVersionsOf(v.ZoneID, v.PolicyID)) + 1
+	if len(misfits) > 0 {
+		c.Logger.WarnContext(c.r.Context(), "policy does not fit the schema",
+			"zone", v.ZoneID, "policy", v.PolicyID, "version", v.Version, "misfits", misfits)
+	}
+	return c.tx.PolicyVersions.Insert(v)
 }
 
-func filterPolicies(q url.Values) (func(store.Policy) bool, error) {
-	ids := q["filter[id]"]
-	if len(ids) > maxFilterIDs {
-		return nil, badRequest("filter[id]: must be given at most %d times, got %d", maxFilterIDs, len(ids))
-	}
-	if len(ids) > 0 && (q.Has("after") || q.Has("before")) {
-		return nil, badRequest("filter[id]: must not be used together with after and before")
-	}
-	if err := checkOwner(q); err != nil {
-		return nil, err
-	}
-	return func(p store.Policy) bool {
-		return (len(ids) == 0 || slices.Contains(ids, p.ID)) && equals(q.Get("filter[owner_type]"), p.OwnerType) && searched(q, p)
-	}, nil
-}
-
-// searched tests a policy against query, query[name] and query[description].
-func searched(q url.Values, p store.Policy) bool {
-	has := func(text, part string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(part)) }
-	description := ""
-	if p.Description != nil {
-		description = *p.Description
-	}
-	return (has(p.Name, q.Get("query")) || has(description, q.Get("query"))) &&
-		has(p.Name, q.Get("query[name]")) && has(description, q.Get("query[description]"))
-}
-
-func checkOwner(q url.Values) error {
-	switch q.Get("filter[owner_type]") {
-	case "", store.OwnerPlatform, store.OwnerCustomer:
-		return nil
-	}
-	return badRequest("filter[owner_type]: must be one of %s, %s", store.OwnerPlatform, store.OwnerCustomer)
-}
-
-// parseOrder reads sort and order.
-func parseOrder(q url.Values, fields ...string) (descending bool, err error) {
-	if by := q.Get("sort"); by != "" && !slices.Contains(fields, by) {
-		return false, badRequest("sort: must be one of %s", strings.Join(fields, ", "))
-	}
-	switch q.Get("order") {
-	case "", "asc":
-		return false, nil
-	case "desc":
-		return true, nil
-	}
-	return false, badRequest("order: must be asc or desc")
-}
-
-// ordered turns a list round. The places are mirrored with it, because the
-// cursors of a list grow.
-func ordered(items []item, descending bool) []item {
-	if !descending {
-		return items
-	}
-	slices.Reverse(items)
-	for i := range items {
-		items[i].seq = 1<<63 - 1 - items[i].seq
-	}
-	return items
-}
-
-// policies is the kind of policies.
-func policies() policyKind[store.Policy, *store.Policy] {
-	return policyKind[store.Policy, *store.Policy]{
-		name:  "policy",
-		table: func(tx *store.Tx) *store.Table[store.Policy, *store.Policy] { return tx.Policies },
-		state: func(p store.Policy) (string, *time.Time) { return p.OwnerType, p.ArchivedAt },
-		view:  func(tx *store.Tx, p store.Policy) (any, error) { return policyViewOf(tx, p), nil },
-		find: func(tx *store.Tx, r *http.Request) (store.Policy, error) {
-			return tx.Policies.Get(r.PathValue("zone"), r.PathValue("id"))
-		},
-	}
-}
-
-// policyVersions is the kind of their versions, shown in a format.
-func policyVersions(format string) policyKind[store.PolicyVersion, *store.PolicyVersion] {
-	return policyKind[store.PolicyVersion, *store.PolicyVersion]{
-		name:  "policy version",
-		table: func(tx *store.Tx) *store.Table[store.PolicyVersion, *store.PolicyVersion] { return tx.PolicyVersions },
-		state: func(v store.PolicyVersion) (string, *time.Time) { return v.OwnerType, v.ArchivedAt },
-		view:  func(_ *store.Tx, v store.PolicyVersion) (any, error) { return policyVersionViewOf(v, format) },
-		find: func(tx *store.Tx, r *http.Request) (store.PolicyVersion, error) {
-			v, err := tx.PolicyVersions.Get(r.PathValue("zone"), r.PathValue("version"))
-			if err == nil && v.PolicyID != r.PathValue("id") {
-				err = &store.NotFoundError{Kind: "policy version", ID: v.ID}
-			}
-			return v, err
-		},
-	}
-}
-
-func (s *server) createPolicy(r *http.Request) (any, error) {
-	o, err := readObject(r)
-	if err != nil {
-		return nil, err
-	}
-	p := store.Policy{Meta: store.Meta{ZoneID: r.PathValue("zone")}, OwnerType: store.OwnerCustomer, CreatedBy: caller(r).ClientID}
-	o.text("name", true, &p.Name, isName)
-	o.nullableText("description", &p.Description, isDescription)
-	if err := o.err(); err != nil {
-		return nil, err
-	}
-	return policies().add(s, p)
-}
-
-func (s *server) getPolicy(r *http.Request) (any, error) { return policies().get(s, r) }
-
-func (s *server) updatePolicy(r *http.Request) (any, error) {
-	o, err := readObject(r)
-	if err != nil {
-		return nil, err
-	}
-	return policies().change(s, r, func(tx *store.Tx, p *store.Policy) error {
-		o.text("name", false, &p.Name, isName)
-		o.nullableText("description", &p.Description, isDescription)
-		p.UpdatedBy = caller(r).ClientID
-		if err := o.err(); err != nil {
-			return err
-		}
-		return namedOnce(tx, *p)
-	})
-}
-
-func (s *server) archivePolicy(r *http.Request) (any, error) {
-	return policies().change(s, r, func(tx *store.Tx, p *store.Policy) error {
-		p.ArchivedAt, p.UpdatedBy = s.now(), caller(r).ClientID
-		return unused(tx, p.ZoneID, "policy", func(e store.ManifestEntry) bool { return e.PolicyID == p.ID })
-	})
-}
-
-func policyVersionViewOf(v store.PolicyVersion, format string) (policyVersionView, error) {
+func (c *call) policyVersionView(v store.PolicyVersion) policyVersionView {
 	out := policyVersionView{
 		ID: v.ID, ZoneID: v.ZoneID, OwnerType: v.OwnerType, PolicyID: v.PolicyID, Version: v.Version,
 		SchemaVersion: v.SchemaVersion, SHA: v.SHA, CreatedAt: v.CreatedAt, CreatedBy: v.CreatedBy,
 		ArchivedAt: v.ArchivedAt, ArchivedBy: v.ArchivedBy,
 	}
-	if format != "json" {
+	if c.format() != "json" {
 		out.CedarRaw = v.Cedar
-		return out, nil
+		return out
 	}
-	var err error
-	out.CedarJSON, err = policy.ToJSON(v.Cedar)
-	return out, err
+	out.CedarJSON, c.fault = policy.ToJSON(v.Cedar)
+	return out
 }
 
-// parseFormat reads the format parameter: cedar or json.
-func parseFormat(q url.Values) (string, error) {
-	switch format := q.Get("format"); format {
-	case "", "cedar", "json":
-		return format, nil
+// format is the parameter format: cedar or json.
+func (c *call) format() string {
+	format := c.params.one("format")
+	if problem := isOneOf("", "cedar", "json")(format); problem != "" {
+		c.fault = badRequest("format: must be cedar or json")
 	}
-	return "", badRequest("format: must be cedar or json")
-}
-
-func (s *server) listPolicyVersions(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	format, err := parseFormat(q)
-	if err != nil {
-		return nil, err
-	}
-	descending, err := parseOrder(q, "created_at")
-	if err != nil {
-		return nil, err
-	}
-	return policyVersions(format).list(s, r, descending, func(tx *store.Tx) ([]store.PolicyVersion, error) {
-		p, err := policies().find(tx, r)
-		return tx.PolicyVersionsOf(p.ZoneID, p.ID), err
-	})
-}
-
-func (s *server) createPolicyVersion(r *http.Request) (any, error) {
-	o, err := readObject(r)
-	if err != nil {
-		return nil, err
-	}
-	v := store.PolicyVersion{
-		Meta:     store.Meta{ZoneID: r.PathValue("zone")},
-		PolicyID: r.PathValue("id"), OwnerType: store.OwnerCustomer, CreatedBy: caller(r).ClientID,
-	}
-	o.text("schema_version", true, &v.SchemaVersion, isOneOf(policy.SchemaVersions...))
-	readCedar(o, &v.Cedar)
-	if err := o.err(); err != nil {
-		return nil, err
-	}
-	v.SHA = policy.SHA(v.Cedar)
-	misfits, err := policy.Misfits(v.Cedar)
-	if err != nil {
-		return nil, err
-	}
-	var out policyVersionView
-	err = s.Store.Do(func(tx *store.Tx) error {
-		p, err := tx.Policies.Get(v.ZoneID, v.PolicyID)
-		if err != nil {
-			return err
-		}
-		if err := changeable("policy", p.OwnerType, p.ArchivedAt); err != nil {
-			return err
-		}
-		v.Version = len(tx.PolicyVersionsOf(v.ZoneID, v.PolicyID)) + 1
-		if v, err = tx.PolicyVersions.Insert(v); err != nil {
-			return err
-		}
-		out, err = policyVersionViewOf(v, "")
-		return err
-	})
-	if err == nil && len(misfits) > 0 {
-		s.Logger.WarnContext(r.Context(), "policy does not fit the schema",
-			"zone", v.ZoneID, "policy", v.PolicyID, "version", v.Version, "misfits", misfits)
-	}
-	return out, err
+	return format
 }
 
 const tooLong = "must be at most %d bytes long as text, got %d: split the policy"
 
 // readCedar reads exactly one of cedar_raw and cedar_json.
 func readCedar(o object, text *string) {
-	raw, form := get[string](o, "cedar_raw", "a string"), get[json.RawMessage](o, "cedar_json", "an object")
+	raw, form := getAs[string](o, "cedar_raw", "a string"), getAs[json.RawMessage](o, "cedar_json", "an object")
 	given := func(set, null bool) bool { return set && !null }
 	var err error
 	switch {
@@ -330,19 +196,4 @@ func readCedar(o object, text *string) {
 			o.problem("cedar_json", fmt.Sprintf(tooLong, policy.MaxText, len(*text)))
 		}
 	}
-}
-
-func (s *server) getPolicyVersion(r *http.Request) (any, error) {
-	format, err := parseFormat(r.URL.Query())
-	if err != nil {
-		return nil, err
-	}
-	return policyVersions(format).get(s, r)
-}
-
-func (s *server) archivePolicyVersion(r *http.Request) (any, error) {
-	return policyVersions("").change(s, r, func(tx *store.Tx, v *store.PolicyVersion) error {
-		v.ArchivedAt, v.ArchivedBy = s.now(), caller(r).ClientID
-		return unused(tx, v.ZoneID, "policy version", func(e store.ManifestEntry) bool { return e.PolicyVersionID == v.ID })
-	})
 }

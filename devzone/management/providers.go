@@ -4,7 +4,7 @@
 package management
 
 import (
-	"net/url"
+	"cmp"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
@@ -22,36 +22,36 @@ type providerView struct {
 	Protocols       *store.ProviderProtocols `json:"protocols"`
 }
 
-func (s *server) providerRoutes() {
-	collection[store.Provider, *store.Provider]{
-		server: s,
-		legacy: true,
-		table:  func(tx *store.Tx) *store.Table[store.Provider, *store.Provider] { return tx.Providers },
-		meta:   func(p store.Provider) store.Meta { return p.Meta },
-		view:   func(_ *store.Tx, p store.Provider) any { return s.providerView(p) },
-		read:   readProvider,
-		frozen: func(p store.Provider) bool { return p.OwnerType == store.OwnerPlatform },
-		empty: func(zoneID string) store.Provider {
-			return store.Provider{
-				Meta:      store.Meta{ZoneID: zoneID},
-				OwnerType: store.OwnerCustomer, Type: store.ProviderExternal,
-			}
-		},
-		filter: filterProviders,
-		create: func(tx *store.Tx, p store.Provider) (store.Provider, error) { return tx.Providers.Insert(p) },
-		remove: func(tx *store.Tx, p store.Provider) error { return tx.DeleteProvider(p.ZoneID, p.ID) },
-	}.routes("providers")
-}
-
-func filterProviders(q url.Values) (func(store.Provider) bool, error) {
-	kind := q.Get("type")
-	if text := isOneOf("", store.ProviderExternal, store.ProviderVault, store.ProviderSTS)(kind); text != "" {
-		return nil, badRequest("type: must be one of %s, %s, %s",
-			store.ProviderExternal, store.ProviderVault, store.ProviderSTS)
-	}
-	return func(p store.Provider) bool {
-		return equals(q.Get("identifier"), p.Identifier) && equals(q.Get("slug"), p.Slug) && equals(kind, p.Type)
-	}, nil
+var providers = kind[store.Provider]{
+	shape: legacy,
+	table: func(tx *store.Tx) *store.Table[store.Provider] { return tx.Providers },
+	view:  func(c *call, p store.Provider) any { return c.providerView(p) },
+	guard: func(c *call, p store.Provider) error { return notOfPlatform(c, p.OwnerType) },
+	empty: func(c *call) store.Provider {
+		return store.Provider{Meta: store.Meta{ZoneID: c.zone.ID}, OwnerType: store.OwnerCustomer, Type: store.ProviderExternal}
+	},
+	fields: func(_ *call, p *store.Provider, creating bool) fields {
+		return fields{
+			text("identifier", creating, &p.Identifier, isIdentifier),
+			text("name", creating, &p.Name, isName),
+			nullableText("description", &p.Description, isDescription),
+			nullableText("client_id", &p.ClientID, isNotEmpty),
+			nullableText("client_secret", &p.ClientSecret, isNotEmpty),
+			metadata(&p.Metadata),
+			nested("protocols", &p.Protocols, func(x *store.ProviderProtocols) fields {
+				return fields{
+					nested("oauth2", &x.OAuth2, func(o *store.ProviderOAuth2) fields { return providerOAuth2(o, p.Identifier) }),
+					nested("openid", &x.OpenID, providerOpenID),
+				}
+			}),
+		}
+	},
+	filters: filters[store.Provider]{
+		"identifier": is(func(p store.Provider) string { return p.Identifier }),
+		"slug":       is(func(p store.Provider) string { return p.Slug }),
+		"type":       is(func(p store.Provider) string { return p.Type }, store.ProviderExternal, store.ProviderVault, store.ProviderSTS),
+	},
+	remove: func(c *call, p store.Provider) error { return c.tx.DeleteProvider(p.ZoneID, p.ID) },
 }
 
 func (s *server) providerView(p store.Provider) providerView {
@@ -69,91 +69,50 @@ func (s *server) providerView(p store.Provider) providerView {
 	}
 }
 
-func readProvider(_ *store.Tx, o object, p *store.Provider, creating bool) {
-	o.text("identifier", creating, &p.Identifier, isIdentifier)
-	o.text("name", creating, &p.Name, isName)
-	o.nullableText("description", &p.Description, isDescription)
-	o.nullableText("client_id", &p.ClientID, isNotEmpty)
-	o.nullableText("client_secret", &p.ClientSecret, isNotEmpty)
-	readMetadata(o, &p.Metadata)
-	protocols := o.object("protocols")
-	if !protocols.set {
-		return
+func providerOAuth2(o *store.ProviderOAuth2, identifier string) fields {
+	o.Issuer = cmp.Or(o.Issuer, identifier)
+	return fields{
+		text("issuer", false, &o.Issuer, isNotEmpty),
+		nullableText("authorization_endpoint", &o.AuthorizationEndpoint, isURL),
+		nullableText("token_endpoint", &o.TokenEndpoint, isURL),
+		nullableText("registration_endpoint", &o.RegistrationEndpoint, isURL),
+		nullableText("jwks_uri", &o.JWKSURI, isURL),
+		textMap("authorization_parameters", &o.AuthorizationParameters),
+		nullable("authorization_resource_enabled", "a boolean", &o.AuthorizationResourceEnabled, nil),
+		nullableText("authorization_resource_parameter", &o.AuthorizationResourceParameter, isNotEmpty),
+		texts("code_challenge_methods_supported", &o.CodeChallengeMethodsSupported, isNotEmpty),
+		nullableText("scope_parameter", &o.ScopeParameter, isNotEmpty),
+		nullableText("scope_separator", &o.ScopeSeparator, isNotEmpty),
+		texts("scopes_supported", &o.ScopesSupported, isScope),
+		nullableText("token_response_access_token_pointer", &o.AccessTokenPointer, isNotEmpty),
 	}
-	if protocols.null {
-		p.Protocols = nil
-		return
-	}
-	var next store.ProviderProtocols
-	if p.Protocols != nil {
-		next = *p.Protocols
-	}
-	readProviderOAuth2(protocols.value, &next, p.Identifier)
-	readProviderOpenID(protocols.value, &next)
-	p.Protocols = &next
 }
 
-// readProviderOAuth2 changes a copy, because rows share what they point to.
-func readProviderOAuth2(protocols object, p *store.ProviderProtocols, identifier string) {
-	f := protocols.object("oauth2")
-	if !f.set {
-		return
+func providerOpenID(o *store.ProviderOpenID) fields {
+	return fields{
+		nullableText("user_identifier_claim", &o.UserIdentifierClaim, isNotEmpty),
+		nullableText("userinfo_endpoint", &o.UserinfoEndpoint, isURL),
 	}
-	if f.null {
-		p.OAuth2 = nil
-		return
-	}
-	next := store.ProviderOAuth2{Issuer: identifier}
-	if p.OAuth2 != nil {
-		next = *p.OAuth2
-	}
-	o := f.value
-	o.text("issuer", false, &next.Issuer, isNotEmpty)
-	o.nullableText("authorization_endpoint", &next.AuthorizationEndpoint, isURL)
-	o.nullableText("token_endpoint", &next.TokenEndpoint, isURL)
-	o.nullableText("registration_endpoint", &next.RegistrationEndpoint, isURL)
-	o.nullableText("jwks_uri", &next.JWKSURI, isURL)
-	o.stringMap("authorization_parameters", &next.AuthorizationParameters)
-	o.nullableFlag("authorization_resource_enabled", &next.AuthorizationResourceEnabled)
-	o.nullableText("authorization_resource_parameter", &next.AuthorizationResourceParameter, isNotEmpty)
-	o.list("code_challenge_methods_supported", &next.CodeChallengeMethodsSupported, isNotEmpty)
-	o.nullableText("scope_parameter", &next.ScopeParameter, isNotEmpty)
-	o.nullableText("scope_separator", &next.ScopeSeparator, isNotEmpty)
-	o.list("scopes_supported", &next.ScopesSupported, isScope)
-	o.nullableText("token_response_access_token_pointer", &next.AccessTokenPointer, isNotEmpty)
-	p.OAuth2 = &next
 }
 
-func readProviderOpenID(protocols object, p *store.ProviderProtocols) {
-	f := protocols.object("openid")
-	if !f.set {
-		return
-	}
-	if f.null {
-		p.OpenID = nil
-		return
-	}
-	var next store.ProviderOpenID
-	if p.OpenID != nil {
-		next = *p.OpenID
-	}
-	f.value.nullableText("user_identifier_claim", &next.UserIdentifierClaim, isNotEmpty)
-	f.value.nullableText("userinfo_endpoint", &next.UserinfoEndpoint, isURL)
-	p.OpenID = &next
-}
-
-// readMetadata reads {docs_url}; null and {} remove it.
-func readMetadata(o object, dst **store.Metadata) {
-	f := o.object("metadata")
-	if !f.set {
-		return
-	}
-	*dst = nil
-	if f.null || len(f.value.fields) == 0 {
-		return
-	}
-	var m store.Metadata
-	f.value.text("docs_url", true, &m.DocsURL, isURL)
-	f.value.onlyKeys("docs_url")
-	*dst = &m
+// metadata is {docs_url}; null and {} remove it. Other keys are refused, as everywhere.
+func metadata(dst **store.Metadata) field {
+	in := func(m *store.Metadata) fields { return fields{text("docs_url", true, &m.DocsURL, isURL)} }
+	return field{name: "metadata", in: in(new(store.Metadata)), read: func(o object) {
+		v := o.object("metadata")
+		if !v.set {
+			return
+		}
+		*dst = nil
+		if v.null || len(v.value.values) == 0 {
+			return
+		}
+		*dst = &store.Metadata{}
+		for name := range v.value.values {
+			if name != "docs_url" {
+				v.value.problem(name, "is not a known key")
+			}
+		}
+		in(*dst).read(v.value)
+	}}
 }

@@ -4,7 +4,7 @@
 package management
 
 import (
-	"net/url"
+	"fmt"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
@@ -32,30 +32,51 @@ type resourceView struct {
 	WhenAccessing *[]string `json:"when_accessing,omitempty"`
 }
 
-func (s *server) resourceRoutes() {
-	collection[store.Resource, *store.Resource]{
-		server: s,
-		table:  func(tx *store.Tx) *store.Table[store.Resource, *store.Resource] { return tx.Resources },
-		meta:   func(r store.Resource) store.Meta { return r.Meta },
-		view:   func(_ *store.Tx, r store.Resource) any { return s.resourceView(r) },
-		read:   readResource,
-		frozen: func(r store.Resource) bool { return r.OwnerType == store.OwnerPlatform },
-		empty: func(zoneID string) store.Resource {
-			return store.Resource{
-				Meta:      store.Meta{ZoneID: zoneID},
-				OwnerType: store.OwnerCustomer, ApplicationType: "web",
-			}
-		},
-		filter: func(q url.Values) (func(store.Resource) bool, error) {
-			provider := either(q, "credentialProviderId", "credential_provider_id")
-			return func(r store.Resource) bool {
-				return equals(q.Get("identifier"), r.Identifier) && equals(q.Get("slug"), r.Slug) &&
-					equals(provider, deref(r.CredentialProviderID))
-			}, nil
-		},
-		create: func(tx *store.Tx, r store.Resource) (store.Resource, error) { return tx.CreateResource(r) },
-		remove: func(tx *store.Tx, r store.Resource) error { return tx.DeleteResource(r.ZoneID, r.ID) },
-	}.routes("resources")
+var resources = kind[store.Resource]{
+	table: func(tx *store.Tx) *store.Table[store.Resource] { return tx.Resources },
+	view:  func(c *call, r store.Resource) any { return c.resourceView(r) },
+	guard: func(c *call, r store.Resource) error { return notOfPlatform(c, r.OwnerType) },
+	empty: func(c *call) store.Resource {
+		return store.Resource{Meta: store.Meta{ZoneID: c.zone.ID}, OwnerType: store.OwnerCustomer, ApplicationType: "web"}
+	},
+	fields: func(c *call, r *store.Resource, creating bool) fields {
+		return fields{
+			text("identifier", creating, &r.Identifier, isIdentifier),
+			text("name", creating, &r.Name, isName),
+			nullableText("description", &r.Description, isDescription),
+			nullableText("application_id", &r.ApplicationID, exists(c.tx.Applications, r.ZoneID, "application")),
+			text("application_type", false, &r.ApplicationType, isOneOf("native", "web")),
+			nullableText("credential_provider_id", &r.CredentialProviderID, exists(c.tx.Providers, r.ZoneID, "provider")),
+			metadata(&r.Metadata),
+			flag("prefix", &r.Prefix),
+			texts("scopes", &r.Scopes, isScope),
+			nullable("credential_lifetime_seconds", "a whole number", &r.CredentialLifetimeSeconds, isCredentialLifetime),
+		}
+	},
+	filters: either(filters[store.Resource]{
+		"identifier": is(func(r store.Resource) string { return r.Identifier }),
+		"slug":       is(func(r store.Resource) string { return r.Slug }),
+	}, "credentialProviderId", "credential_provider_id", is(func(r store.Resource) string { return deref(r.CredentialProviderID) })),
+	insert: func(c *call, r store.Resource) (store.Resource, error) { return c.tx.CreateResource(r) },
+	remove: func(c *call, r store.Resource) error { return c.tx.DeleteResource(r.ZoneID, r.ID) },
+}
+
+// ownedResources are the resources that an application provides.
+var ownedResources = kind[store.Resource]{
+	shape: legacy,
+	table: resources.table,
+	view:  resources.view,
+	within: func(c *call) (func(store.Resource) bool, error) {
+		app, err := c.application()
+		return func(r store.Resource) bool { return deref(r.ApplicationID) == app.ID }, err
+	},
+}
+
+func isCredentialLifetime(seconds int64) string {
+	if seconds < minCredentialLifetime || seconds > maxCredentialLifetime {
+		return fmt.Sprintf("must be %d to %d", minCredentialLifetime, maxCredentialLifetime)
+	}
+	return ""
 }
 
 func (s *server) resourceView(r store.Resource) resourceView {
@@ -73,41 +94,4 @@ func (s *server) resourceView(r store.Resource) resourceView {
 		Prefix:                    r.Prefix,
 		Scopes:                    r.Scopes,
 	}
-}
-
-func readResource(tx *store.Tx, o object, r *store.Resource, creating bool) {
-	o.text("identifier", creating, &r.Identifier, isIdentifier)
-	o.text("name", creating, &r.Name, isName)
-	o.nullableText("description", &r.Description, isDescription)
-	o.nullableText("application_id", &r.ApplicationID, exists(tx.Applications, r.ZoneID, "application"))
-	o.text("application_type", false, &r.ApplicationType, isOneOf("native", "web"))
-	o.nullableText("credential_provider_id", &r.CredentialProviderID, exists(tx.Providers, r.ZoneID, "provider"))
-	readMetadata(o, &r.Metadata)
-	o.flag("prefix", &r.Prefix)
-	o.list("scopes", &r.Scopes, isScope)
-	lifetime := get[int64](o, "credential_lifetime_seconds", "a whole number")
-	switch {
-	case !lifetime.set:
-	case lifetime.null:
-		r.CredentialLifetimeSeconds = nil
-	case lifetime.value < minCredentialLifetime || lifetime.value > maxCredentialLifetime:
-		o.problem("credential_lifetime_seconds", "must be 60 to 86400")
-	default:
-		r.CredentialLifetimeSeconds = &lifetime.value
-	}
-}
-
-// either returns the first of two query parameters that is there.
-func either(q url.Values, first, second string) string {
-	if v := q.Get(first); v != "" {
-		return v
-	}
-	return q.Get(second)
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }

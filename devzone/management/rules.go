@@ -23,7 +23,8 @@ const (
 
 var htmlTag = regexp.MustCompile(`<[A-Za-z/!?][^>]*>`)
 
-// A rule returns what is wrong with a value, or "".
+// rule returns what is wrong with a value, or "".
+type rule = func(string) string
 
 func isIdentifier(s string) string { return safeText(s, 1, maxIdentifier) }
 
@@ -73,7 +74,7 @@ func isScope(s string) string {
 	return ""
 }
 
-func isOneOf(words ...string) func(string) string {
+func isOneOf(words ...string) rule {
 	return func(s string) string {
 		if slices.Contains(words, s) {
 			return ""

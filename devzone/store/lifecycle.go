@@ -43,25 +43,9 @@ func (tx *Tx) DeleteZone(id string) error {
 	if err := tx.Zones.Delete("", id); err != nil {
 		return err
 	}
-	tx.Providers.deleteAll(id, nil)
-	tx.Resources.deleteAll(id, nil)
-	tx.Applications.deleteAll(id, nil)
-	tx.Credentials.deleteAll(id, nil)
-	tx.Dependencies.deleteAll(id, nil)
-	tx.Grants.deleteAll(id, nil)
-	tx.Users.deleteAll(id, nil)
-	tx.Sessions.deleteAll(id, nil)
-	tx.Codes.deleteAll(id, nil)
-	tx.UserAgents.deleteAll(id, nil)
-	tx.SigningKeys.deleteAll(id, nil)
-	tx.Interactions.deleteAll(id, nil)
-	tx.Approvals.deleteAll(id, nil)
-	tx.Members.deleteAll(id, nil)
-	tx.Secrets.deleteAll(id, nil)
-	tx.Policies.deleteAll(id, nil)
-	tx.PolicyVersions.deleteAll(id, nil)
-	tx.PolicySets.deleteAll(id, nil)
-	tx.PolicySetVersions.deleteAll(id, nil)
+	for _, t := range tx.journal.tables {
+		t.clear(id)
+	}
 	return nil
 }
 

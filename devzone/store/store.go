@@ -28,31 +28,31 @@ type Store struct {
 // Tx gives a function run by Store.Do access to the tables. It must not be
 // kept after that function returns.
 type Tx struct {
-	Zones              *Table[Zone, *Zone]
-	Providers          *Table[Provider, *Provider]
-	Resources          *Table[Resource, *Resource]
-	Applications       *Table[Application, *Application]
-	Credentials        *Table[Credential, *Credential]
-	Dependencies       *Table[Dependency, *Dependency]
-	Grants             *Table[Grant, *Grant]
-	Users              *Table[User, *User]
-	ServiceAccounts    *Table[ServiceAccount, *ServiceAccount]
-	APITokens          *Table[APIToken, *APIToken]
-	Sessions           *Table[Session, *Session]
-	Codes              *Table[Code, *Code]
-	UserAgents         *Table[UserAgent, *UserAgent]
-	SigningKeys        *Table[SigningKey, *SigningKey]
-	Policies           *Table[Policy, *Policy]
-	PolicyVersions     *Table[PolicyVersion, *PolicyVersion]
-	PolicySets         *Table[PolicySet, *PolicySet]
-	PolicySetVersions  *Table[PolicySetVersion, *PolicySetVersion]
-	Interactions       *Table[Interaction, *Interaction]
-	Approvals          *Table[Approval, *Approval]
-	Organizations      *Table[Organization, *Organization]
-	AccountCredentials *Table[AccountCredential, *AccountCredential]
-	Members            *Table[Member, *Member]
-	Secrets            *Table[Secret, *Secret]
-	Origins            *Table[Origin, *Origin]
+	Zones              *Table[Zone]
+	Providers          *Table[Provider]
+	Resources          *Table[Resource]
+	Applications       *Table[Application]
+	Credentials        *Table[Credential]
+	Dependencies       *Table[Dependency]
+	Grants             *Table[Grant]
+	Users              *Table[User]
+	ServiceAccounts    *Table[ServiceAccount]
+	APITokens          *Table[APIToken]
+	Sessions           *Table[Session]
+	Codes              *Table[Code]
+	UserAgents         *Table[UserAgent]
+	SigningKeys        *Table[SigningKey]
+	Policies           *Table[Policy]
+	PolicyVersions     *Table[PolicyVersion]
+	PolicySets         *Table[PolicySet]
+	PolicySetVersions  *Table[PolicySetVersion]
+	Interactions       *Table[Interaction]
+	Approvals          *Table[Approval]
+	Organizations      *Table[Organization]
+	AccountCredentials *Table[AccountCredential]
+	Members            *Table[Member]
+	Secrets            *Table[Secret]
+	Origins            *Table[Origin]
 
 	journal *journal
 }
@@ -65,8 +65,15 @@ type journal struct {
 	events  []event
 	now     func() time.Time
 	seq     uint64
-	// tables load the rows of their kind from the disk.
-	tables []func(db *disk.DB) error
+	tables  []table
+}
+
+// table is what can be done with all tables alike.
+type table interface {
+	// load puts the rows that the disk has into the table.
+	load(db *disk.DB) error
+	// clear removes the rows of the zone.
+	clear(zoneID string)
 }
 
 // Where the sequence number is kept.
@@ -112,8 +119,8 @@ func New(clock func() time.Time) *Store {
 // is fresh. The caller closes the folder after the last use of the store.
 func Open(clock func() time.Time, db *disk.DB) (*Store, error) {
 	s := New(clock)
-	for _, load := range s.tx.journal.tables {
-		if err := load(db); err != nil {
+	for _, t := range s.tx.journal.tables {
+		if err := t.load(db); err != nil {
 			return nil, fmt.Errorf("loading the state: %w", err)
 		}
 	}

@@ -31,15 +31,9 @@ type Meta struct {
 
 func (m *Meta) base() *Meta { return m }
 
-// Sequence is the row's place in the order of creation.
-func (m *Meta) Sequence() uint64 { return m.Seq }
-
-// Row is a pointer to a struct that embeds Meta.
-type Row[T any] interface {
-	*T
+// row is a pointer to a struct that embeds Meta.
+type row interface {
 	base() *Meta
-	// Sequence is the row's place in the order of creation.
-	Sequence() uint64
 	// key is unique in the zone; empty means that the row has none.
 	key() string
 	// label is the name that the slug is made from.
@@ -53,11 +47,12 @@ type grouped interface {
 }
 
 // Table holds the rows of one kind.
-type Table[T any, P Row[T]] struct {
+type Table[T any] struct {
 	kind    string
-	rows    map[string]T
+	rows    map[string]*T
 	keys    map[string]string
 	groups  map[string]map[string]bool
+	row     func(*T) row
 	journal *journal
 }
 
@@ -80,150 +75,171 @@ type ConflictError struct {
 // Error names the kind.
 func (e *ConflictError) Error() string { return e.Kind + " identifier is already in use" }
 
-func newTable[T any, P Row[T]](kind string, j *journal) *Table[T, P] {
-	t := &Table[T, P]{kind: kind, rows: map[string]T{}, keys: map[string]string{}, groups: map[string]map[string]bool{}, journal: j}
-	j.tables = append(j.tables, t.load)
+func newTable[T any, P interface {
+	*T
+	row
+}](kind string, j *journal) *Table[T] {
+	t := &Table[T]{
+		kind: kind, rows: map[string]*T{}, keys: map[string]string{}, groups: map[string]map[string]bool{},
+		row: func(x *T) row { return P(x) }, journal: j,
+	}
+	j.tables = append(j.tables, t)
 	return t
 }
 
 // load puts the rows that the disk has into the table.
-func (t *Table[T, P]) load(db *disk.DB) error {
+func (t *Table[T]) load(db *disk.DB) error {
 	return db.Each(t.kind, func(_ string, value []byte) error {
-		var row T
-		if err := json.Unmarshal(value, &row); err != nil {
+		var x T
+		if err := json.Unmarshal(value, &x); err != nil {
 			return fmt.Errorf("decoding a %s: %w", t.kind, err)
 		}
-		t.put(row)
+		t.put(x)
 		return nil
 	})
 }
 
 // record notes what the disk has to do. Value is a copy of the row, or nil.
-func (t *Table[T, P]) record(id string, value any) {
+func (t *Table[T]) record(id string, value any) {
 	t.journal.changes = append(t.journal.changes, disk.Change{Bucket: t.kind, Key: id, Value: value})
 }
 
+// Meta returns what a row of the table has in common with all others.
+func (t *Table[T]) Meta(x T) Meta { return *t.row(&x).base() }
+
+// Missing is the error for an id that no row has.
+func (t *Table[T]) Missing(id string) error { return &NotFoundError{Kind: t.kind, ID: id} }
+
 // Get returns the row with the id in the zone, or a *NotFoundError.
-func (t *Table[T, P]) Get(zoneID, id string) (T, error) {
-	row, ok := t.rows[id]
-	if !ok || P(&row).base().ZoneID != zoneID {
+func (t *Table[T]) Get(zoneID, id string) (T, error) {
+	x, ok := t.rows[id]
+	if !ok || t.row(x).base().ZoneID != zoneID {
 		var none T
-		return none, &NotFoundError{Kind: t.kind, ID: id}
+		return none, t.Missing(id)
 	}
-	return row, nil
+	return *x, nil
 }
 
 // Find returns the row with the unique key in the zone.
-func (t *Table[T, P]) Find(zoneID, key string) (T, bool) {
+func (t *Table[T]) Find(zoneID, key string) (x T, ok bool) {
 	id, ok := t.keys[scoped(zoneID, key)]
-	return t.rows[id], ok && key != ""
+	if !ok {
+		return x, false
+	}
+	return *t.rows[id], true
 }
 
 // All returns the rows of the zone that keep accepts (nil accepts all), in
 // order of creation.
-func (t *Table[T, P]) All(zoneID string, keep func(T) bool) []T {
-	found := []T{}
-	for _, row := range t.rows {
-		if P(&row).base().ZoneID == zoneID && (keep == nil || keep(row)) {
-			found = append(found, row)
+func (t *Table[T]) All(zoneID string, keep func(T) bool) []T {
+	found := []*T{}
+	for _, x := range t.rows {
+		if t.row(x).base().ZoneID == zoneID && (keep == nil || keep(*x)) {
+			found = append(found, x)
 		}
 	}
-	return inOrder[T, P](found)
+	return t.inOrder(found)
 }
 
 // Of returns the rows of the zone that belong to a group, in order of creation.
 // It looks at no others. Which group a row belongs to is its kind's to say: a
 // dependency belongs to its application, a session to its parent.
-func (t *Table[T, P]) Of(zoneID, group string) []T {
-	found := []T{}
+func (t *Table[T]) Of(zoneID, group string) []T {
+	found := []*T{}
 	for member := range t.groups[scoped(zoneID, group)] {
 		found = append(found, t.rows[member])
 	}
-	return inOrder[T, P](found)
+	return t.inOrder(found)
 }
 
-func inOrder[T any, P Row[T]](rows []T) []T {
-	slices.SortFunc(rows, func(a, b T) int { return cmp.Compare(P(&a).base().Seq, P(&b).base().Seq) })
-	return rows
+func (t *Table[T]) inOrder(found []*T) []T {
+	slices.SortFunc(found, func(a, b *T) int { return cmp.Compare(t.row(a).base().Seq, t.row(b).base().Seq) })
+	out := make([]T, len(found))
+	for i, x := range found {
+		out[i] = *x
+	}
+	return out
 }
 
 // Insert adds the row and returns it with id, slug, times and sequence number.
 // A taken key gives a *ConflictError.
-func (t *Table[T, P]) Insert(row T) (T, error) {
-	p := P(&row)
+func (t *Table[T]) Insert(x T) (T, error) {
+	p := t.row(&x)
 	m := p.base()
 	if m.ID == "" {
 		m.ID = NewID()
 	}
-	if _, taken := t.keys[scoped(m.ZoneID, p.key())]; taken && p.key() != "" {
-		return row, &ConflictError{Kind: t.kind}
-	}
-	if _, taken := t.rows[m.ID]; taken {
-		return row, &ConflictError{Kind: t.kind}
+	_, used := t.keys[scoped(m.ZoneID, p.key())]
+	if _, there := t.rows[m.ID]; used || there {
+		return x, &ConflictError{Kind: t.kind}
 	}
 	t.journal.seq++
 	m.Seq = t.journal.seq
 	m.Slug = slug(p.label(), m.ID)
 	m.CreatedAt = t.stamp()
 	m.UpdatedAt = m.CreatedAt
-	t.put(row)
-	t.record(m.ID, row)
-	t.journal.undo = append(t.journal.undo, func() { t.drop(row) })
-	return row, nil
+	t.put(x)
+	t.record(m.ID, x)
+	t.journal.undo = append(t.journal.undo, func() { t.drop(x) })
+	return x, nil
 }
 
 // Replace stores a changed copy of an existing row and returns it with a new
 // updated_at. The identity (id, zone, slug, creation) cannot change.
-func (t *Table[T, P]) Replace(row T) (T, error) {
-	p := P(&row)
+func (t *Table[T]) Replace(x T) (T, error) {
+	p := t.row(&x)
 	m := p.base()
-	old, ok := t.rows[m.ID]
+	stored, ok := t.rows[m.ID]
 	if !ok {
-		return row, &NotFoundError{Kind: t.kind, ID: m.ID}
+		return x, t.Missing(m.ID)
 	}
-	*m = *P(&old).base()
-	if holder, taken := t.keys[scoped(m.ZoneID, p.key())]; taken && p.key() != "" && holder != m.ID {
-		return row, &ConflictError{Kind: t.kind}
+	old := *stored
+	*m = t.Meta(old)
+	if holder, used := t.keys[scoped(m.ZoneID, p.key())]; used && holder != m.ID {
+		return x, &ConflictError{Kind: t.kind}
 	}
 	m.UpdatedAt = t.stamp()
 	t.drop(old)
-	t.put(row)
-	t.record(m.ID, row)
-	t.journal.undo = append(t.journal.undo, func() { t.drop(row); t.put(old) })
-	return row, nil
+	t.put(x)
+	t.record(m.ID, x)
+	t.journal.undo = append(t.journal.undo, func() { t.drop(x); t.put(old) })
+	return x, nil
 }
 
 // Delete removes the row with the id in the zone, or gives a *NotFoundError.
-func (t *Table[T, P]) Delete(zoneID, id string) error {
-	row, err := t.Get(zoneID, id)
+func (t *Table[T]) Delete(zoneID, id string) error {
+	x, err := t.Get(zoneID, id)
 	if err != nil {
 		return err
 	}
-	t.remove(row)
+	t.remove(x)
 	return nil
 }
 
 // deleteAll removes the rows of the zone that match accepts.
-func (t *Table[T, P]) deleteAll(zoneID string, match func(T) bool) {
-	for _, row := range t.All(zoneID, match) {
-		t.remove(row)
+func (t *Table[T]) deleteAll(zoneID string, match func(T) bool) {
+	for _, x := range t.All(zoneID, match) {
+		t.remove(x)
 	}
 }
 
-func (t *Table[T, P]) remove(row T) {
-	t.drop(row)
-	t.record(P(&row).base().ID, nil)
-	t.journal.undo = append(t.journal.undo, func() { t.put(row) })
+// clear removes the rows of the zone.
+func (t *Table[T]) clear(zoneID string) { t.deleteAll(zoneID, nil) }
+
+func (t *Table[T]) remove(x T) {
+	t.drop(x)
+	t.record(t.Meta(x).ID, nil)
+	t.journal.undo = append(t.journal.undo, func() { t.put(x) })
 }
 
-func (t *Table[T, P]) put(row T) {
-	p := P(&row)
+func (t *Table[T]) put(x T) {
+	p := t.row(&x)
 	m := p.base()
-	t.rows[m.ID] = row
+	t.rows[m.ID] = &x
 	if p.key() != "" {
 		t.keys[scoped(m.ZoneID, p.key())] = m.ID
 	}
-	if g, ok := any(p).(grouped); ok && g.group() != "" {
+	if g, ok := p.(grouped); ok && g.group() != "" {
 		name := scoped(m.ZoneID, g.group())
 		if t.groups[name] == nil {
 			t.groups[name] = map[string]bool{}
@@ -232,12 +248,12 @@ func (t *Table[T, P]) put(row T) {
 	}
 }
 
-func (t *Table[T, P]) drop(row T) {
-	p := P(&row)
+func (t *Table[T]) drop(x T) {
+	p := t.row(&x)
 	m := p.base()
 	delete(t.rows, m.ID)
 	delete(t.keys, scoped(m.ZoneID, p.key()))
-	if g, ok := any(p).(grouped); ok {
+	if g, ok := p.(grouped); ok {
 		name := scoped(m.ZoneID, g.group())
 		delete(t.groups[name], m.ID)
 		if len(t.groups[name]) == 0 {
@@ -246,7 +262,7 @@ func (t *Table[T, P]) drop(row T) {
 	}
 }
 
-func (t *Table[T, P]) stamp() time.Time {
+func (t *Table[T]) stamp() time.Time {
 	return t.journal.now().UTC().Truncate(time.Millisecond)
 }
 

@@ -39,24 +39,25 @@ func FuzzObjects(f *testing.F) {
 			t.Fatal("accepted what is not JSON")
 		}
 		_ = st.Do(func(tx *store.Tx) error {
+			c := &call{tx: tx}
 			var p store.Provider
-			if accepted(t, data, func(o object) { readProvider(tx, o, &p, true) }) {
+			if accepted(t, data, providers.fields(c, &p, true)) {
 				checkNames(t, p.Identifier, p.Name)
 			}
 			var r store.Resource
-			if accepted(t, data, func(o object) { readResource(tx, o, &r, true) }) {
+			if accepted(t, data, resources.fields(c, &r, true)) {
 				checkNames(t, r.Identifier, r.Name)
 			}
 			var a store.Application
-			if accepted(t, data, func(o object) { readApplication(tx, o, &a, true) }) {
+			if accepted(t, data, applications.fields(c, &a, true)) {
 				checkNames(t, a.Identifier, a.Name)
 			}
 			var z store.Zone
-			if accepted(t, data, func(o object) { readZone(tx, o, &z, true) }) {
+			if accepted(t, data, zones.fields(c, &z, true)) {
 				checkNames(t, "-", z.Name)
 			}
-			var c store.Credential
-			if accepted(t, data, func(o object) { readCredential(tx, o, &c, true) }) {
+			var x store.Credential
+			if accepted(t, data, credentials.fields(c, &x, true)) {
 				t.Fatal("accepted a credential of an application that does not exist")
 			}
 			return nil
@@ -64,12 +65,12 @@ func FuzzObjects(f *testing.F) {
 	})
 }
 
-func accepted(t *testing.T, data []byte, read func(object)) bool {
+func accepted(t *testing.T, data []byte, f fields) bool {
 	o, err := parseObject(data)
 	if err != nil {
 		t.Fatalf("parsing differs between calls: %v", err)
 	}
-	read(o)
+	f.read(o)
 	if err := o.err(); err != nil {
 		checkRefusal(t, err)
 		return false
