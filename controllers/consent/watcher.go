@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -154,7 +153,7 @@ func (w *Watcher) newlyConsented(ctx context.Context, key types.NamespacedName, 
 	}
 	if known.failures == 0 {
 		log.FromContext(ctx).Info("the grants of the zone can't be listed; bindings that wait for consent are tried again every ten minutes",
-			"install", key, "cause", causeOf(err))
+			"install", key, "cause", problem.Of(err).Message())
 	}
 	known.failures++
 	pause := min(lookEvery<<min(known.failures, 10), lookSlowest)
@@ -214,14 +213,6 @@ func (g *installGrants) compare(list []keycard.Grant) (fresh []keycard.Grant, se
 		}
 	}
 	return fresh[:usersPerLook], seen
-}
-
-// causeOf says why the grants can't be listed.
-func causeOf(err error) string {
-	if p, ok := errors.AsType[*problem.Problem](problem.Remote(err)); ok {
-		return p.Message
-	}
-	return problem.FromCluster(err).Message
 }
 
 // identityOf is what makes a grant another one. Its refreshes do not. It is kept, so its length is not the server's to choose.

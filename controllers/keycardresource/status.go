@@ -135,9 +135,9 @@ func (s *scope) reportProblem(c status.Conditions, st step, p *problem.Problem) 
 	switch {
 	case p.Passes() && s.wasTrue(st):
 	case p.Passes():
-		c.Set(st, metav1.ConditionUnknown, p.Reason, p.Message)
+		c.Set(st, metav1.ConditionUnknown, p.Reason, p.Message())
 	default:
-		c.Set(st, metav1.ConditionFalse, p.Reason, p.Message)
+		c.Set(st, metav1.ConditionFalse, p.Reason, p.Message())
 	}
 }
 
@@ -151,10 +151,10 @@ func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 		c.Set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "installed in the zone")
 		c.Settled()
 	case p.Stalls():
-		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message)
-		c.Stalled(p.Reason, p.Message)
+		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message())
+		c.Stalled(p.Reason, p.Message())
 	default:
-		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message)
+		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message())
 		c.Reconciling(v1alpha1.ReasonProgressingWithRetry, p.Error())
 	}
 }

@@ -164,7 +164,7 @@ func (c *Controller) attempt(ctx context.Context, b *v1alpha1.ConfluenceTokenBin
 	wait := refresh.Pause(p, last.failures+1, 0, string(b.UID))
 	pauseUntil = c.clock.Now().Add(wait)
 	c.pauses.remember(key, pause{generation: b.Generation, act: act, failures: last.failures + 1, until: pauseUntil})
-	log.FromContext(ctx).Info("the restart did not reach all workloads", "message", p.Message, "retryAfter", wait)
+	log.FromContext(ctx).Info("the restart did not reach all workloads", "message", p.Message(), "retryAfter", wait)
 	return pauseUntil
 }
 
@@ -213,6 +213,6 @@ func (c *Controller) announce(before, now *v1alpha1.ConfluenceTokenBinding, foun
 	}
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionRestarted)
 	if was == nil || was.Reason != p.Reason {
-		c.recorder.Eventf(now, nil, corev1.EventTypeWarning, p.Reason, "Restart", "%s", p.Message)
+		c.recorder.Eventf(now, nil, corev1.EventTypeWarning, p.Reason, "Restart", "%s", p.Message())
 	}
 }

@@ -129,8 +129,8 @@ func TestReach(t *testing.T) {
 			if p.Reason != tc.reason || p.Kind != tc.kind || after.owed != tc.retry {
 				t.Errorf("%+v, tried again: %v", p, after.owed)
 			}
-			if !strings.Contains(p.Message, "Deployment a") || strings.Contains(p.Message, "%!") {
-				t.Errorf("the message is %q", p.Message)
+			if !strings.Contains(p.Message(), "Deployment a") || strings.Contains(p.Message(), "%!") {
+				t.Errorf("the message is %q", p.Message())
 			}
 			if tc.kind == problem.KindPerson && refresh.Pause(p, 1, 0, "uid") < 10*time.Minute {
 				t.Error("it is tried more than six times an hour")

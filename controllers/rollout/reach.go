@@ -36,29 +36,10 @@ type reach struct {
 
 // problem says why some were not reached; nil when all were.
 func (c reach) problem() *problem.Problem {
-	var texts []string
-	say := func(reason v1alpha1.PendingReason, format string, args ...any) bool {
-		who := c.names(reason)
-		if len(who) > 0 {
-			texts = append(texts, fmt.Sprintf(format, append(args, strings.Join(who, ", "))...))
-		}
-		return len(who) > 0
-	}
-	missing := say(v1alpha1.ReasonRestartTargetNotFound, "%s does not exist: create it, or correct spec.restart.targets")
-	failed := say(v1alpha1.ReasonRestartFailed, "the cluster refused the restart (%s) of %s", c.why)
-	forbidden := say(v1alpha1.ReasonRestartForbidden, "the operator is not permitted to restart %[2]s: run %[1]s", c.permit)
-	text := strings.Join(texts, "; ")
-	switch {
-	case forbidden:
-		return problem.NeedsPerson(v1alpha1.ReasonRestartForbidden, "%s", text)
-	case failed && c.passes:
-		return problem.Passing(v1alpha1.ReasonRestartFailed, "%s", text)
-	case failed:
-		return problem.NeedsPerson(v1alpha1.ReasonRestartFailed, "%s", text)
-	case missing:
-		return problem.Blocked(v1alpha1.ReasonRestartTargetNotFound, "%s", text)
-	}
-	return nil
+	return problem.RestartIncomplete(problem.Restart{
+		Missing: c.names(v1alpha1.ReasonRestartTargetNotFound), Failed: c.names(v1alpha1.ReasonRestartFailed),
+		Forbidden: c.names(v1alpha1.ReasonRestartForbidden), Why: c.why, Permit: c.permit, Passes: c.passes,
+	})
 }
 
 func (c reach) names(reason v1alpha1.PendingReason) (names []string) {

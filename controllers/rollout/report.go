@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/status"
 )
 
@@ -43,11 +44,11 @@ func (f finding) report(b *v1alpha1.ConfluenceTokenBinding, generation int64) {
 	have, p := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionRestarted), f.reached.problem()
 	switch {
 	case p != nil:
-		set(metav1.ConditionFalse, p.Reason, p.Message)
+		set(metav1.ConditionFalse, p.Reason, p.Message())
 	case f.tried:
 		set(metav1.ConditionTrue, v1alpha1.ReasonRestarted, "the workloads were restarted for the token in the Secret")
 	case f.act == restartLater:
-		set(metav1.ConditionFalse, v1alpha1.ReasonRestartPending, "the token changed; the workloads are restarted when spec.restart.minInterval is over")
+		set(metav1.ConditionFalse, v1alpha1.ReasonRestartPending, problem.RestartPending().Message())
 	case have != nil && have.Status != metav1.ConditionUnknown:
 		set(have.Status, have.Reason, have.Message)
 	case f.facts.token.IsZero():

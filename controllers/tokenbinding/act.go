@@ -49,7 +49,7 @@ func (c *Controller) follow(ctx context.Context, s *scope, state refresh.State, 
 		s.memory.issued, s.memory.complete = issued{}, tokensecret.Token{}
 	}
 	if e.Problem != nil && e.Kind != refresh.InLine {
-		log.FromContext(ctx).Info("the attempt failed", "reason", e.Problem.Reason, "message", e.Problem.Message,
+		log.FromContext(ctx).Info("the attempt failed", "reason", e.Problem.Reason, "message", e.Problem.Message(),
 			"failures", max(state.Attempt.Failures, state.Prevented), "until", state.Attempt.Wait.Until)
 	}
 }

@@ -23,11 +23,9 @@ func (c *Controller) invite(s *scope, p *problem.Problem) *problem.Problem {
 	}
 	if c.ConsentURL != nil {
 		s.binding.Status.ConsentURL = consent.Link(c.ConsentURL, s.binding.Namespace, s.binding.Name)
-		return p
+		return p.AtPage()
 	}
-	invitation := *p
-	invitation.Message += ": run " + consent.Command(s.binding.Namespace, s.binding.Name)
-	return &invitation
+	return p.WithCommand(consent.Command(s.binding.Namespace, s.binding.Name))
 }
 
 // Consented tries a binding again whose person has a new grant in the zone.

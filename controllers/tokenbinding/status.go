@@ -93,7 +93,7 @@ func (r reporter) at(stage refresh.Stage) *problem.Problem {
 }
 
 func (r reporter) refused(conditionType string, p *problem.Problem) {
-	r.Set(conditionType, metav1.ConditionFalse, p.Reason, p.Message)
+	r.Set(conditionType, metav1.ConditionFalse, p.Reason, p.Message())
 }
 
 func (r reporter) pend(conditionType string) {
@@ -213,7 +213,7 @@ func statusOf(is bool) metav1.ConditionStatus {
 // reportMover says who moves next: a person (Stalled), or the operator (Reconciling).
 func (r reporter) reportMover(p *problem.Problem) {
 	if p.Stalls() {
-		r.Stalled(p.Reason, p.Message)
+		r.Stalled(p.Reason, p.Message())
 		return
 	}
 	r.Reconciling(v1alpha1.ReasonProgressingWithRetry, p.Error())

@@ -106,7 +106,7 @@ func TestReportIsConsistent(t *testing.T) {
 			at, p := refresh.NoStage, (*problem.Problem)(nil)
 			if s.secret.Held == nil || rapid.Bool().Draw(t, "fails") {
 				at = rapid.SampledFrom(steps).Draw(t, "step")
-				p = &problem.Problem{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Reason: "Why", Message: "because"}
+				p = &problem.Problem{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Reason: "Why", Cause: "because"}
 			}
 			s.report(at, p)
 			again := s.binding.Status.DeepCopy()

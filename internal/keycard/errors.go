@@ -59,6 +59,8 @@ type Error struct {
 	RetryAfter time.Duration
 	// Class says what the failure means.
 	Class Class
+	// Management is true for a call of the management API, which is made as a service account.
+	Management bool
 	// Err is the underlying error, if any. It may name addresses and ports, so it is not part of the text.
 	Err error `json:"-"`
 

@@ -28,6 +28,8 @@ var errBodyTooLarge = errors.New("the answer is larger than 1 MiB")
 type transport struct {
 	http    *http.Client
 	options Options
+	// management is true for the transport of a management API, whose errors say so.
+	management bool
 }
 
 // call is one request.
@@ -51,6 +53,19 @@ type answer struct {
 
 // do returns an answer with a 2xx status, or an *Error.
 func (t *transport) do(ctx context.Context, c call) (answer, error) {
+	a, err := t.roundTrip(ctx, c)
+	return a, t.signed(err)
+}
+
+// signed notes in an error which API it is of.
+func (t *transport) signed(err error) error {
+	if e, ok := AsError(err); ok {
+		e.Management = t.management
+	}
+	return err
+}
+
+func (t *transport) roundTrip(ctx context.Context, c call) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, c.method, c.url, bytes.NewReader(c.body))
 	if err != nil {
 		return answer{}, misconfigured(c.op, "the URL is not valid")
@@ -85,7 +100,7 @@ func (t *transport) doJSON(ctx context.Context, c call, out any) error {
 		return err
 	}
 	if json.Unmarshal(a.body, out) != nil {
-		return malformedError(c.op, a)
+		return t.signed(malformedError(c.op, a))
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func newManagementClient(t *transport, cfg ManagementConfig) (*ManagementClient,
 		return nil, err
 	}
 	m := &ManagementClient{
-		transport: t,
+		transport: &transport{http: t.http, options: t.options, management: true},
 		base:      base.String(),
 		auth:      ClientSecretBasic{ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret},
 	}

@@ -342,3 +342,35 @@ func TestFindDependency(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(found).To(BeFalse())
 }
+
+// What to do about a refusal depends on who was refused: a service account, or an application.
+func TestErrorsOfTheManagementAPISaySo(t *testing.T) {
+	no := answer(403, `{"code":"forbidden","message":"no"}`)
+	tests := map[string]struct {
+		account, zone http.HandlerFunc
+	}{
+		"the service account":  {no, nil},
+		"no token":             {answer(200, `{}`), nil},
+		"a token that is none": {answer(200, `{"access_token":"a b"}`), nil},
+		"a call":               {answer(200, tokenAnswer(managementToken, "3600")), no},
+		"a page":               {answer(200, tokenAnswer(managementToken, "3600")), answer(200, `<html>`)},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.on("POST "+accountPath, tc.account)
+			if tc.zone != nil {
+				s.on("GET /zones/z1", tc.zone)
+			}
+			_, err := management(t, s, options()).GetZone(t.Context(), "z1")
+			if e := mustError(t, err); !e.Management {
+				t.Errorf("%v does not say so", e)
+			}
+		})
+	}
+	s := newZone(t)
+	s.on("POST "+tokenPath, no)
+	if _, err := exchange(zoneClient(t, s, options())); mustError(t, err).Management {
+		t.Errorf("%v is not of the management API", err)
+	}
+}

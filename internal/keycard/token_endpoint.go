@@ -184,16 +184,16 @@ func (t *transport) requestToken(ctx context.Context, tc tokenCall) (Token, erro
 	token, err := parseToken(a.body, tc.scopes, observedAt)
 	switch {
 	case errors.Is(err, errNoToken):
-		return Token{}, t.noTokenError(c, a)
+		return Token{}, t.signed(t.noTokenError(c, a))
 	case errors.Is(err, ErrTokenUnusable):
-		return Token{}, &Error{Op: c.op, Class: Misconfigured, Description: err.Error(), Err: ErrTokenUnusable}
+		return Token{}, t.signed(&Error{Op: c.op, Class: Misconfigured, Description: err.Error(), Err: ErrTokenUnusable})
 	case err != nil:
-		return Token{}, malformedError(c.op, a)
+		return Token{}, t.signed(malformedError(c.op, a))
 	case !typeAcceptable(token.IssuedTokenType, tc.requestedType):
-		return Token{}, &Error{
+		return Token{}, t.signed(&Error{
 			Op: c.op, Class: Misconfigured, Err: ErrTokenUnusable,
 			Description: "the zone issued a token of type " + token.IssuedTokenType + ", which was not asked for",
-		}
+		})
 	}
 	return token, nil
 }

@@ -3,19 +3,15 @@
 
 // Package problem is the one place where what went wrong is turned into what happens next: which
 // reason and message a condition shows, who has to move, and when to try again.
+//
+// The constructors are the catalogue of all messages. A message says what is wrong, then what to do, and the words of a
+// remote side last. It is the same at each attempt, so that status is not written again.
 package problem
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
-	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/keycard"
 )
 
 // Kind says who moves next.
@@ -37,137 +33,106 @@ const (
 	KindThrottled
 )
 
-// Problem is why a step could not go on. Its texts are stable: the same problem reads the same each
-// time, so that status is not written again.
+// Problem is why a step could not go on. Get one from a constructor of the catalogue.
 type Problem struct { //nolint:errname // it is a finding about an object that steps also return as an error
 	Kind Kind
 	// Reason is one of the Reason constants of the API.
 	Reason string
-	// Message says what is wrong and what to do about it.
-	Message string
+	// Cause says what is wrong, in a sentence without a full stop.
+	Cause string
+	// Remedy says what to do about it: one or two such sentences.
+	Remedy string
+	// Detail is in the words of another: the zone's, Atlassian's or a client's. It is cleaned and holds no secret.
+	Detail string
 	// RetryAfter is the pause a throttling server asked for.
 	RetryAfter time.Duration
 }
 
-// Error makes a Problem an error, so that steps return it as one.
-func (p *Problem) Error() string { return p.Reason + ": " + p.Message }
+// Message is what a condition shows.
+func (p *Problem) Message() string {
+	message := p.Cause
+	if p.Remedy != "" {
+		message += ". " + p.Remedy
+	}
+	if p.Detail != "" {
+		message += ". Details: " + p.Detail
+	}
+	return message
+}
 
-// Stalls tells whether nothing moves until a person does something.
+// Error makes a Problem an error, so that steps return it as one.
+func (p *Problem) Error() string { return p.Reason + ": " + p.Message() }
+
+// Stalls reports whether nothing moves until a person does something.
 func (p *Problem) Stalls() bool { return p.Kind == KindBlocked || p.Kind == KindPerson }
 
-// Passes tells whether it passes by itself.
+// Passes reports whether it passes by itself.
 func (p *Problem) Passes() bool { return p.Kind == KindTransient || p.Kind == KindThrottled }
 
-// Waiting makes a Problem that a watch will report the end of.
+// Waiting makes a Problem that a watch will report the end of. It goes away: use the catalogue.
 func Waiting(reason, format string, args ...any) *Problem {
-	return &Problem{Kind: KindWaiting, Reason: reason, Message: fmt.Sprintf(format, args...)}
+	return waiting(reason, fmt.Sprintf(format, args...), "")
 }
 
-// Blocked makes a Problem that a person has to mend in the cluster.
+// Blocked makes a Problem that a person has to mend in the cluster. It goes away: use the catalogue.
 func Blocked(reason, format string, args ...any) *Problem {
-	return &Problem{Kind: KindBlocked, Reason: reason, Message: fmt.Sprintf(format, args...)}
+	return blocked(reason, fmt.Sprintf(format, args...), "")
 }
 
-// NeedsPerson is a Problem that a person has to mend outside of the cluster.
+// NeedsPerson is a Problem that a person has to mend outside of the cluster. It goes away: use the catalogue.
 func NeedsPerson(reason, format string, args ...any) *Problem {
-	return &Problem{Kind: KindPerson, Reason: reason, Message: fmt.Sprintf(format, args...)}
+	return needsPerson(reason, fmt.Sprintf(format, args...), "")
 }
 
-// Passing is a Problem that passes by itself.
+// Passing is a Problem that passes by itself. It goes away: use the catalogue.
 func Passing(reason, format string, args ...any) *Problem {
-	return &Problem{Kind: KindTransient, Reason: reason, Message: fmt.Sprintf(format, args...)}
+	return passing(reason, fmt.Sprintf(format, args...), "")
 }
 
-// Throttled makes a Problem that passes after the pause that was asked for.
+// Throttled makes a Problem that passes after the pause that was asked for. It goes away: use the catalogue.
 func Throttled(after time.Duration, reason, format string, args ...any) *Problem {
-	return &Problem{Kind: KindThrottled, Reason: reason, RetryAfter: after, Message: fmt.Sprintf(format, args...)}
+	return throttled(after, reason, fmt.Sprintf(format, args...), "")
 }
 
-// remedies is what to do about a refusal, by its reason.
-var remedies = map[string]string{
-	v1alpha1.ReasonClientRejected:     "check the client id and client secret, and that the credential still exists in the zone",
-	v1alpha1.ReasonConsentRequired:    "the person has to consent to the resource once",
-	v1alpha1.ReasonAccessDenied:       "ask the zone's administrator to permit it: the application needs the resource as a dependency, and an access policy that allows the user",
-	v1alpha1.ReasonRequestRejected:    "check the zone, the user and the resource that the spec names",
-	v1alpha1.ReasonZoneUnreachable:    "it is retried; check the zone's URLs and the network if it lasts",
-	v1alpha1.ReasonThrottled:          "it is retried after the pause the server asked for",
-	v1alpha1.ReasonTokenUnusable:      "this is a fault of the zone or of its provider; ask the zone's administrator",
-	v1alpha1.ReasonEndpointNotAllowed: "use an https URL, or start the operator with --allow-insecure-loopback for a zone on this machine",
+func waiting(reason, cause, remedy string) *Problem {
+	return &Problem{Kind: KindWaiting, Reason: reason, Cause: cause, Remedy: remedy}
 }
 
-// FromKeycard turns an error of the Keycard client into a Problem. ok is false when err is not one.
-func FromKeycard(err error) (*Problem, bool) {
-	var remote *keycard.Error
-	if !errors.As(err, &remote) {
-		return nil, false
-	}
-	reason := reasonOf(remote)
-	p := &Problem{Kind: kindOf(remote.Class), Reason: reason, RetryAfter: remote.RetryAfter}
-	p.Message = fmt.Sprintf("%s; %s", remote.Error(), remedyOf(remote, reason))
-	return p, true
+func blocked(reason, cause, remedy string) *Problem {
+	return &Problem{Kind: KindBlocked, Reason: reason, Cause: cause, Remedy: remedy}
 }
 
-// remedyOf is what to do about a refusal. The management API refuses what a service account may not do, and the token
-// endpoint what the zone's policies forbid: its refusals have a code of OAuth.
-func remedyOf(e *keycard.Error, reason string) string {
-	if reason == v1alpha1.ReasonAccessDenied && e.Status == http.StatusForbidden && e.Code != "access_denied" && e.Code != "unauthorized_client" {
-		return "the service account lacks the permission; ask the zone's administrator to let it manage the zone"
-	}
-	return remedies[reason]
+func needsPerson(reason, cause, remedy string) *Problem {
+	return &Problem{Kind: KindPerson, Reason: reason, Cause: cause, Remedy: remedy}
 }
 
-// Remote gives the Problem that an error of the Keycard client is, as an error; any other error stays as it is.
-func Remote(err error) error {
-	if p, ok := FromKeycard(err); ok {
-		return p
-	}
-	return err
+func passing(reason, cause, remedy string) *Problem {
+	return &Problem{Kind: KindTransient, Reason: reason, Cause: cause, Remedy: remedy}
 }
 
-// FromCluster turns an error of the Kubernetes API into a Problem. It shows what was being done and the kind
-// of failure; the rest of the text varies from attempt to attempt.
-func FromCluster(err error) *Problem {
-	op, _, _ := strings.Cut(err.Error(), ": ")
-	reason := string(apierrors.ReasonForError(err))
-	if reason == "" {
-		reason = "the Kubernetes API does not answer, or the operator does not watch that namespace"
-	}
-	p := Passing(v1alpha1.ReasonClusterError, "%s: %s; it is retried", op, reason)
-	if seconds, asked := apierrors.SuggestsClientDelay(err); asked && seconds > 0 {
-		p.Kind, p.RetryAfter = KindThrottled, time.Duration(seconds)*time.Second
+func throttled(after time.Duration, reason, cause, remedy string) *Problem {
+	return &Problem{Kind: KindThrottled, RetryAfter: after, Reason: reason, Cause: cause, Remedy: remedy}
+}
+
+// quoting adds the words of an error, which have to be stable and free of secrets.
+func (p *Problem) quoting(err error) *Problem {
+	if err != nil {
+		p.Detail = err.Error()
 	}
 	return p
 }
 
-func kindOf(c keycard.Class) Kind {
-	switch c {
-	case keycard.Transient:
-		return KindTransient
-	case keycard.Throttled:
-		return KindThrottled
-	default:
-		return KindPerson
+// say builds a sentence.
+func say(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+
+// list names the first few of many.
+func list(names []string) string {
+	const few = 5
+	if len(names) <= few {
+		return strings.Join(names, ", ")
 	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
-func reasonOf(e *keycard.Error) string {
-	switch e.Class {
-	case keycard.Transient:
-		return v1alpha1.ReasonZoneUnreachable
-	case keycard.Throttled:
-		return v1alpha1.ReasonThrottled
-	case keycard.NeedsConsent:
-		return v1alpha1.ReasonConsentRequired
-	case keycard.Denied:
-		return v1alpha1.ReasonAccessDenied
-	}
-	switch {
-	case errors.Is(e, keycard.ErrEndpointNotAllowed):
-		return v1alpha1.ReasonEndpointNotAllowed
-	case errors.Is(e, keycard.ErrTokenUnusable):
-		return v1alpha1.ReasonTokenUnusable
-	case e.Code == "invalid_client" || e.Status == http.StatusUnauthorized:
-		return v1alpha1.ReasonClientRejected
-	}
-	return v1alpha1.ReasonRequestRejected
-}
+// retries is the remedy for what passes by itself, and check what to look at when it does not.
+func retries(check string) string { return "The operator retries. If this lasts, check " + check }

@@ -38,9 +38,8 @@ func TestFromKeycard(t *testing.T) {
 			if !ok || p.Kind != tc.kind || p.Reason != tc.reason || p.RetryAfter != tc.err.RetryAfter {
 				t.Fatalf("got %+v, %v", p, ok)
 			}
-			cause, remedy, _ := strings.Cut(p.Message, "; ")
-			if !strings.Contains(cause, "its words") || remedy == "" {
-				t.Errorf("the message has no cause or no remedy: %s", p.Message)
+			if p.Cause == "" || p.Remedy == "" || !strings.HasSuffix(p.Message(), "its words") {
+				t.Errorf("the message has no cause or no remedy, or does not end in the zone's words: %s", p.Message())
 			}
 		})
 	}

@@ -5,17 +5,14 @@ package subject
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/redacted"
@@ -56,31 +53,10 @@ func (a serviceAccount) token(ctx context.Context, c client.Client, issuer strin
 	ctx, cancel := context.WithTimeout(ctx, assertionTimeout)
 	defer cancel()
 	if err := c.SubResource("token").Create(ctx, account, request); err != nil {
-		return redacted.String{}, a.refused(err)
+		return redacted.String{}, problem.ServiceAccountTokenFailed(client.ObjectKeyFromObject(account).String(), err)
 	}
 	if request.Status.Token == "" {
-		return redacted.String{}, problem.Passing(v1alpha1.ReasonClusterError,
-			"the cluster answered without a token for ServiceAccount %s/%s; it is retried", a.Namespace, a.Name)
+		return redacted.String{}, problem.ServiceAccountTokenFailed(client.ObjectKeyFromObject(account).String(), nil)
 	}
 	return redacted.New(request.Status.Token), nil
-}
-
-// refused returns what a refused TokenRequest means. An error that passes by itself stays as it is.
-func (a serviceAccount) refused(err error) error {
-	account := types.NamespacedName(a)
-	switch {
-	case apierrors.IsNotFound(err):
-		return problem.Waiting(v1alpha1.ReasonServiceAccountNotFound,
-			"ServiceAccount %s does not exist; create it, or change spec.application.serviceAccountName", account)
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return problem.Waiting(v1alpha1.ReasonTokenRequestRefused, "no token can be requested for ServiceAccount %s: the namespace is being deleted", account)
-	case apierrors.IsForbidden(err):
-		return problem.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
-			"the cluster does not let the operator request a token for ServiceAccount %s; its role needs create on serviceaccounts/token in this namespace (config/rbac has it), and %s",
-			account, problem.Refusal(err))
-	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		return problem.NeedsPerson(v1alpha1.ReasonTokenRequestRefused,
-			"the cluster refuses the request of a token for ServiceAccount %s (%s); %s", account, apierrors.ReasonForError(err), problem.Refusal(err))
-	}
-	return fmt.Errorf("requesting a token for ServiceAccount %s: %w", account, err)
 }

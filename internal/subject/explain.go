@@ -5,7 +5,8 @@ package subject
 
 import (
 	"errors"
-	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
@@ -40,17 +41,11 @@ func Explain(err error, c Context) error {
 	if !ok || p.Passes() || c.Person.failed == nil {
 		return err
 	}
-	lookUp := problem.Remote(c.Person.failed)
-	reason, ok := errors.AsType[*problem.Problem](lookUp)
-	switch {
-	case ok && reason.Passes():
+	lookUp := problem.Of(c.Person.failed)
+	if lookUp.Passes() && lookUp.Reason != v1alpha1.ReasonClusterError {
 		return lookUp
-	case !ok:
-		reason = problem.FromCluster(lookUp)
 	}
-	more := *p
-	more.Message = fmt.Sprintf("%s. The user could not be looked up by the e-mail address: %s", p.Message, reason.Message)
-	return &more
+	return p.WithoutLookUp(lookUp)
 }
 
 // refusal is the problem that an answer of the zone is.
@@ -59,19 +54,16 @@ func (c Context) refusal(remote *keycard.Error) *problem.Problem {
 	account, subject := c.Binding.Spec.Application.ServiceAccountName, c.Binding.Spec.Subject
 	switch {
 	case p.Reason == v1alpha1.ReasonConsentRequired:
-		return problem.NeedsPerson(p.Reason, "%s; %s", remote, c.whoConsents())
+		return c.noConsent(remote)
 	case subject.AccessTokenSecretRef != nil && refusesSubject(remote):
 		ref := subject.AccessTokenSecretRef
-		return problem.NeedsPerson(v1alpha1.ReasonSubjectTokenRejected,
-			"%v; put a fresh access token into key %s of Secret %s/%s: one of this zone, issued for the application of the binding", remote, ref.Key, c.Binding.Namespace, ref.Name)
+		return problem.SubjectTokenRejected(types.NamespacedName{Namespace: c.Binding.Namespace, Name: ref.Name}, ref.Key, remote)
 	case p.Reason == v1alpha1.ReasonClientRejected && account != "" && c.Registers && c.Failures < registrationAttempts:
-		return problem.Passing(p.Reason, "the zone does not accept ServiceAccount %s yet; the KeycardResource registers it. The zone's answer: %s", account, remote)
+		return problem.WorkloadNotRegistered(account, remote)
 	case p.Reason == v1alpha1.ReasonClientRejected && account != "":
-		return problem.NeedsPerson(p.Reason, "%s; check that the zone knows ServiceAccount %s (workloadRegistration of the KeycardResource), that it can read the cluster's keys, and that the clocks of both agree",
-			remote, account)
+		return problem.WorkloadRejected(account, remote)
 	case p.Reason == v1alpha1.ReasonRequestRejected && c.Person.unknown:
-		return problem.NeedsPerson(v1alpha1.ReasonConsentRequired,
-			"the zone knows nobody with the identifier or e-mail address %s; the person has to sign in to the zone and consent to the resource once", c.Person.Identifier)
+		return problem.UserUnknown(c.Person.Identifier)
 	}
 	return p
 }
@@ -82,19 +74,17 @@ func refusesSubject(remote *keycard.Error) bool {
 	return remote.Code == "invalid_grant" || remote.Code == "invalid_request"
 }
 
-// whoConsents is the remedy for missing consent. Only a binding that names its user has a page for
-// them: the others know no more of the person than that the token is theirs, and consent to the
-// resource is asked for where they sign in.
-func (c Context) whoConsents() string {
-	const signsIn = "the person whose %s is in key %s of Secret %s has to consent to the resource %s, the next time she signs in to the application that it is from"
+// noConsent says who has to consent. Only a binding that names its user has a page for them: the others know no more of the
+// person than that the token is theirs, and consent to the resource is asked for where they sign in.
+func (c Context) noConsent(remote *keycard.Error) *problem.Problem {
 	subject := c.Binding.Spec.Subject
 	switch {
 	case subject.User != "":
-		return fmt.Sprintf("%s has to consent to the resource %s once", subject.User, c.Resource)
+		return problem.ConsentOfUser(subject.User, c.Resource, remote)
 	case subject.AccessTokenSecretRef != nil:
-		return fmt.Sprintf(signsIn, "access token", subject.AccessTokenSecretRef.Key, subject.AccessTokenSecretRef.Name, c.Resource)
+		return problem.ConsentOfTokenOwner("access token", subject.AccessTokenSecretRef.Key, subject.AccessTokenSecretRef.Name, c.Resource, remote)
 	case subject.RefreshTokenSecretRef != nil:
-		return fmt.Sprintf(signsIn, "session", subject.RefreshTokenSecretRef.Key, subject.RefreshTokenSecretRef.Name, c.Resource)
+		return problem.ConsentOfTokenOwner("session", subject.RefreshTokenSecretRef.Key, subject.RefreshTokenSecretRef.Name, c.Resource, remote)
 	}
-	return "an application that acts for itself has nobody who could consent; name a person in spec.subject.user, or ask the zone's administrator for a resource that needs no consent"
+	return problem.ConsentOfApplication(remote)
 }

@@ -32,22 +32,22 @@ func TestExplain(t *testing.T) {
 		reason  string
 		says    []string
 	}{
-		"consent of a user":                {err: consent, subject: user, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"its words", "alice@example.com has to consent to the resource https://api once"}},
-		"consent behind a token":           {err: consent, subject: access, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"whose access token is in key token of Secret alice has to consent"}},
-		"consent behind a session":         {err: consent, subject: session, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"whose session is in key token of Secret alice has to consent"}},
-		"consent of an application":        {err: consent, subject: itself, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"has nobody who could consent"}},
-		"a token that is no good":          {err: remote(keycard.Misconfigured, "invalid_grant", 400), subject: access, kind: person, reason: v1alpha1.ReasonSubjectTokenRejected, says: []string{"into key token of Secret reports/alice"}},
+		"consent of a user":                {err: consent, subject: user, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"its words", "alice@example.com has not consented to the resource https://api"}},
+		"consent behind a token":           {err: consent, subject: access, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"whose access token is in key token of Secret alice has not consented"}},
+		"consent behind a session":         {err: consent, subject: session, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"whose session is in key token of Secret alice has not consented"}},
+		"consent of an application":        {err: consent, subject: itself, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"acts for itself"}},
+		"a token that is no good":          {err: remote(keycard.Misconfigured, "invalid_grant", 400), subject: access, kind: person, reason: v1alpha1.ReasonSubjectTokenRejected, says: []string{"in key token of Secret reports/alice"}},
 		"the same for a session":           {err: remote(keycard.Misconfigured, "invalid_grant", 400), subject: session, kind: person, reason: v1alpha1.ReasonRequestRejected, says: []string{"its words"}},
 		"another mistake with a token":     {err: rejected, subject: access, kind: person, reason: v1alpha1.ReasonRequestRejected, says: []string{"its words"}},
-		"a client":                         {err: noClient, subject: user, kind: person, reason: v1alpha1.ReasonClientRejected, says: []string{"check the client id and client secret"}},
+		"a client":                         {err: noClient, subject: user, kind: person, reason: v1alpha1.ReasonClientRejected, says: []string{"refuses the client id or client secret"}},
 		"a workload":                       {err: noClient, subject: user, account: "app", kind: person, reason: v1alpha1.ReasonClientRejected, says: []string{"ServiceAccount app", "workloadRegistration"}},
 		"a workload that is registered":    {err: noClient, subject: user, account: "app", context: Context{Registers: true}, kind: transient, reason: v1alpha1.ReasonClientRejected, says: []string{"ServiceAccount app yet", "its words"}},
 		"a workload that never is":         {err: noClient, subject: user, account: "app", context: Context{Registers: true, Failures: registrationAttempts}, kind: person, reason: v1alpha1.ReasonClientRejected, says: []string{"workloadRegistration"}},
-		"nobody with that address":         {err: rejected, subject: user, context: Context{Person: Person{Identifier: "alice@example.com", unknown: true}}, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"the zone knows nobody with the identifier or e-mail address alice@example.com"}},
+		"nobody with that address":         {err: rejected, subject: user, context: Context{Person: Person{Identifier: "alice@example.com", unknown: true}}, kind: person, reason: v1alpha1.ReasonConsentRequired, says: []string{"The zone knows no user with the identifier or e-mail address alice@example.com"}},
 		"an identifier that is refused":    {err: rejected, subject: user, context: Context{Person: Person{Identifier: "alice"}}, kind: person, reason: v1alpha1.ReasonRequestRejected, says: []string{"its words"}},
-		"no look-up, which passes":         {err: rejected, subject: user, context: Context{Person: Person{failed: down}}, kind: transient, reason: v1alpha1.ReasonZoneUnreachable, says: []string{"it is retried"}},
-		"no look-up, which a person has":   {err: rejected, subject: user, context: Context{Person: Person{failed: noClient}}, kind: person, reason: v1alpha1.ReasonRequestRejected, says: []string{"its words", "The user could not be looked up by the e-mail address: ", "check the client id"}},
-		"no look-up, by the cluster":       {err: rejected, subject: user, context: Context{Person: Person{failed: errors.New("reading Secret a: secret words")}}, kind: person, reason: v1alpha1.ReasonRequestRejected, says: []string{"could not be looked up by the e-mail address: reading Secret a: "}},
+		"no look-up, which passes":         {err: rejected, subject: user, context: Context{Person: Person{failed: down}}, kind: transient, reason: v1alpha1.ReasonZoneUnreachable, says: []string{"The operator retries"}},
+		"no look-up, which a person has":   {err: rejected, subject: user, context: Context{Person: Person{failed: noClient}}, kind: person, reason: v1alpha1.ReasonRequestRejected, says: []string{"its words", "The user could not be looked up by the e-mail address: ", "refuses the client id"}},
+		"no look-up, by the cluster":       {err: rejected, subject: user, context: Context{Person: Person{failed: problem.Cluster("reading Secret a", errors.New("secret words"))}}, kind: person, reason: v1alpha1.ReasonRequestRejected, says: []string{"could not be looked up by the e-mail address: Reading Secret a failed: "}},
 		"no look-up, and the zone is down": {err: down, subject: user, context: Context{Person: Person{failed: noClient}}, kind: transient, reason: v1alpha1.ReasonZoneUnreachable, says: []string{"its words"}},
 		"a problem of the cluster":         {err: problem.Waiting(v1alpha1.ReasonSecretNotFound, "none"), subject: access, kind: problem.KindWaiting, reason: v1alpha1.ReasonSecretNotFound, says: []string{"none"}},
 	} {
@@ -60,12 +60,12 @@ func TestExplain(t *testing.T) {
 				t.Fatalf("got %+v", p)
 			}
 			for _, part := range tc.says {
-				if !strings.Contains(p.Message, part) {
-					t.Errorf("does not say %q: %s", part, p.Message)
+				if !strings.Contains(p.Message(), part) {
+					t.Errorf("does not say %q: %s", part, p.Message())
 				}
 			}
-			if strings.Contains(p.Message, "secret words") {
-				t.Errorf("quotes the cluster: %s", p.Message)
+			if strings.Contains(p.Message(), "secret words") {
+				t.Errorf("quotes the cluster: %s", p.Message())
 			}
 		})
 	}

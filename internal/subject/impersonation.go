@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/zones"
@@ -135,16 +134,13 @@ func choosePerson(written string, users []keycard.User) (Person, error) {
 	case len(users) == 0:
 		return Person{Identifier: written, unknown: true}, nil
 	case len(verified) == 0:
-		return Person{}, problem.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
-			"the user of the zone with the e-mail address %s has not verified it; verify it, or write the identifier that the zone shows for the user into spec.subject.user", written)
+		return Person{}, problem.UserUnverified(written)
 	case len(verified) > 1:
-		return Person{}, problem.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
-			"%d users of the zone have the e-mail address %s; write the identifier that the zone shows for the one you mean into spec.subject.user", len(verified), written)
+		return Person{}, problem.UserAmbiguous(written)
 	}
 	identifier := verified[0].Identifier
 	if len(identifier) > longestIdentifier {
-		return Person{}, problem.NeedsPerson(v1alpha1.ReasonUserNotIdentified,
-			"the identifier of the zone's user with the e-mail address %s is longer than %d bytes; give her a shorter one in the zone", written, longestIdentifier)
+		return Person{}, problem.UserIdentifierTooLong(written, longestIdentifier)
 	}
 	return Person{Identifier: identifier, Found: identifier}, nil
 }

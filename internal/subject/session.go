@@ -221,7 +221,7 @@ func (at place) renew(ctx context.Context, held *session, stored *corev1.Secret,
 		return redacted.String{}, err
 	}
 	if held.access.AccessToken.IsZero() {
-		return redacted.String{}, problem.Passing(v1alpha1.ReasonSecretConflict, "Secret %s got another session a moment ago", at.secret)
+		return redacted.String{}, problem.SessionReplaced(at.secret)
 	}
 	log.FromContext(ctx).Info("renewed the person's session", "secret", at.secret.Name)
 	return held.access.AccessToken, nil
@@ -295,7 +295,7 @@ func (at place) writeProblem(err error) error {
 	case err == nil:
 		return nil
 	case apierrors.IsInvalid(err):
-		return problem.Blocked(v1alpha1.ReasonSecretInvalid, "Secret %s can't be changed, and the zone replaces refresh tokens; remove immutable from it", at.secret.Name)
+		return problem.SessionImmutable(at.secret.Name)
 	}
 	return tokensecret.WriteProblem(at.secret.Name, err)
 }
@@ -303,8 +303,7 @@ func (at place) writeProblem(err error) error {
 // refreshProblem says that a session is over, which only a new sign-in mends.
 func (at place) refreshProblem(err error) error {
 	if remote, ok := keycard.AsError(err); ok && remote.Code == "invalid_grant" {
-		return problem.NeedsPerson(v1alpha1.ReasonSessionEnded,
-			"%v; the person has to sign in again, and her new refresh token belongs into key %s of Secret %s", remote, at.key, at.secret)
+		return problem.SessionEnded(at.secret, at.key, remote)
 	}
 	return err
 }
