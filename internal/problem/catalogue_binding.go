@@ -93,8 +93,8 @@ func UserUnverified(email string) *Problem {
 }
 
 // UserAmbiguous is for an e-mail address of several users.
-func UserAmbiguous(email string) *Problem {
-	return needsPerson(v1alpha1.ReasonUserNotIdentified, say("Several users of the zone have the e-mail address %s", email),
+func UserAmbiguous(email string, users int) *Problem {
+	return needsPerson(v1alpha1.ReasonUserNotIdentified, say("%d users of the zone have the e-mail address %s", users, email),
 		"Write the identifier of the one that you mean into spec.subject.user")
 }
 

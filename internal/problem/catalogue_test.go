@@ -116,7 +116,7 @@ var catalogue = map[string][]*problem.Problem{
 	"TooManyTokens":         {problem.TooManyTokens("the spec asks for another token", "s", time.Minute)},
 	"UnknownCatalogEntry":   {problem.UnknownCatalogEntry("jira", []string{"confluence", "confluence-v2"})},
 	"UnknownScope":          {problem.UnknownScope("confluence", []string{"x", "y"}, []string{"z"})},
-	"UserAmbiguous":         {problem.UserAmbiguous("u")},
+	"UserAmbiguous":         {problem.UserAmbiguous("u", 2)},
 	"UserIdentifierTooLong": {problem.UserIdentifierTooLong("u", 1024)},
 	"UserUnknown":           {problem.UserUnknown("u")},
 	"UserUnverified":        {problem.UserUnverified("u")},

@@ -136,7 +136,7 @@ func choosePerson(written string, users []keycard.User) (Person, error) {
 	case len(verified) == 0:
 		return Person{}, problem.UserUnverified(written)
 	case len(verified) > 1:
-		return Person{}, problem.UserAmbiguous(written)
+		return Person{}, problem.UserAmbiguous(written, len(verified))
 	}
 	identifier := verified[0].Identifier
 	if len(identifier) > longestIdentifier {

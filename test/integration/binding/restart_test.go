@@ -377,7 +377,7 @@ func TestRestartMissingTarget(t *testing.T) {
 	restarted := b.Status.IssuedAt
 	rolledOut(w, deployment, 1, restarted)
 	message := w.Expect(b, v1alpha1.ConditionRestarted, metav1.ConditionFalse, v1alpha1.ReasonRestartTargetNotFound)
-	if message != "StatefulSet dbb does not exist: create it, or correct spec.restart.targets" {
+	if message != "StatefulSet dbb does not exist. Create it, or correct spec.restart.targets" {
 		t.Errorf("the message is %q", message)
 	}
 	w.Expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)

@@ -149,7 +149,7 @@ func TestSubjectAccessTokenIsRefused(t *testing.T) {
 			w.Clock.Step(2 * time.Hour)
 			w.ReconcileBinding(b)
 			message := w.Expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonSubjectTokenRejected)
-			if !strings.Contains(message, "put a fresh access token into key access_token of Secret "+w.NS+"/portal-session") {
+			if !strings.Contains(message, "The zone refuses the access token in key access_token of Secret "+w.NS+"/portal-session") {
 				t.Errorf("the remedy is %q", message)
 			}
 			w.PortalSecret("access_token", w.SignIn().AccessToken)

@@ -88,7 +88,7 @@ func TestUserLookUpFaults(t *testing.T) {
 			world.User, status(http.StatusForbidden), v1alpha1.ReasonRequestRejected, []string{"could not be looked up by the e-mail address"}, true,
 		},
 		"the management API is down": {
-			world.User, status(http.StatusInternalServerError), v1alpha1.ReasonZoneUnreachable, []string{"listing users", "retried"}, false,
+			world.User, status(http.StatusInternalServerError), v1alpha1.ReasonZoneUnreachable, []string{"listing users", "retries"}, false,
 		},
 	}
 	for name, tc := range tests {

@@ -104,16 +104,16 @@ func TestWhoMustConsent(t *testing.T) {
 			says    string
 			invited bool
 		}{
-			"a user": {v1alpha1.Subject{User: world.User}, world.User + " has to consent to the resource", true},
+			"a user": {v1alpha1.Subject{User: world.User}, world.User + " has not consented to the resource", true},
 			"an access token": {
 				v1alpha1.Subject{AccessTokenSecretRef: &v1alpha1.SecretKeyReference{Name: "session", Key: "token"}},
-				"the person whose access token is in key token of Secret session has to consent", false,
+				"The person whose access token is in key token of Secret session has not consented", false,
 			},
 			"a session": {
 				v1alpha1.Subject{RefreshTokenSecretRef: &v1alpha1.SecretKeyReference{Name: "session", Key: "token"}},
-				"the person whose session is in key token of Secret session has to consent", false,
+				"The person whose session is in key token of Secret session has not consented", false,
 			},
-			"an application": {v1alpha1.Subject{Application: &v1alpha1.ApplicationSubject{}}, "name a person in spec.subject.user", false},
+			"an application": {v1alpha1.Subject{Application: &v1alpha1.ApplicationSubject{}}, "Name a person in spec.subject.user", false},
 		} {
 			t.Run(name+" "+page, func(t *testing.T) {
 				w := world.New(t)

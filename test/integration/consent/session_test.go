@@ -225,7 +225,7 @@ func TestSessionIsNotSpentInVain(t *testing.T) {
 		t.Errorf("the zone was asked %d times", n)
 	}
 	message := w.Expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
-	if !strings.Contains(message, "remove immutable from it") {
+	if !strings.Contains(message, "Create it anew, without immutable") {
 		t.Errorf("the remedy is %q", message)
 	}
 	must.Succeed(t, w.K8s.Delete(w.Ctx, s))

@@ -66,15 +66,15 @@ func TestInstallFaults(t *testing.T) {
 	tests := map[string]fault{
 		"the API answers 500": {
 			on: zoneGet, answer: world.ReplyJSON(500, `{"message":"oops"}`), condition: valid, status: unknown,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"oops", "retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"oops", "retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 		},
 		"the API is down": {
 			on: "api ", answer: world.HangUp, condition: valid, status: unknown,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection reset", "retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection reset", "retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 		},
 		"the API is slow": {
 			on: zoneGet, answer: world.Slow, condition: valid, status: unknown,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"timed out", "retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"timed out", "retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 		},
 		"the API answers HTML": {
 			on: "api ", answer: world.Reply(200, "text/html", "<html>Sign in</html>"), condition: valid, status: no,
@@ -185,11 +185,11 @@ func TestExchangeFaults(t *testing.T) {
 	tests := map[string]fault{
 		"the zone answers 500": {
 			on: world.Exchanges, answer: world.ReplyJSON(500, `{}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"HTTP 500", "retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"HTTP 500", "retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 		},
 		"the zone is down": {
 			on: "zone ", answer: world.HangUp, condition: issued, status: no,
-			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection reset", "retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+			reason: v1alpha1.ReasonZoneUnreachable, says: []string{"connection reset", "retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 		},
 		"the zone is slow": {
 			on: world.Exchanges, answer: world.Slow, condition: issued, status: no,
@@ -229,7 +229,7 @@ func TestExchangeFaults(t *testing.T) {
 		},
 		"consent is missing": {
 			on: world.Exchanges, answer: oauth(400, "insufficient_authorization", "User consent is required"), condition: issued, status: no,
-			reason: v1alpha1.ReasonConsentRequired, says: []string{world.User + " has to consent to the resource https://api.atlassian.com/ex/confluence once"}, stalled: true, soonest: world.SlowRetry, latest: world.Slowest,
+			reason: v1alpha1.ReasonConsentRequired, says: []string{world.User + " has not consented to the resource https://api.atlassian.com/ex/confluence"}, stalled: true, soonest: world.SlowRetry, latest: world.Slowest,
 		},
 		"a policy forbids it": {
 			on: world.Exchanges, answer: oauth(403, "access_denied", "Access denied by policy. Policy set: default."), condition: issued, status: no,

@@ -43,7 +43,7 @@ type clusterFault struct {
 var secretFaults = map[string]clusterFault{
 	"a quota is used up": {
 		breakIt: useUpQuota, creates: true, reason: v1alpha1.ReasonSecretWriteFailed,
-		says: []string{"ResourceQuota few-secrets of the namespace is used up", "the token is kept"},
+		says: []string{"ResourceQuota few-secrets is used up", "the token is kept"},
 	},
 	"an admission policy is against it": {
 		breakIt: denySecrets, reason: v1alpha1.ReasonSecretWriteFailed,
@@ -55,18 +55,18 @@ var secretFaults = map[string]clusterFault{
 	},
 	"another writes at the same time": {
 		breakIt: writesFail(world.ClusterAnswer(http.StatusConflict, statusBody("Conflict", 409, "the object has been modified: canary-message"))),
-		reason:  v1alpha1.ReasonSecretConflict, says: []string{"being changed by somebody else"},
+		reason:  v1alpha1.ReasonSecretConflict, says: []string{"being changed by another program"},
 	},
 	"the API server is down": {
-		breakIt: writesFail(down), reason: v1alpha1.ReasonSecretWriteFailed, says: []string{"does not answer", "retried"},
+		breakIt: writesFail(down), reason: v1alpha1.ReasonSecretWriteFailed, says: []string{"does not answer", "retries"},
 	},
 	"the API server fails": {
 		breakIt: writesFail(world.ClusterAnswer(http.StatusInternalServerError, statusBody("InternalError", 500, "etcd: canary-message"))),
-		reason:  v1alpha1.ReasonSecretWriteFailed, says: []string{"InternalError", "retried"},
+		reason:  v1alpha1.ReasonSecretWriteFailed, says: []string{"InternalError", "retries"},
 	},
 	"the API server asks for a pause": {
 		breakIt: writesFail(world.ClusterAnswer(http.StatusTooManyRequests, "Too many requests, please try again later.", "Retry-After", "30")),
-		reason:  v1alpha1.ReasonSecretWriteFailed, says: []string{"TooManyRequests", "retried"},
+		reason:  v1alpha1.ReasonSecretWriteFailed, says: []string{"TooManyRequests", "retries"},
 	},
 	"a webhook quotes what it refuses": {
 		breakIt: writesFail(world.ClusterAnswer(http.StatusForbidden, statusBody("Forbidden", 403, `admission webhook "no.secrets.example" denied the request: data canary-message`))),

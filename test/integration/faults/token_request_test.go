@@ -38,7 +38,7 @@ var tokenRequestFaults = map[string]tokenRequestFault{
 			must.Succeed(w.T, w.K8s.Delete(w.Ctx, w.Wiki()))
 			return func() { must.Succeed(w.T, w.K8s.Create(w.Ctx, w.Wiki())) }
 		},
-		reason: v1alpha1.ReasonServiceAccountNotFound, says: []string{"/wiki does not exist", "create it"},
+		reason: v1alpha1.ReasonServiceAccountNotFound, says: []string{"/wiki does not exist", "Create it"},
 	},
 	"the operator lacks the permission": {
 		breakIt: func(w *world.World) func() {
@@ -59,37 +59,37 @@ var tokenRequestFaults = map[string]tokenRequestFault{
 	},
 	"the API server asks for a pause": {
 		answer: world.ClusterAnswer(http.StatusTooManyRequests, "canary-message", "Retry-After", "45"),
-		reason: v1alpha1.ReasonClusterError, says: []string{"TooManyRequests", "retried"}, soonest: 45 * time.Second, latest: 45 * time.Second,
+		reason: v1alpha1.ReasonClusterError, says: []string{"TooManyRequests", "retries"}, soonest: 45 * time.Second, latest: 45 * time.Second,
 	},
 	"the API server fails": {
 		answer: world.ClusterAnswer(http.StatusInternalServerError, statusBody("InternalError", 500, "etcd is slow")),
-		reason: v1alpha1.ReasonClusterError, says: []string{"InternalError", "retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+		reason: v1alpha1.ReasonClusterError, says: []string{"InternalError", "retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 	},
 	"the API server is overloaded": {
 		answer: world.ClusterAnswer(http.StatusServiceUnavailable, "canary-message", "Retry-After", "20"),
-		reason: v1alpha1.ReasonClusterError, says: []string{"ServiceUnavailable", "retried"}, soonest: 20 * time.Second, latest: 20 * time.Second,
+		reason: v1alpha1.ReasonClusterError, says: []string{"ServiceUnavailable", "retries"}, soonest: 20 * time.Second, latest: 20 * time.Second,
 	},
 	"the API server is down": {
-		answer: down, reason: v1alpha1.ReasonClusterError, says: []string{"does not answer", "retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+		answer: down, reason: v1alpha1.ReasonClusterError, says: []string{"does not answer", "retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 	},
 	"the API server hangs": {
 		answer: func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		},
-		reason: v1alpha1.ReasonClusterError, says: []string{"does not answer", "retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+		reason: v1alpha1.ReasonClusterError, says: []string{"does not answer", "retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 	},
 	"the answer is malformed": {
 		answer: world.ClusterAnswer(http.StatusCreated, `{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","status":{"token":"canary-message`),
-		reason: v1alpha1.ReasonClusterError, says: []string{"retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+		reason: v1alpha1.ReasonClusterError, says: []string{"retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 	},
 	"the answer is another object": {
 		answer: world.ClusterAnswer(http.StatusCreated, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"canary-message"}}`),
-		reason: v1alpha1.ReasonClusterError, says: []string{"retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+		reason: v1alpha1.ReasonClusterError, says: []string{"retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 	},
 	"the answer has no token": {
 		answer: world.ClusterAnswer(http.StatusCreated, `{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","status":{"token":"","expirationTimestamp":"2026-01-01T00:00:00Z"}}`),
-		reason: v1alpha1.ReasonClusterError, says: []string{"without a token", "retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+		reason: v1alpha1.ReasonClusterError, says: []string{"without a token", "retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 	},
 }
 

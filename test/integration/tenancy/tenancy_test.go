@@ -188,7 +188,7 @@ func TestAFailedLookUpLetsTheNextGo(t *testing.T) {
 	})()
 	w.ReconcileBinding(binding)
 	message := w.Expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionFalse, v1alpha1.ReasonUserNotIdentified)
-	if !strings.Contains(message, "longer than 1024 bytes") || len(message) > 1000 {
+	if !strings.Contains(message, "more than 1024 bytes") || len(message) > 1000 {
 		t.Errorf("the message is %s", message)
 	}
 	if want := []string{client.ObjectKeyFromObject(binding).String(), "another/one"}; !slices.Equal(called, want) {
