@@ -149,7 +149,7 @@ func TestWorkloadsOfASkewedZone(t *testing.T) {
 				t.Errorf("it was tried soon %d times", attempts)
 			}
 			message := w.Expect(binding, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
-			for _, part := range []string{v1alpha1.ReasonClientRejected, "is not valid yet", "clocks of both agree"} {
+			for _, part := range []string{v1alpha1.ReasonClientRejected, "is not valid yet", "both clocks"} {
 				if !strings.Contains(message, part) {
 					t.Errorf("the message does not say %q: %s", part, message)
 				}
