@@ -109,22 +109,12 @@ func registerMetrics(o Options, mgr ctrl.Manager, bindings *tokenbinding.Control
 		o.Metrics = metrics.Registry
 	}
 	objects := &collector{elected: mgr.Elected(), reader: mgr.GetClient(), bindings: bindings, clock: o.Clock, perObject: o.PerObjectMetrics}
-	for _, c := range slices.Concat(counters(bindings), bindings.Metrics(), others, []prometheus.Collector{objects}) {
+	for _, c := range slices.Concat(bindings.Metrics(), others, []prometheus.Collector{objects}) {
 		if err := o.Metrics.Register(c); err != nil {
 			return err //nolint:wrapcheck // the caller says what was being done
 		}
 	}
 	return nil
-}
-
-// counters are what the controller of bindings counts by itself.
-func counters(bindings *tokenbinding.Controller) []prometheus.Collector {
-	count := func(name, help string, n func() int64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n()) })
-	}
-	return []prometheus.Collector{
-		count("keycard_overdue_requeues_total", "How often a ConfluenceTokenBinding was reconciled because it had not been woken in time.", bindings.Rescues),
-	}
 }
 
 // states counts objects by state. Every state is there, so that an alert sees zero and not nothing.

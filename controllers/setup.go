@@ -29,6 +29,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
 	"github.com/keycardai/keycard-operator/internal/site"
+	"github.com/keycardai/keycard-operator/internal/target"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 )
 
@@ -118,9 +119,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	gates := throttle.New(most, o.Clock)
+	targets := target.NewFinder(mgr.GetClient(), mgr.GetAPIReader(), zones, entries, o.LiveNamespaces)
 	bindings := tokenbinding.New(tokenbinding.Deps{
 		Client: secrets.Before(mgr.GetClient()), Live: mgr.GetAPIReader(), LiveNamespaces: o.LiveNamespaces,
-		Zones: zones, Sites: site.New(atlassian.NewClient(zones, o.AtlassianURL), o.Clock), Catalog: entries,
+		Zones: zones, Targets: targets, Sites: site.New(atlassian.NewClient(zones, o.AtlassianURL), o.Clock),
 		Recorder: recorder, Clock: o.Clock, Gates: gates, LookUps: throttle.New(most, o.Clock), ConsentURL: pageURL,
 	})
 	rollouts := rollout.New(mgr.GetClient(), recorder, o.Clock, o.LiveNamespaces)
@@ -128,12 +130,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := consent.Setup(ctx, mgr, consent.Deps{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Paused: gates.Paused, Catalog: entries, Clock: o.Clock,
-		Bindings: bindings, LiveNamespaces: o.LiveNamespaces, LookEvery: o.WatchEvery, Elected: mgr.Elected(),
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Paused: gates.Paused, Targets: targets, Clock: o.Clock,
+		Bindings: bindings, LookEvery: o.WatchEvery, Elected: mgr.Elected(),
 	}, o.Consent); err != nil {
 		return fmt.Errorf("setting up what waits for consent: %w", err)
 	}
-	if err := bindings.SetupWithManager(ctx, mgr, secrets, o.Concurrency, o.WatchEvery); err != nil {
+	if err := bindings.SetupWithManager(mgr, secrets, o.Concurrency, o.WatchEvery); err != nil {
 		return fmt.Errorf("setting up the controller of ConfluenceTokenBindings: %w", err)
 	}
 	if err := rollouts.SetupWithManager(mgr, o.Concurrency); err != nil {

@@ -4,6 +4,8 @@
 package v1alpha1
 
 import (
+	"unicode/utf8"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,6 +19,36 @@ func (b *ConfluenceTokenBinding) ResourceKey() types.NamespacedName {
 		key.Namespace = ref.Namespace
 	}
 	return key
+}
+
+// InputSecrets returns the names of the Secrets that the binding's application and subject refer to.
+func (b *ConfluenceTokenBinding) InputSecrets() (names []string) {
+	if ref := b.Spec.Application.ClientSecretRef; ref != nil {
+		names = append(names, ref.Name)
+	}
+	for _, ref := range []*SecretKeyReference{b.Spec.Subject.AccessTokenSecretRef, b.Spec.Subject.RefreshTokenSecretRef} {
+		if ref != nil {
+			names = append(names, ref.Name)
+		}
+	}
+	return names
+}
+
+// maxRequest is what status keeps of a request's value, in bytes.
+const maxRequest = 64
+
+// RefreshRequest returns the value of the request for a new token, clipped to what status can take: 64 bytes. It is "" when there
+// is none.
+func (b *ConfluenceTokenBinding) RefreshRequest() string {
+	request := b.Annotations[RefreshRequestedAtAnnotation]
+	if len(request) <= maxRequest {
+		return request
+	}
+	cut := maxRequest
+	for !utf8.RuneStart(request[cut]) {
+		cut--
+	}
+	return request[:cut]
 }
 
 // Admits reports whether objects in namespace may use the resource. Only its own namespace is admitted by default.

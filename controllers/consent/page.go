@@ -6,7 +6,6 @@ package consent
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,38 +17,25 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/catalog"
 	consentpage "github.com/keycardai/keycard-operator/internal/consent"
-	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/namespaces"
-	"github.com/keycardai/keycard-operator/internal/zones"
+	"github.com/keycardai/keycard-operator/internal/target"
 )
 
 // Page is what the consent page needs of the cluster. Every replica serves it: which one a browser reaches is not for the
 // operator to say.
 type Page struct {
-	client     client.Client
-	live       client.Reader
-	namespaces client.Reader
-	zones      *keycard.Pool
-	catalog    catalog.Catalog
-	clock      clock.PassiveClock
-	bindings   Bindings
-	elected    <-chan struct{}
+	client   client.Client
+	targets  *target.Finder
+	clock    clock.PassiveClock
+	bindings Bindings
+	elected  <-chan struct{}
 
 	returns returns
 }
 
 // NewPage makes what the page needs.
 func NewPage(d Deps) *Page {
-	p := &Page{
-		client: d.Client, live: d.Live, namespaces: d.Client, zones: d.Zones, catalog: d.Catalog, clock: d.Clock,
-		bindings: d.Bindings, elected: d.Elected,
-	}
-	if d.LiveNamespaces {
-		p.namespaces = d.Live
-	}
-	return p
+	return &Page{client: d.Client, targets: d.Targets, clock: d.Clock, bindings: d.Bindings, elected: d.Elected}
 }
 
 // request finds what a person is asked for by a binding that acts for her. It is consentpage.ErrUnknown when there is no such
@@ -62,15 +48,14 @@ func (p *Page) request(ctx context.Context, namespace, name string) (consentpage
 		}
 		return consentpage.Request{}, fmt.Errorf("reading the binding: %w", err)
 	}
-	var install v1alpha1.KeycardResource
-	if b.Spec.Subject.User == "" || p.client.Get(ctx, b.ResourceKey(), &install) != nil || !p.usable(ctx, &install, &b) {
+	if b.Spec.Subject.User == "" {
 		return consentpage.Request{}, consentpage.ErrUnknown
 	}
-	pool, err := zones.Pool(ctx, p.live, p.zones, install.Namespace, install.Spec.Zone.CABundle)
+	found, err := p.targets.Of(ctx, &b)
 	if err != nil {
-		return consentpage.Request{}, err
+		return consentpage.Request{}, consentpage.ErrUnknown
 	}
-	zone, err := pool.Zone(install.Spec.Zone.IssuerURL())
+	zone, err := p.targets.Zone(ctx, found)
 	if err != nil {
 		return consentpage.Request{}, err
 	}
@@ -78,15 +63,7 @@ func (p *Page) request(ctx context.Context, namespace, name string) (consentpage
 	if err != nil {
 		return consentpage.Request{}, err
 	}
-	return consentpage.NewRequest(&b, &install, p.catalog[install.Spec.CatalogEntry].Resource.Identifier, metadata.AuthorizationEndpoint)
-}
-
-// usable reports whether the install is registered, admits the binding's namespace, and offers what the binding asks for.
-func (p *Page) usable(ctx context.Context, install *v1alpha1.KeycardResource, b *v1alpha1.ConfluenceTokenBinding) bool {
-	admitted, err := namespaces.Admits(ctx, p.namespaces, install, b.Namespace)
-	_, known := p.catalog[install.Spec.CatalogEntry]
-	return err == nil && admitted && known && install.Status.ResourceID != "" && install.DeletionTimestamp.IsZero() &&
-		!slices.ContainsFunc(b.Spec.Scopes, func(s v1alpha1.Scope) bool { return !slices.Contains(install.Status.Scopes, s) })
+	return consentpage.NewRequest(&b, found.Install, found.Resource, metadata.AuthorizationEndpoint)
 }
 
 // returned is told that a person came back from the zone. A replica that does not work tells the one that does.

@@ -19,10 +19,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/catalog"
 	consentpage "github.com/keycardai/keycard-operator/internal/consent"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/ratelimit"
+	"github.com/keycardai/keycard-operator/internal/target"
 )
 
 // Deps are what this package works with.
@@ -31,14 +31,13 @@ type Deps struct {
 	Client client.Client
 	Live   client.Reader
 	// Zones hands out clients of zones, and Paused reports whether a zone asked for a pause.
-	Zones   *keycard.Pool
-	Paused  func(zone string) bool
-	Catalog catalog.Catalog
+	Zones  *keycard.Pool
+	Paused func(zone string) bool
+	// Targets finds what bindings exchange for.
+	Targets *target.Finder
 	Clock   clock.PassiveClock
 	// Bindings are woken.
 	Bindings Bindings
-	// LiveNamespaces is for an operator that may not watch namespaces.
-	LiveNamespaces bool
 	// LookEvery is how often it is asked whether it is time to look for grants; 0 means every 5 seconds.
 	LookEvery time.Duration
 	// Elected is closed when this replica is the leader.

@@ -5,7 +5,6 @@ package tokenbinding
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -17,6 +16,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/site"
 	"github.com/keycardai/keycard-operator/internal/subject"
+	"github.com/keycardai/keycard-operator/internal/target"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
@@ -43,7 +43,7 @@ func (c *Controller) follow(ctx context.Context, s *scope, state refresh.State, 
 		s.binding.Status.LastRefreshRequest = a.Honoured
 	}
 	if a.Unchanged {
-		c.metrics.Unchanged(s.target.issuer)
+		c.metrics.Unchanged(s.target.Issuer)
 	}
 	if state.Attempt.Holds == refresh.None && a.Verb != refresh.Exchange {
 		s.memory.issued, s.memory.complete = issued{}, tokensecret.Token{}
@@ -74,10 +74,10 @@ func (c *Controller) do(ctx context.Context, s *scope, state refresh.State, a re
 
 // exchange has the zone issue a token, in its turn.
 func (c *Controller) exchange(ctx context.Context, s *scope, state refresh.State) refresh.Event {
-	subj := s.inputs.Subject(subject.Facts{Install: s.target.install, Known: s.knownUser(), Refused: state.WasRefused()})
+	subj := s.inputs.Subject(subject.Facts{Install: s.target.Install, Known: s.knownUser(), Refused: state.WasRefused()})
 	explain := subject.Context{
-		Binding: s.binding, Resource: s.target.resource, Failures: state.Attempt.Failures,
-		Registers: s.target.install.Spec.WorkloadRegistration != nil,
+		Binding: s.binding, Resource: s.target.Resource, Failures: state.Attempt.Failures,
+		Registers: s.target.Install.Spec.WorkloadRegistration != nil,
 	}
 	if person, ok := subj.(*subject.Impersonation); ok {
 		if e, waits := c.identify(ctx, s, person); waits {
@@ -87,7 +87,7 @@ func (c *Controller) exchange(ctx context.Context, s *scope, state refresh.State
 		s.binding.Status.User = explain.Person.Found
 	}
 	f := c.facts(s)
-	if verdict := c.Gates.Enter(s.target.issuer, s.key().String(), f.Turn(), f.Usable()); verdict != throttle.Go {
+	if verdict := c.Gates.Enter(s.target.Issuer, s.key().String(), f.Turn(), f.Usable()); verdict != throttle.Go {
 		return c.inLine(s, verdict)
 	}
 	token, err := c.ask(ctx, s, subj, explain)
@@ -101,11 +101,11 @@ func (c *Controller) exchange(ctx context.Context, s *scope, state refresh.State
 // ask goes to the zone, at which the binding has a place.
 func (c *Controller) ask(ctx context.Context, s *scope, subj subject.Subject, explain subject.Context) (keycard.Token, error) {
 	answer, start := throttle.Answer{}, c.Clock.Now()
-	defer func() { c.Gates.Leave(s.target.issuer, answer) }()
-	zone, err := c.zone(ctx, s.target)
+	defer func() { c.Gates.Leave(s.target.Issuer, answer) }()
+	zone, err := c.Targets.Zone(ctx, s.target)
 	var token keycard.Token
 	if err == nil {
-		token, err = subj.Token(ctx, subject.Zone{Client: zone, Issuer: s.target.issuer, Resource: s.target.resource, Scopes: s.target.scopes})
+		token, err = subj.Token(ctx, subject.Zone{Client: zone, Issuer: s.target.Issuer, Resource: s.target.Resource, Scopes: s.target.Scopes})
 	}
 	remote, ok := keycard.AsError(err)
 	answer.Answered = err == nil || ok && remote.Class != keycard.Transient
@@ -113,7 +113,7 @@ func (c *Controller) ask(ctx context.Context, s *scope, subj subject.Subject, ex
 		answer.Throttled, answer.Pause = true, remote.RetryAfter
 	}
 	err = subject.Explain(err, explain)
-	c.metrics.Exchanged(s.target.issuer, c.Clock.Now().Sub(start), err)
+	c.metrics.Exchanged(s.target.Issuer, c.Clock.Now().Sub(start), err)
 	return token, err
 }
 
@@ -125,17 +125,17 @@ func (c *Controller) identify(ctx context.Context, s *scope, person *subject.Imp
 		return e, false
 	}
 	f, id := c.facts(s), s.key().String()
-	if verdict := c.Gates.Ask(s.target.issuer, id, f.Turn(), f.Usable()); verdict != throttle.Go {
+	if verdict := c.Gates.Ask(s.target.Issuer, id, f.Turn(), f.Usable()); verdict != throttle.Go {
 		return c.inLine(s, verdict), true
 	}
-	management := s.target.install.Spec.Zone.ManagementURL()
+	management := s.target.Install.Spec.Zone.ManagementURL()
 	if c.LookUps.Enter(management, id, f.Turn(), false) != throttle.Go {
-		c.Gates.Pass(s.target.issuer)
+		c.Gates.Pass(s.target.Issuer)
 		return inLine("as many users are looked up as may be", c.LookUps.Waiting(management), false), true
 	}
 	defer c.LookUps.Leave(management, throttle.Answer{Answered: true})
 	if err := person.LookUp(ctx); err != nil {
-		c.Gates.Pass(s.target.issuer)
+		c.Gates.Pass(s.target.Issuer)
 		return refresh.Event{Kind: refresh.Failed, Problem: asProblem(ctx, err), Stage: refresh.StageToken}, true
 	}
 	return e, false
@@ -143,7 +143,7 @@ func (c *Controller) identify(ctx context.Context, s *scope, person *subject.Imp
 
 // inLine is the event of a binding that the zone's gate does not let pass.
 func (c *Controller) inLine(s *scope, verdict throttle.Verdict) refresh.Event {
-	waiting := c.Gates.Waiting(s.target.issuer)
+	waiting := c.Gates.Waiting(s.target.Issuer)
 	if verdict == throttle.Paused {
 		return inLine("the zone asked for a pause", waiting, true)
 	}
@@ -176,13 +176,13 @@ func (c *Controller) finish(ctx context.Context, s *scope, state refresh.State) 
 	}
 	var verdict site.Verdict
 	if s.binding.Spec.Verify == v1alpha1.VerifyProbe {
-		verdict = c.Sites.Probe(ctx, token.Token, at, s.target.scopes)
+		verdict = c.Sites.Probe(ctx, token.Token, at, s.target.Scopes)
 	}
 	life := lifeOf(token.Token)
 	s.memory.complete = tokensecret.Token{
 		Token: tokenfile.Token{
 			AccessToken: token.AccessToken, IssuedAt: life.IssuedAt, ExpiresAt: life.ExpiresAt,
-			Scopes: token.Scopes, Resource: s.target.resource,
+			Scopes: token.Scopes, Resource: s.target.Resource,
 			SiteURL: at.URL, CloudID: at.CloudID, BaseURL: c.Sites.BaseURL(at),
 		},
 		Note: tokensecret.Note{SubjectHash: token.subjectHash, Verdict: string(verdict), Lifetime: token.Lifetime},
@@ -199,7 +199,7 @@ func (s *scope) lacks(token keycard.Token) *problem.Problem {
 	if s.binding.Spec.ReducedScopes == v1alpha1.AcceptReducedScopes {
 		return nil
 	}
-	missing := slices.DeleteFunc(slices.Clone(s.target.scopes), func(scope string) bool { return slices.Contains(token.Scopes, scope) })
+	missing := target.Lacking(token.Scopes, s.target.Scopes)
 	if len(missing) == 0 {
 		return nil
 	}

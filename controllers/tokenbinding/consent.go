@@ -18,7 +18,7 @@ import (
 func (c *Controller) invite(s *scope, p *problem.Problem) *problem.Problem {
 	s.binding.Status.ConsentURL = ""
 	if p == nil || p.Reason != v1alpha1.ReasonConsentRequired || s.binding.Spec.Subject.User == "" ||
-		s.target.install == nil || s.target.install.Status.ConsentClientID == "" {
+		s.target.Install == nil || s.target.Install.Status.ConsentClientID == "" {
 		return p
 	}
 	if c.ConsentURL != nil {

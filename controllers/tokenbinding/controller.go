@@ -24,15 +24,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/metrics"
 	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/site"
 	"github.com/keycardai/keycard-operator/internal/status"
 	"github.com/keycardai/keycard-operator/internal/subject"
+	"github.com/keycardai/keycard-operator/internal/target"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
+	"github.com/keycardai/keycard-operator/internal/watchdog"
 )
 
 // +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=list;watch
@@ -56,9 +57,9 @@ type Deps struct {
 	LiveNamespaces bool
 	// Zones hands out clients of zones.
 	Zones *keycard.Pool
-	// Sites finds Atlassian sites.
+	// Targets finds what bindings exchange for, and Sites where their tokens work.
+	Targets *target.Finder
 	Sites   *site.Finder
-	Catalog catalog.Catalog
 	// Recorder records events.
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
@@ -77,10 +78,6 @@ type Controller struct {
 	memories memories
 	// queue takes bindings that are to be looked at; it is there once the controller runs.
 	queue atomic.Pointer[queue]
-	// namespaces reads namespaces: from the cache where they are watched.
-	namespaces client.Reader
-	// rescued counts bindings that were not woken in time.
-	rescued atomic.Int64
 }
 
 // New returns a Controller.
@@ -90,7 +87,7 @@ func New(deps Deps) *Controller {
 		namespaces = deps.Live
 	}
 	return &Controller{
-		Deps: deps, namespaces: namespaces,
+		Deps:     deps,
 		subjects: subject.New(subject.Deps{Client: deps.Client, Live: deps.Live, Zones: deps.Zones, Clock: deps.Clock}),
 		secrets:  tokensecret.New(deps.Client, deps.Live, namespaces),
 		metrics:  metrics.New(),
@@ -146,6 +143,12 @@ func (c *Controller) result(s *scope, a refresh.Action) ctrl.Result {
 
 // Metrics returns what is counted of the zones and their gates.
 func (c *Controller) Metrics() []prometheus.Collector { return c.metrics.Collectors(c.Gates) }
+
+// Overdue reports whether a token should have been refreshed more than a minute before now, whatever the reason. It is not where
+// the zone was asked and has no newer one yet.
+func (c *Controller) Overdue(b *v1alpha1.ConfluenceTokenBinding, now time.Time) bool {
+	return watchdog.Overdue(b, now) && !c.memories.waitsForNewer(client.ObjectKeyFromObject(b), now)
+}
 
 // forget drops what is remembered of a binding that is gone.
 func (c *Controller) forget(key types.NamespacedName) {

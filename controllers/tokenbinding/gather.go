@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -20,6 +19,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/site"
 	"github.com/keycardai/keycard-operator/internal/subject"
+	"github.com/keycardai/keycard-operator/internal/target"
 	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
@@ -35,8 +35,8 @@ type scope struct {
 	secret tokensecret.Secret
 	// want are the fingerprints of what is wanted; want.Exchange is "" while the KeycardResource can't be used.
 	want tokensecret.Wanted
-	// target is what to exchange for; its install is nil while the KeycardResource can't be used.
-	target target
+	// target is what to exchange for; its Install is nil while the KeycardResource can't be used.
+	target target.Target
 	// inputs are the Secrets that an attempt depends on; nil until they are known.
 	inputs *subject.Inputs
 }
@@ -96,9 +96,17 @@ func (c *Controller) readSecret(ctx context.Context, s *scope) (err error) {
 	if held := s.secret.Held; held != nil {
 		// The write of a status can fail, and a status can be lost: the Secret remembers the last request that led to a token.
 		st := &s.binding.Status
-		if honoured := shown(held.Request); honoured != "" && (st.LastRefreshRequest == "" || honoured == s.asked()) {
-			st.LastRefreshRequest = honoured
+		if held.Request != "" && (st.LastRefreshRequest == "" || held.Request == s.binding.RefreshRequest()) {
+			st.LastRefreshRequest = held.Request
 		}
+	}
+	return err
+}
+
+// readInstall finds the KeycardResource and checks that this namespace may use it.
+func (c *Controller) readInstall(ctx context.Context, s *scope) (err error) {
+	if s.target, err = c.Targets.Of(ctx, s.binding); err == nil {
+		s.want = s.want.Of(s.target.Issuer, s.target.Resource, s.target.Scopes)
 	}
 	return err
 }
@@ -124,7 +132,7 @@ func (c *Controller) facts(s *scope) refresh.Facts {
 	b := s.binding
 	f := refresh.Facts{
 		Now: c.Clock.Now(), Seed: string(b.UID), Before: refreshBefore(b),
-		Installed: s.target.install != nil, Suspended: s.suspended(),
+		Installed: s.target.Install != nil, Suspended: s.suspended(),
 		RemoveExpired: b.Spec.Secret.OnExpiry == v1alpha1.RemoveExpired,
 		Layout:        s.want.Layout, Secret: b.Spec.Secret.Name, Request: s.request(),
 		Reported: s.reported(), HadToken: s.found.ExpiresAt != nil,
@@ -137,13 +145,13 @@ func (c *Controller) facts(s *scope) refresh.Facts {
 		}
 	}
 	if s.inputs != nil {
-		install := s.target.install
+		install := s.target.Install
 		f.SubjectRenewed = s.inputs.Renewed()
 		f.Inputs = refresh.Inputs{
 			Spec: fmt.Sprintf("%s/%d/%s|%s|%s/%d", install.UID, install.Generation, install.Status.ResourceID,
 				s.want.Exchange, b.UID, b.Generation),
 			Versions: s.inputs.Versions(), Values: s.inputs.Values(),
-			Progress: s.target.progress, Session: b.Spec.Subject.RefreshTokenSecretRef != nil,
+			Progress: s.target.Progress, Session: b.Spec.Subject.RefreshTokenSecretRef != nil,
 		}
 	}
 	return f
@@ -163,28 +171,8 @@ func refreshBefore(b *v1alpha1.ConfluenceTokenBinding) time.Duration {
 
 // request is the value of a request for a new token that was not honoured yet; "" when there is none.
 func (s *scope) request() string {
-	if asked := s.asked(); asked != s.binding.Status.LastRefreshRequest {
+	if asked := s.binding.RefreshRequest(); asked != s.binding.Status.LastRefreshRequest {
 		return asked
 	}
 	return ""
-}
-
-// asked is the value of the annotation, as status shows it.
-func (s *scope) asked() string {
-	return shown(s.binding.Annotations[v1alpha1.RefreshRequestedAtAnnotation])
-}
-
-// maxRequest is what status keeps of a request's value, in bytes.
-const maxRequest = 64
-
-// shown is what status can take of a request.
-func shown(request string) string {
-	if len(request) <= maxRequest {
-		return request
-	}
-	cut := maxRequest
-	for !utf8.RuneStart(request[cut]) {
-		cut--
-	}
-	return request[:cut]
 }

@@ -6,7 +6,6 @@ package tokenbinding
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -30,52 +29,22 @@ import (
 	"github.com/keycardai/keycard-operator/internal/namespaces"
 	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/secretcache"
-	"github.com/keycardai/keycard-operator/internal/subject"
 	"github.com/keycardai/keycard-operator/internal/throttle"
-	"github.com/keycardai/keycard-operator/internal/tokensecret"
+	"github.com/keycardai/keycard-operator/internal/watchdog"
 )
-
-// Field indexes over bindings: which Secrets they read or write, and which ServiceAccount they name.
-const (
-	secretIndex  = "secrets"
-	accountIndex = "serviceAccount"
-	outputIndex  = tokensecret.BindingIndex
-)
-
-// indexes say what the fields of the indexes are.
-var indexes = map[string]func(*v1alpha1.ConfluenceTokenBinding) []string{
-	secretIndex: func(b *v1alpha1.ConfluenceTokenBinding) []string {
-		return append(subject.Names(b), b.Spec.Secret.Name)
-	},
-	accountIndex: func(b *v1alpha1.ConfluenceTokenBinding) []string {
-		if b.Spec.Application.ServiceAccountName == "" {
-			return nil
-		}
-		return []string{b.Spec.Application.ServiceAccountName}
-	},
-	outputIndex: func(b *v1alpha1.ConfluenceTokenBinding) []string { return []string{b.Spec.Secret.Name} },
-}
 
 // queue is the controller's work queue.
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// SetupWithManager registers the controller, its indexes and its watches. secrets tells of changes of Secrets. watchEvery is how
+// SetupWithManager registers the controller and its watches. secrets tells of changes of Secrets. watchEvery is how
 // often the watchdog looks; 0 means every 30 seconds.
-func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, secrets *secretcache.Cache, concurrency int, watchEvery time.Duration) error {
-	for field, values := range indexes {
-		extract := func(o client.Object) []string {
-			b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
-			if !ok {
-				return nil
-			}
-			return values(b)
-		}
-		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, field, extract); err != nil {
-			return fmt.Errorf("indexing bindings by %s: %w", field, err)
-		}
-	}
-	watchdog := func(ctx context.Context, q queue) error {
-		go c.watch(log.IntoContext(ctx, mgr.GetLogger()), q, mgr.Elected(), cmp.Or(watchEvery, defaultWatchEvery))
+func (c *Controller) SetupWithManager(mgr ctrl.Manager, secrets *secretcache.Cache, concurrency int, watchEvery time.Duration) error {
+	watch := func(ctx context.Context, q queue) error {
+		dog := watchdog.Watchdog{Reader: c.Client, Clock: c.Clock, Wake: c.memories.wake, Look: func(key types.NamespacedName, priority int) {
+			c.metrics.Rescued()
+			enqueue(q, key, priority)
+		}}
+		go dog.Run(log.IntoContext(ctx, mgr.GetLogger()), mgr.Elected(), cmp.Or(watchEvery, watchdog.Every))
 		return nil
 	}
 	b := ctrl.NewControllerManagedBy(mgr).
@@ -85,12 +54,12 @@ func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, sec
 		For(&v1alpha1.ConfluenceTokenBinding{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, requestChanged))).
 		// The other bindings of a Secret may have waited for one to go.
 		Watches(&v1alpha1.ConfluenceTokenBinding{}, handler.EnqueueRequestsFromMapFunc(c.siblings), builder.WithPredicates(onlyDeleted)).
-		WatchesRawSource(secrets.Source(c.inNamespaceOf(secretIndex))).
+		WatchesRawSource(secrets.Source(c.inNamespaceOf(index.Secret))).
 		// A ServiceAccount matters when it appears: nothing of it is read.
-		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(c.inNamespaceOf(accountIndex)), builder.WithPredicates(onlyCreated)).
+		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(c.inNamespaceOf(index.Account)), builder.WithPredicates(onlyCreated)).
 		Watches(&v1alpha1.KeycardResource{}, handler.EnqueueRequestsFromMapFunc(c.ofResource)).
 		WatchesRawSource(source.Func(c.answerCalls)).
-		WatchesRawSource(source.Func(watchdog)).
+		WatchesRawSource(source.Func(watch)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			// For errors of status writes, which are all that is left to controller-runtime.
@@ -127,7 +96,7 @@ func (c *Controller) siblings(ctx context.Context, o client.Object) []reconcile.
 	if !ok {
 		return nil
 	}
-	return c.list(ctx, client.InNamespace(b.Namespace), client.MatchingFields{outputIndex: b.Spec.Secret.Name})
+	return c.list(ctx, client.InNamespace(b.Namespace), client.MatchingFields{index.Output: b.Spec.Secret.Name})
 }
 
 // inNamespaceOf finds the bindings in the namespace of an object whose index has its name.

@@ -56,8 +56,8 @@ func newStory() *story {
 func (st *story) reconcile(now time.Time, at refresh.Stage, p *problem.Problem) *story {
 	s := newLook(st.binding, now)
 	s.want = s.want.Of("", "", nil)
-	if s.target.install = (&v1alpha1.KeycardResource{}); at == refresh.StageInstall {
-		s.want.Exchange, s.target.install = "", nil
+	if s.target.Install = (&v1alpha1.KeycardResource{}); at == refresh.StageInstall {
+		s.want.Exchange, s.target.Install = "", nil
 	}
 	s.secret.Held, s.secret.Intact = st.held, st.held != nil
 	if st.binding.Status.ObservedGeneration == 0 {

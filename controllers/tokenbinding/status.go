@@ -125,7 +125,7 @@ func (r reporter) reportToken() {
 			"the zone issues tokens that live %s; files mounted from a Secret may follow up to %s late, so pods can see an expired one. Ask for tokens that live %s or longer",
 			held.Life.Lifetime(), refresh.MountPropagation, 2*refresh.MountPropagation))
 	case usable && held.Lifetime.Odd():
-		issued(oddLifetime(held))
+		issued(held.OddLifetime())
 	case usable:
 		issued(v1alpha1.ReasonIssued, "the zone issued a token for this spec")
 	case r.at(refresh.StageToken) != nil:

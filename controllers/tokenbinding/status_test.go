@@ -21,7 +21,7 @@ import (
 
 func holding(now time.Time, hash string) *look {
 	l := newLook(&v1alpha1.ConfluenceTokenBinding{}, now)
-	l.want.Exchange, l.target.install = "e", &v1alpha1.KeycardResource{}
+	l.want.Exchange, l.target.Install = "e", &v1alpha1.KeycardResource{}
 	l.secret.Held = &tokensecret.Held{
 		Life: refresh.NewLife(noon, time.Hour), Note: tokensecret.Note{Made: tokensecret.Wanted{Exchange: hash, Spec: l.want.Spec}},
 	}
@@ -37,7 +37,7 @@ func TestStateMatrix(t *testing.T) {
 	suspended := func(s *look) *look { s.binding.Spec.Suspend = new(true); return s }
 	noInstall := func(now time.Time) *look {
 		s := holding(now, "e")
-		s.want.Exchange, s.target.install = "", nil
+		s.want.Exchange, s.target.Install = "", nil
 		return s
 	}
 	otherSpec := func(now time.Time) *look { s := noInstall(now); s.secret.Held.Made.Spec = "old"; return s }

@@ -14,24 +14,52 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 )
 
-// Install is the field of bindings by which those of a KeycardResource are found: its namespace and name.
-const Install = "install"
+// The fields of bindings by which they are found.
+const (
+	// Install has the namespace and name of the KeycardResource.
+	Install = "install"
+	// Secret has the names of the Secrets that the binding reads or writes, and Output that of the one it writes. The API server
+	// selects by the latter too.
+	Secret = "secrets"
+	Output = "spec.secret.name"
+	// Account has the name of the ServiceAccount.
+	Account = "serviceAccount"
+)
 
-// Register adds the index to the cache.
+// Register adds the indexes to the cache.
 func Register(ctx context.Context, indexer client.FieldIndexer) error {
-	if err := indexer.IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, Install, InstallOf); err != nil {
-		return fmt.Errorf("indexing bindings by %s: %w", Install, err)
+	for field, values := range map[string]client.IndexerFunc{
+		Install: InstallOf,
+		Secret:  of(func(b *v1alpha1.ConfluenceTokenBinding) []string { return append(b.InputSecrets(), b.Spec.Secret.Name) }),
+		Output:  of(func(b *v1alpha1.ConfluenceTokenBinding) []string { return []string{b.Spec.Secret.Name} }),
+		Account: of(func(b *v1alpha1.ConfluenceTokenBinding) []string {
+			if b.Spec.Application.ServiceAccountName == "" {
+				return nil
+			}
+			return []string{b.Spec.Application.ServiceAccountName}
+		}),
+	} {
+		if err := indexer.IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, field, values); err != nil {
+			return fmt.Errorf("indexing bindings by %s: %w", field, err)
+		}
 	}
 	return nil
 }
 
+// of makes a function of bindings one of objects.
+func of(values func(*v1alpha1.ConfluenceTokenBinding) []string) client.IndexerFunc {
+	return func(o client.Object) []string {
+		b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
+		if !ok {
+			return nil
+		}
+		return values(b)
+	}
+}
+
 // InstallOf returns the value of the field Install.
 func InstallOf(o client.Object) []string {
-	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
-	if !ok {
-		return nil
-	}
-	return []string{b.ResourceKey().String()}
+	return of(func(b *v1alpha1.ConfluenceTokenBinding) []string { return []string{b.ResourceKey().String()} })(o)
 }
 
 // Of selects the bindings of a KeycardResource.

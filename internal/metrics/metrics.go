@@ -26,6 +26,7 @@ type Zones struct {
 	exchanges *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	unchanged *prometheus.CounterVec
+	rescued   prometheus.Counter
 }
 
 // New returns metrics that are not registered yet.
@@ -44,16 +45,23 @@ func New() *Zones {
 		unchanged: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keycard_exchanges_unchanged_total", Help: "How often a zone handed out a token that lives no longer than the present one.",
 		}, zone),
+		rescued: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "keycard_overdue_requeues_total",
+			Help: "How often a ConfluenceTokenBinding was reconciled because it had not been woken in time.",
+		}),
 	}
 }
 
 // Collectors returns all of them, and those of the gates.
 func (m *Zones) Collectors(gates *throttle.Gates) []prometheus.Collector {
-	return []prometheus.Collector{m.exchanges, m.duration, m.unchanged, gateCollector{gates}}
+	return []prometheus.Collector{m.exchanges, m.duration, m.unchanged, m.rescued, gateCollector{gates}}
 }
 
 // outcomeIssued and outcomeFailed are the outcomes that are no reason of a condition: the latter of what went wrong within the cluster.
 const outcomeIssued, outcomeFailed = "Issued", "Failed"
+
+// Rescued counts a binding that was not woken in time.
+func (m *Zones) Rescued() { m.rescued.Inc() }
 
 // Unchanged counts a token that lives no longer than the present one.
 func (m *Zones) Unchanged(zone string) { m.unchanged.WithLabelValues(zone).Inc() }

@@ -213,15 +213,3 @@ func tokenRef(b *v1alpha1.ConfluenceTokenBinding) (v1alpha1.SecretKeyReference, 
 	}
 	return v1alpha1.SecretKeyReference{}, false
 }
-
-// Names lists the Secrets that a binding's subject and application refer to.
-func Names(b *v1alpha1.ConfluenceTokenBinding) []string {
-	var names []string
-	if ref := b.Spec.Application.ClientSecretRef; ref != nil {
-		names = append(names, ref.Name)
-	}
-	if ref, ok := tokenRef(b); ok {
-		names = append(names, ref.Name)
-	}
-	return names
-}

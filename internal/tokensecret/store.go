@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
 	"github.com/keycardai/keycard-operator/internal/ownwrites"
 	"github.com/keycardai/keycard-operator/internal/problem"
@@ -26,10 +27,6 @@ import (
 	"github.com/keycardai/keycard-operator/internal/secretmeta"
 	"github.com/keycardai/keycard-operator/internal/tokenfile"
 )
-
-// BindingIndex is the field by which bindings have to be indexed, for those of one output Secret.
-// The API server selects by it too.
-const BindingIndex = "spec.secret.name"
 
 // writeTimeout bounds a write of a token. It is finished even when the operator is told to stop: a
 // token that was issued and not stored is lost.
@@ -51,7 +48,7 @@ type Store struct {
 }
 
 // New returns a Store that reads metadata and bindings by c, whose bindings have the index
-// BindingIndex, and writes by c. live reads from the server: values are never cached. namespaces
+// index.Output, and writes by c. live reads from the server: values are never cached. namespaces
 // reads namespaces.
 func New(c client.Client, live, namespaces client.Reader) *Store {
 	return &Store{client: c, live: live, namespaces: namespaces}
@@ -117,7 +114,7 @@ func (o Output) mayMake(ctx context.Context) error {
 		return problem.Waiting(v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", key.Name)
 	}
 	var others v1alpha1.ConfluenceTokenBindingList
-	if err := o.store.client.List(ctx, &others, client.InNamespace(key.Namespace), client.MatchingFields{BindingIndex: key.Name}); err != nil {
+	if err := o.store.client.List(ctx, &others, client.InNamespace(key.Namespace), client.MatchingFields{index.Output: key.Name}); err != nil {
 		return fmt.Errorf("listing bindings of Secret %s: %w", key.Name, err)
 	}
 	for i := range others.Items {

@@ -43,6 +43,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/retryafter"
 	"github.com/keycardai/keycard-operator/internal/site"
+	"github.com/keycardai/keycard-operator/internal/target"
 	"github.com/keycardai/keycard-operator/internal/throttle"
 	"github.com/keycardai/keycard-operator/test/must"
 )
@@ -148,13 +149,13 @@ func (w *World) Connect() {
 	w.Cached, w.Live = &SwapClient{c}, &SwapReader{c}
 	w.Rebuild(func(d *tokenbinding.Deps) {
 		*d = tokenbinding.Deps{
-			Client: w.Cached, Live: w.Live, Zones: pool, Catalog: entries, Sites: site.New(atlassian.NewClient(pool, w.Zone.AtlassianURL), w.Clock),
+			Client: w.Cached, Live: w.Live, Zones: pool, Targets: target.NewFinder(w.Cached, w.Live, pool, entries, false), Sites: site.New(atlassian.NewClient(pool, w.Zone.AtlassianURL), w.Clock),
 			Recorder: w.Events, Clock: w.Clock, Gates: throttle.New(8, w.Clock), LookUps: throttle.New(8, w.Clock),
 		}
 	})
 	w.Rollouts = rollout.New(c, w.Events, w.Clock, false)
 	w.Consent = consent.Deps{
-		Client: indexed{c, w.NS}, Live: c, Zones: pool, Paused: func(zone string) bool { return w.Deps.Gates.Paused(zone) }, Catalog: entries, Clock: w.Clock, Bindings: woken{w},
+		Client: indexed{c, w.NS}, Live: c, Zones: pool, Paused: func(zone string) bool { return w.Deps.Gates.Paused(zone) }, Targets: w.Deps.Targets, Clock: w.Clock, Bindings: woken{w},
 	}
 	w.watcher = consent.NewWatcher(w.Consent)
 }

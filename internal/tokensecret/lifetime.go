@@ -1,14 +1,13 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+package tokensecret
 
 import (
 	"fmt"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 // announcements say what the zone sent in place of a lifetime.
@@ -18,11 +17,11 @@ var announcements = map[keycard.Announcement]string{
 	keycard.AnnouncementNotANumber:  "expires_in is not a number",
 }
 
-// oddLifetime is what to show of a token whose lifetime the zone announced oddly. The texts do not
+// OddLifetime returns what to show of a token whose lifetime the zone announced oddly. The texts do not
 // vary from token to token.
-func oddLifetime(held *tokensecret.Held) (reason, message string) {
-	l := held.Lifetime
-	life := fmt.Sprintf("; the token is taken to live %s", held.Life.Lifetime())
+func (h *Held) OddLifetime() (reason, message string) {
+	l := h.Lifetime
+	life := fmt.Sprintf("; the token is taken to live %s", h.Life.Lifetime())
 	if l.ClockSkew != 0 && l.Source != keycard.LifetimeAssumed {
 		return v1alpha1.ReasonClockSkew, "the clocks disagree: " + skewed(l) + life + "; check the time on the cluster's nodes, and the zone's"
 	}

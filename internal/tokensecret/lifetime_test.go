@@ -1,7 +1,7 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+package tokensecret
 
 import (
 	"testing"
@@ -10,7 +10,6 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/refresh"
-	"github.com/keycardai/keycard-operator/internal/tokensecret"
 )
 
 func TestOddLifetime(t *testing.T) {
@@ -33,7 +32,7 @@ func TestOddLifetime(t *testing.T) {
 		{keycard.Lifetime{Source: keycard.LifetimeFromExpiresIn, Announced: keycard.AnnouncementGiven, ClockSkew: -time.Minute}, skew, "the clocks disagree: the token's exp claim has passed, by this clock; used expires_in" + life + check},
 		{keycard.Lifetime{Source: keycard.LifetimeFromExpiresIn, Announced: keycard.AnnouncementGiven, ClockSkew: time.Minute}, skew, "the clocks disagree: the token's exp claim is later than expires_in; used expires_in" + life + check},
 	} {
-		reason, message := oddLifetime(&tokensecret.Held{Life: refresh.NewLife(noon, 50*time.Minute), Note: tokensecret.Note{Lifetime: tc.from}})
+		reason, message := (&Held{Life: refresh.NewLife(noon, 50*time.Minute), Note: Note{Lifetime: tc.from}}).OddLifetime()
 		if reason != tc.reason || message != tc.message {
 			t.Errorf("%+v: %s: %s, want %s: %s", tc.from, reason, message, tc.reason, tc.message)
 		}

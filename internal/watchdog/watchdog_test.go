@@ -1,35 +1,18 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+package watchdog
 
 import (
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
-	"github.com/keycardai/keycard-operator/internal/refresh"
 )
 
-// Nothing is remembered of a binding that is gone, or there would be more and more.
-func TestMemoriesAreForgotten(t *testing.T) {
-	gone := types.NamespacedName{Namespace: "ns", Name: "gone"}
-	l := newLook(&v1alpha1.ConfluenceTokenBinding{ObjectMeta: metav1.ObjectMeta{Namespace: gone.Namespace, Name: gone.Name}}, noon)
-	l.c.result(l.scope, refresh.Action{Wake: noon})
-	if _, known := l.c.memories.wake(gone); !known {
-		t.Fatal("it is not remembered when the binding is to be woken")
-	}
-	if _, err := l.c.Reconcile(t.Context(), reconcile.Request{NamespacedName: gone}); err != nil {
-		t.Fatal(err)
-	}
-	if len(l.c.memories.m) != 0 {
-		t.Error("the binding is still remembered")
-	}
-}
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func TestMissed(t *testing.T) {
 	at := func(seconds int) *metav1.Time {
@@ -70,7 +53,7 @@ func TestMissed(t *testing.T) {
 			if got := missed(b, tc.wake, tc.known, noon); got != tc.missed {
 				t.Errorf("missed: %v", got)
 			}
-			if got := overdue(b, noon); got != tc.overdue {
+			if got := Overdue(b, noon); got != tc.overdue {
 				t.Errorf("overdue: %v", got)
 			}
 		})

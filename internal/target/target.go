@@ -1,7 +1,8 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenbinding
+// Package target finds what a binding exchanges for.
+package target
 
 import (
 	"context"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
 	"github.com/keycardai/keycard-operator/internal/problem"
@@ -22,55 +24,81 @@ import (
 	"github.com/keycardai/keycard-operator/internal/zones"
 )
 
-// target is what a binding exchanges for: a resource at the authorization server of a zone, with scopes.
-type target struct {
-	install          *v1alpha1.KeycardResource
-	issuer, resource string
-	scopes           []string
-	progress         refresh.Progress
+// Target is what a binding exchanges for: a resource at the authorization server of a zone, with scopes.
+type Target struct {
+	Install          *v1alpha1.KeycardResource
+	Issuer, Resource string
+	Scopes           []string
+	// Progress is how far the install has come.
+	Progress refresh.Progress
 }
 
-// readInstall finds the KeycardResource and checks that this namespace may use it.
-func (c *Controller) readInstall(ctx context.Context, s *scope) error {
-	target, err := c.targetOf(ctx, s.binding)
-	if err == nil {
-		s.target, s.want = target, s.want.Of(target.issuer, target.resource, target.scopes)
-	}
-	return err
+// Finder finds targets. It is safe for concurrent use.
+type Finder struct {
+	cached, live   client.Reader
+	zones          *keycard.Pool
+	catalog        catalog.Catalog
+	liveNamespaces bool
 }
 
-// targetOf returns what a binding exchanges for. The KeycardResource has to admit its namespace, to be registered in the zone, and
-// to offer the scopes. The error is a *problem.Problem, or one of the cluster.
-func (c *Controller) targetOf(ctx context.Context, b *v1alpha1.ConfluenceTokenBinding) (target, error) {
+// NewFinder returns a Finder that reads from the cache, and CA bundles from the server. liveNamespaces is for an operator that may not
+// watch namespaces: it reads them from the server too.
+func NewFinder(cached, live client.Reader, pool *keycard.Pool, entries catalog.Catalog, liveNamespaces bool) *Finder {
+	return &Finder{cached: cached, live: live, zones: pool, catalog: entries, liveNamespaces: liveNamespaces}
+}
+
+// Of returns what a binding exchanges for. The KeycardResource has to admit its namespace, to be registered in the zone, and to offer
+// the scopes. The error is a *problem.Problem, or one of the cluster.
+func (f *Finder) Of(ctx context.Context, b *v1alpha1.ConfluenceTokenBinding) (Target, error) {
 	key := b.ResourceKey()
 	var install v1alpha1.KeycardResource
-	err := c.Client.Get(ctx, key, &install)
+	err := f.cached.Get(ctx, key, &install)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return target{}, fmt.Errorf("reading KeycardResource %s: %w", key, err)
+		return Target{}, fmt.Errorf("reading KeycardResource %s: %w", key, err)
 	}
 	admitted := err == nil
 	if admitted {
-		if admitted, err = namespaces.Admits(ctx, c.namespaces, &install, b.Namespace); err != nil {
-			return target{}, err
+		if admitted, err = namespaces.Admits(ctx, f.namespaces(), &install, b.Namespace); err != nil {
+			return Target{}, err
 		}
 	}
 	if !admitted {
-		return target{}, c.notAdmitted(key, b.Namespace)
+		return Target{}, f.notAdmitted(key, b.Namespace)
 	}
-	entry, known := c.Catalog[install.Spec.CatalogEntry]
+	entry, known := f.catalog[install.Spec.CatalogEntry]
 	// Once registered is enough: a later mistake in its spec, or an outage, does not stop the bindings.
 	if !known || install.Status.ResourceID == "" {
-		return target{}, problem.Waiting(v1alpha1.ReasonResourceNotReady,
+		return Target{}, problem.Waiting(v1alpha1.ReasonResourceNotReady,
 			"KeycardResource %s is not registered in its zone yet; see its conditions", key)
 	}
 	if !install.DeletionTimestamp.IsZero() {
-		return target{}, problem.Waiting(v1alpha1.ReasonResourceNotReady, "KeycardResource %s is being deleted", key)
+		return Target{}, problem.Waiting(v1alpha1.ReasonResourceNotReady, "KeycardResource %s is being deleted", key)
 	}
 	scopes, err := requestedScopes(b, &install)
-	return target{
-		install: &install, issuer: install.Spec.Zone.IssuerURL(), resource: entry.Resource.Identifier, scopes: scopes,
-		progress: progressOf(&install),
-	}, err
+	if err != nil {
+		return Target{}, err
+	}
+	return Target{
+		Install: &install, Issuer: install.Spec.Zone.IssuerURL(), Resource: entry.Resource.Identifier, Scopes: scopes,
+		Progress: progressOf(&install),
+	}, nil
+}
+
+// Zone returns the client of the zone's authorization server.
+func (f *Finder) Zone(ctx context.Context, t Target) (*keycard.ZoneClient, error) {
+	pool, err := zones.Pool(ctx, f.live, f.zones, t.Install.Namespace, t.Install.Spec.Zone.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	return pool.Zone(t.Issuer)
+}
+
+// namespaces reads namespaces: from the cache where they are watched.
+func (f *Finder) namespaces() client.Reader {
+	if f.liveNamespaces {
+		return f.live
+	}
+	return f.cached
 }
 
 // progressOf returns how far an install has come.
@@ -96,9 +124,9 @@ func progressOf(install *v1alpha1.KeycardResource) refresh.Progress {
 
 // notAdmitted says the same of a resource that does not exist and of one that does not admit the namespace. Where namespaces are
 // not watched, no watch reports a label that admits it, so it is tried again.
-func (c *Controller) notAdmitted(resource client.ObjectKey, namespace string) *problem.Problem {
+func (f *Finder) notAdmitted(resource client.ObjectKey, namespace string) *problem.Problem {
 	say := problem.Waiting
-	if c.LiveNamespaces {
+	if f.liveNamespaces {
 		say = problem.Passing
 	}
 	return say(v1alpha1.ReasonResourceNotFound,
@@ -113,7 +141,7 @@ func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.Keyc
 	if len(wanted) == 0 {
 		wanted = offered
 	}
-	missing := lacking(offered, wanted)
+	missing := Lacking(offered, wanted)
 	if len(missing) > 0 {
 		return nil, problem.Blocked(v1alpha1.ReasonScopeNotOffered,
 			"KeycardResource %s does not offer %s; it offers %s. Change spec.scopes here, or spec.scopes of the KeycardResource",
@@ -123,21 +151,12 @@ func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.Keyc
 	return wanted, nil
 }
 
-// lacking returns which of the wanted scopes are not there.
-func lacking(there, wanted []string) (missing []string) {
+// Lacking returns which of the wanted scopes are not there.
+func Lacking(there, wanted []string) (missing []string) {
 	for _, scope := range wanted {
 		if !slices.Contains(there, scope) {
 			missing = append(missing, scope)
 		}
 	}
 	return missing
-}
-
-// zone returns the client of the zone's authorization server.
-func (c *Controller) zone(ctx context.Context, t target) (*keycard.ZoneClient, error) {
-	pool, err := zones.Pool(ctx, c.Live, c.Zones, t.install.Namespace, t.install.Spec.Zone.CABundle)
-	if err != nil {
-		return nil, err
-	}
-	return pool.Zone(t.issuer)
 }
