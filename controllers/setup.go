@@ -40,11 +40,8 @@ const recorderName = "keycard-operator"
 type Options struct {
 	// Concurrency is how many objects of a kind are reconciled at once.
 	Concurrency int
-	// ClusterID tells this cluster's objects in a zone from those of another cluster; empty means the UID
-	// of ClusterIDNamespace.
-	ClusterID string
-	// ClusterIDNamespace is read when ClusterID is empty; empty means kube-system.
-	ClusterIDNamespace string
+	// Cluster tells this cluster's objects in a zone from those of another cluster.
+	Cluster Cluster
 	// Namespaces are those whose Secrets are followed, as in CacheOptions; empty means all.
 	Namespaces []string
 	// LiveNamespaces is for an operator that may not watch namespaces, because it has permissions in some only: it
@@ -73,6 +70,14 @@ type Options struct {
 	WatchEvery time.Duration
 	// Consent says how people consent; by default nothing is done about it.
 	Consent consent.Options
+}
+
+// Cluster says how a cluster is named in a zone.
+type Cluster struct {
+	// ID is the name; empty means the UID of Namespace.
+	ID string
+	// Namespace is read when ID is empty; empty means kube-system.
+	Namespace string
 }
 
 // Setup adds all controllers to the manager.
@@ -106,7 +111,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	resources := keycardresource.New(keycardresource.Deps{
 		Client: mgr.GetClient(), Secrets: secrets, Live: mgr.GetAPIReader(), Zones: zones, Catalog: entries,
-		ClusterID: o.ClusterID, Recorder: recorder, Clock: o.Clock,
+		ClusterID: o.Cluster.ID, Recorder: recorder, Clock: o.Clock,
 		CheckEvery: o.CheckEvery, ClusterIssuer: issuer.Discover,
 		ConsentRedirectURIs: redirectURIs, LiveNamespaces: o.LiveNamespaces,
 	})
@@ -164,8 +169,8 @@ const defaultCheckEvery = 10 * time.Minute
 
 // withDefaults fills in what was left out.
 func (o Options) withDefaults(ctx context.Context, live client.Reader) (_ Options, err error) {
-	if o.ClusterID == "" {
-		o.ClusterID, err = clusterID(ctx, live, cmp.Or(o.ClusterIDNamespace, metav1.NamespaceSystem))
+	if o.Cluster.ID == "" {
+		o.Cluster.ID, err = clusterID(ctx, live, cmp.Or(o.Cluster.Namespace, metav1.NamespaceSystem))
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}

@@ -44,8 +44,7 @@ func run(ctx context.Context, o *options) error {
 	}
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		Concurrency:           o.concurrency,
-		ClusterID:             o.clusterID,
-		ClusterIDNamespace:    o.clusterIDNamespace,
+		Cluster:               controllers.Cluster{ID: o.clusterID, Namespace: o.clusterIDNamespace},
 		Namespaces:            o.watchNamespaces,
 		LiveNamespaces:        len(o.watchNamespaces) > 0,
 		UserAgent:             "keycard-operator/" + version,

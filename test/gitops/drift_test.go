@@ -181,7 +181,7 @@ func (w *world) startOperator() (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	w.t.Cleanup(cancel)
 	must.Succeed(w.t, controllers.Setup(ctx, mgr, controllers.Options{
-		Concurrency: 10, Namespaces: []string{w.ns}, ClusterID: "test-cluster", UserAgent: "test", RequestTimeout: 10 * time.Second,
+		Concurrency: 10, Namespaces: []string{w.ns}, Cluster: controllers.Cluster{ID: "test-cluster"}, UserAgent: "test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: w.zone.AtlassianURL, Metrics: prometheus.NewRegistry(),
 		CheckEvery: 10 * time.Second, // so that looks at the zone are among what is judged
 	}))

@@ -71,7 +71,7 @@ func (w *World) StartOperator(change ...func(*controllers.Options)) *Operator {
 	must.Succeed(w.T, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Ctx))
 	options := controllers.Options{
-		Concurrency: 10, Namespaces: []string{w.NS}, ClusterID: ClusterID, UserAgent: "test", RequestTimeout: 10 * time.Second,
+		Concurrency: 10, Namespaces: []string{w.NS}, Cluster: controllers.Cluster{ID: ClusterID}, UserAgent: "test", RequestTimeout: 10 * time.Second,
 		AllowInsecureLoopback: true, AtlassianURL: w.Zone.AtlassianURL,
 		Metrics: o.metrics, PerObjectMetrics: true,
 	}
