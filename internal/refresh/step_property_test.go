@@ -6,10 +6,10 @@ package refresh
 import (
 	"flag"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +30,7 @@ func TestRandomLives(t *testing.T) {
 		newLife(t, *seedFlag, true).run(eventsPerLife)
 		return
 	}
-	seen := map[transition]map[string]bool{}
+	seen := map[transition]map[outcome]bool{}
 	for seed := uint64(1); seed <= uint64(*eventsFlag/eventsPerLife) && !t.Failed(); seed++ { // #nosec G115 -- positive
 		l := newLife(t, seed, false)
 		l.seen = seen
@@ -76,7 +76,7 @@ func (a answer) problem() *problem.Problem {
 // life is a binding and its world. It is the controller of the model too: it does what Step says.
 type life struct {
 	t     *testing.T
-	seen  map[transition]map[string]bool
+	seen  map[transition]map[outcome]bool
 	rand  *rand.Rand
 	seed  uint64
 	trace *strings.Builder
@@ -158,12 +158,18 @@ func (l *life) step(f Facts, e Event) (State, Action) {
 	next, a := Step(l.state, f, e)
 	if at := (transition{l.state.Phase, e.Kind}); l.seen != nil {
 		if l.seen[at] == nil {
-			l.seen[at] = map[string]bool{}
+			l.seen[at] = map[outcome]bool{}
 		}
-		l.seen[at][next.Phase.String()+" "+a.Verb.String()] = true
+		l.seen[at][outcome{next.Phase, a.Verb}] = true
 	}
 	l.state = next
 	return next, a
+}
+
+// outcome is what a step leads to.
+type outcome struct {
+	to   Phase
+	verb Verb
 }
 
 // transition is a state and an event.
@@ -176,11 +182,11 @@ type transition struct {
 func (l *life) facts() Facts {
 	f := Facts{
 		Now: l.now, Seed: "uid", Installed: l.install == fine, Suspended: l.suspended, RemoveExpired: l.removes,
-		Layout: fmt.Sprint("layout ", l.layoutSpec), Secret: "token", Reported: l.status.reported == l.spec, HadToken: l.hadToken,
-		Inputs: Inputs{Spec: fmt.Sprint("spec ", l.spec, l.install), Versions: Secrets{Subject: fmt.Sprint("subject ", l.subject)}},
+		Layout: strconv.Itoa(l.layoutSpec), Secret: "token", Reported: l.status.reported == l.spec, HadToken: l.hadToken,
+		Inputs: Inputs{Spec: strconv.Itoa(10*l.spec + int(l.install)), Versions: Secrets{Subject: strconv.Itoa(l.subject)}},
 	}
 	if l.request != l.status.honoured {
-		f.Request = fmt.Sprint("request ", l.request)
+		f.Request = strconv.Itoa(l.request)
 	}
 	if l.held != nil {
 		h := *l.held
@@ -313,7 +319,7 @@ func (l *life) look(why string) {
 	if l.suspended {
 		e = Event{Kind: Looked}
 	}
-	hadToken := l.token
+	hadToken, acted := l.token, false
 	for range 8 {
 		f := l.facts()
 		before := l.state
@@ -322,7 +328,8 @@ func (l *life) look(why string) {
 			l.aborted(e)
 			return
 		case l.state.Phase == Due && l.rand.IntN(50) == 0:
-			l.step(Facts{Now: l.now}, Event{Kind: []Kind{Consented, Returned}[l.rand.IntN(2)]})
+			_, heard := l.step(Facts{Now: l.now}, Event{Kind: []Kind{Consented, Returned}[l.rand.IntN(2)]})
+			acted = acted || heard.Verb == Look && e.Kind != Looked && e.Kind != Prevented
 			l.refusedAt = time.Time{}
 		}
 		next, a := l.step(f, e)
@@ -334,6 +341,9 @@ func (l *life) look(why string) {
 			l.drop(f, hadToken, a)
 		}
 		if a.Verb == Report {
+			if refused := l.state.Phase == BackingOff && a.Problem != nil && a.Problem.Kind == problem.KindPerson; acted && refused && !a.Wake.Equal(l.now) {
+				l.fail("a person acted during the attempt that was refused, and it is not tried again at once")
+			}
 			l.report(f, a)
 			return
 		}
@@ -532,7 +542,7 @@ func maxTime(times ...time.Time) (latest time.Time) {
 }
 
 // compareTable checks that the table in the package comment lists each transition that random lives take, and no other.
-func compareTable(t *testing.T, seen map[transition]map[string]bool) {
+func compareTable(t *testing.T, seen map[transition]map[outcome]bool) {
 	t.Helper()
 	comment, err := os.ReadFile("doc.go")
 	if err != nil {
@@ -548,15 +558,19 @@ func compareTable(t *testing.T, seen map[transition]map[string]bool) {
 		if from < 0 || event < 0 {
 			continue
 		}
-		for outcome := range strings.SplitSeq(cells[2], ",") {
+		for text := range strings.SplitSeq(cells[2], ",") {
 			at := transition{Phase(from), Kind(event)}
-			listed[at] = append(listed[at], strings.TrimSpace(outcome))
+			listed[at] = append(listed[at], strings.TrimSpace(text))
 		}
 	}
 	for from := range phases {
 		for event := range kinds {
 			at := transition{Phase(from), Kind(event)}
-			want := slices.Sorted(maps.Keys(seen[at]))
+			var want []string
+			for o := range seen[at] {
+				want = append(want, o.to.String()+" "+o.verb.String())
+			}
+			slices.Sort(want)
 			if len(want) == 0 {
 				want = []string{"-"}
 			}
