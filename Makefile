@@ -50,6 +50,10 @@ demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a 
 test: kubernetes gitops $(HELM) $(GOTESTSUM) ## Run all tests, with the race detector, on a real control plane (MODULES, PACKAGES, TESTFLAGS)
 	export KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))"; $(call in-each-module,$(abspath $(GOTESTSUM)) --format=pkgname --format-hide-empty-pkg -- -race -timeout 20m $(TESTFLAGS) $(PACKAGES))
 
+.PHONY: test-unit
+test-unit: ## Run the tests that need no control plane: those of the operator, of devzone, and of the limits of the source
+	$(static); $(call in-each-module,go test $$([ $$module = test ] && echo ./house || echo ./...))
+
 .PHONY: e2e
 e2e: node build-installer ## Run pods on a real node with a network, as root: dist/install.yaml and a consumer through restarts of everything
 	hack/programs.sh e2e
