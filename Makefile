@@ -52,7 +52,7 @@ test: kubernetes gitops $(HELM) $(GOTESTSUM) ## Run all tests, with the race det
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane: those of the operator, of devzone, and of the limits of the source
-	$(static); $(call in-each-module,go test $$([ $$module = test ] && echo ./house || echo ./...))
+	export $(static); $(call in-each-module,go test $$([ $$module = test ] && echo ./house || echo ./...))
 
 .PHONY: e2e
 e2e: node build-installer ## Run pods on a real node with a network, as root: dist/install.yaml and a consumer through restarts of everything
