@@ -60,6 +60,7 @@ func bindingStatusRows() []row {
 		statusRows,
 		conditionRows(8),
 		boundedRows("status.lastRefreshRequest", "%q", "status.lastRefreshRequest", 64),
+		boundedRows("status.refreshProblem", "%q", "status.refreshProblem", 64),
 		boundedRows("status.user", "%q", "status.user", 1024),
 		boundedRows("status.consentURL", "%q", "status.consentURL", 2048),
 		boundedRows("status.site", "{url: %q, cloudID: c}", "status.site.url", 255),
@@ -70,6 +71,7 @@ func bindingStatusRows() []row {
 			{"restart that was never made", "status.restart", `{tokenIssuedAt: "2026-03-01T12:00:00Z"}`, ""},
 			{"site without a cloud id", "status.site", "{url: u}", required("status.site.cloudID")},
 		},
+		pendingRows(),
 	)
 	for _, field := range []string{"issuedAt", "expiresAt", "refreshAt"} {
 		rows = append(rows,
@@ -78,6 +80,28 @@ func bindingStatusRows() []row {
 		)
 	}
 	return rows
+}
+
+// pendingRows are those of the workloads that a restart did not reach.
+func pendingRows() []row {
+	const (
+		field = "status.restart.pending"
+		entry = "{kind: Deployment, name: %s, reason: RestartFailed}"
+	)
+	restart := func(pending string) string { return `{tokenIssuedAt: "2026-03-01T12:00:00Z", pending: ` + pending + "}" }
+	named := func(name string) string { return restart("[" + fmt.Sprintf(entry, name) + "]") }
+	numbered := strings.Replace(entry, "%s", "w%d", 1)
+	return []row{
+		{"8 pending", "status.restart", restart(list(8, numbered)), ""},
+		{"9 pending", "status.restart", restart(list(9, numbered)), tooMany(field, 9, 8)},
+		{"pending twice", "status.restart", restart("[" + fmt.Sprintf(entry, "w") + ", " + fmt.Sprintf(entry, "w") + "]"), field + `[1]: Duplicate value: {"kind":"Deployment","name":"w"}`},
+		{"pending nothing", "status.restart", restart("[{}]"), lines(required(field+"[0].kind"), required(field+"[0].name"), required(field+"[0].reason"))},
+		{"pending a name of 253", "status.restart", named(long(253)), ""},
+		{"pending a name of 254", "status.restart", named(long(254)), tooLong(field+"[0].name", 253)},
+		{"pending an empty name", "status.restart", named(`""`), emptyStatus("restart.pending[0].name")},
+		{"pending a job", "status.restart", restart("[{kind: Job, name: w, reason: RestartFailed}]"), unsupported(field+"[0].kind", "Job", `"Deployment", "StatefulSet", "DaemonSet"`)},
+		{"pending for fun", "status.restart", restart("[{kind: Deployment, name: w, reason: Fun}]"), unsupported(field+"[0].reason", "Fun", `"RestartForbidden", "RestartTargetNotFound", "RestartFailed"`)},
+	}
 }
 
 // emptyStatus is like empty. In a status, the apiserver's message leaves out where the field begins.
