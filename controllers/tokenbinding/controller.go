@@ -43,6 +43,10 @@ import (
 // +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=list;watch
 // Inputs are read by name when they are needed; outputs are applied. RBAC can't tell the two apart.
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch
+// RBAC can't say for which ServiceAccounts tokens may be requested without naming each: the code does, and requests them only
+// for what a binding names in its own namespace.
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
 // The labels of namespaces decide over allowedNamespaces with a selector.
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
