@@ -168,15 +168,15 @@ func (o object) object(name string) value[object] {
 
 // scalar is a field that is read as a T, checked and put into its place. Null clears it, or is
 // refused where there is nothing to clear.
-func scalar[T any](name, want string, check func(T) string, put func(T), clear func()) field {
+func scalar[T any](name, want string, check func(T) string, put func(T), wipe func()) field {
 	return field{name: name, read: func(o object) {
 		v := getAs[T](o, name, want)
 		switch {
 		case !v.set:
-		case v.null && clear == nil:
+		case v.null && wipe == nil:
 			o.problem(name, "must not be null")
 		case v.null:
-			clear()
+			wipe()
 		case check != nil && check(v.value) != "":
 			o.problem(name, check(v.value))
 		default:
@@ -281,14 +281,14 @@ func nested[T any](name string, dst **T, in func(*T) fields) field {
 	}}
 }
 
-// group is an object whose fields belong to the row itself. Null does what clear does.
-func group(name string, clear func(), in ...field) field {
+// group is an object whose fields belong to the row itself. Null does what wipe does.
+func group(name string, wipe func(), in ...field) field {
 	return field{name: name, in: in, read: func(o object) {
 		v := o.object(name)
 		switch {
 		case !v.set:
 		case v.null:
-			clear()
+			wipe()
 		default:
 			fields(in).read(v.value)
 		}

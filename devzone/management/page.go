@@ -71,6 +71,9 @@ func (s shape) params() []string {
 	return out
 }
 
+// informs reports whether the lists have page_info.
+func (s shape) informs() bool { return s == legacy || s == uncursored || s == organizational }
+
 // listParams are the parameters of a kind's list.
 func (k kind[T]) listParams() []string {
 	out := slices.Concat(k.shape.params(), slices.Collect(maps.Keys(k.filters)), k.shown)
@@ -217,7 +220,7 @@ func pageOf(items []item, p pageRequest, s shape) listed {
 		n := len(items)
 		out.Pagination.TotalCount = &n
 	}
-	if s == legacy || s == uncursored || s == organizational {
+	if s.informs() {
 		out.PageInfo = &pageInfo{HasNextPage: hasNext, HasPreviousPage: hasPrevious, StartCursor: start, EndCursor: end}
 	}
 	return out
