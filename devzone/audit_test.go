@@ -12,6 +12,8 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone"
+
+	"github.com/keycardai/keycard-operator/devzone/clock"
 )
 
 // events reads the audit log.
@@ -95,11 +97,11 @@ func TestAuditOfChanges(t *testing.T) {
 func TestAuditPages(t *testing.T) {
 	g := NewWithT(t)
 	c := folder(t)
-	now := newClock()
+	now := clock.New()
 	c.Clock = now.Now
 	z := start(t, c)
 	for range 7 {
-		now.advance(time.Minute)
+		now.Advance(time.Minute)
 		z.must("POST", "/policies", map[string]any{"name": "x"})
 	}
 	read := func(z *zone) (ids []string) {

@@ -15,6 +15,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/devzone/clock"
 	"github.com/keycardai/keycard-operator/devzone/disk"
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
@@ -25,7 +26,7 @@ func TestAuthorizationCode(t *testing.T) {
 	z.install(nil)
 	z.own("https://other.example.com", false, nil)
 	code := z.code(c.Now(), nil)
-	c.advance(30 * time.Second)
+	c.Advance(30 * time.Second)
 	got := z.redeem(code)
 	g.Expect(got.Status).To(Equal(200), got.Raw)
 	g.Expect(got.Header.Get("Cache-Control")).To(Equal("no-store"))
@@ -215,13 +216,13 @@ func TestRefresh(t *testing.T) {
 		g := NewWithT(t)
 		first := fresh()
 		sid := z.claims(text(first, "access_token"))["sid"].(string)
-		c.advance(29 * 24 * time.Hour)
+		c.Advance(29 * 24 * time.Hour)
 		second := z.renew(text(first, "refresh_token"))
 		g.Expect(second.Status).To(Equal(200), second.Raw)
 		g.Expect(text(second, "refresh_token")).To(And(HavePrefix(sid+"."), Not(Equal(text(first, "refresh_token")))))
 		g.Expect(z.claims(text(second, "access_token"))).To(And(HaveKeyWithValue("sid", sid), HaveKeyWithValue("aud", mine)))
 		g.Expect(z.claims(text(second, "id_token"))).To(Not(HaveKey("nonce")))
-		c.advance(29 * 24 * time.Hour)
+		c.Advance(29 * 24 * time.Hour)
 		third := z.renew(text(second, "refresh_token"), "scope", "read", "resource", "https://second.example.com")
 		g.Expect(third.Status).To(Equal(200), "its life slides: "+third.Raw)
 		g.Expect(z.claims(text(third, "access_token"))).To(And(HaveKeyWithValue("aud", "https://second.example.com"), Not(HaveKey("scope"))))
@@ -271,7 +272,7 @@ func TestRefresh(t *testing.T) {
 	t.Run("expired", func(t *testing.T) {
 		g := NewWithT(t)
 		token := text(fresh(), "refresh_token")
-		c.advance(30 * 24 * time.Hour)
+		c.Advance(30 * 24 * time.Hour)
 		g.Expect(z.renew(token)).To(refused("invalid_grant", "unknown, has expired"))
 	})
 }
@@ -279,7 +280,7 @@ func TestRefresh(t *testing.T) {
 // Refresh tokens and codes outlive the server when it has a folder.
 func TestSessionsSurviveARestart(t *testing.T) {
 	g := NewWithT(t)
-	c := newClock()
+	c := clock.New()
 	config := devzone.Config{
 		Clock: c.Now, Issuer: "https://zn-demo.keycard.test",
 		DataDir: filepath.Join(t.TempDir(), "data"), DataKey: bytes.Repeat([]byte{7}, disk.KeySize),

@@ -12,11 +12,13 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone"
+
+	"github.com/keycardai/keycard-operator/devzone/clock"
 )
 
 func TestClientCredentials(t *testing.T) {
 	g := NewWithT(t)
-	c := newClock()
+	c := clock.New()
 	z := start(t, devzone.Config{Clock: c.Now})
 	z.install(nil)
 	z.own("https://own.example.com", false, map[string]any{"scopes": []string{"read", "write"}, "prefix": true, "credential_lifetime_seconds": 120})
@@ -67,7 +69,7 @@ func TestClientCredentials(t *testing.T) {
 }
 
 func TestDelegation(t *testing.T) {
-	c := newClock()
+	c := clock.New()
 	z := start(t, devzone.Config{Clock: c.Now})
 	z.install(nil)
 	mine := z.own("https://mine.example.com", true, nil)
@@ -158,15 +160,15 @@ func TestWhenAccessingDoesNotApplyToImpersonation(t *testing.T) {
 
 func TestSubjectTokenExpires(t *testing.T) {
 	g := NewWithT(t)
-	c := newClock()
+	c := clock.New()
 	z := start(t, devzone.Config{Clock: c.Now})
 	z.own("https://mine.example.com", true, nil)
 	form := impersonation("alice@example.com", "https://mine.example.com")
 	form.Set("subject_token", z.exchange(form).Body["access_token"].(string))
 	form.Set("subject_token_type", accessToken)
-	c.advance(time.Hour - time.Second)
+	c.Advance(time.Hour - time.Second)
 	g.Expect(z.exchange(form).Status).To(Equal(200))
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	g.Expect(z.exchange(form).Body).To(And(HaveKeyWithValue("error", "invalid_grant"), HaveKeyWithValue("error_description", ContainSubstring("expired"))))
 }
 

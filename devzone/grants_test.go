@@ -16,6 +16,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/devzone/clock"
 	"github.com/keycardai/keycard-operator/devzone/seed"
 )
 
@@ -77,7 +78,7 @@ func (z *zone) grant() map[string]any {
 
 func TestDelegatedGrants(t *testing.T) {
 	g := NewWithT(t)
-	c := newClock()
+	c := clock.New()
 	z := start(t, devzone.Config{Clock: c.Now})
 	provider, resource := z.install(nil)
 	g.Expect(z.must("GET", "/delegated-grants", nil)["items"]).To(BeEmpty(), "a grant comes with the first exchange")
@@ -91,7 +92,7 @@ func TestDelegatedGrants(t *testing.T) {
 		HaveKeyWithValue("expires_at", "2026-05-30T12:00:00Z"), HaveKey("created_at"), HaveKey("updated_at"),
 		Not(HaveKey("refreshed_at")), Not(HaveKey("application_id"))))
 
-	c.advance(time.Minute)
+	c.Advance(time.Minute)
 	g.Expect(z.impersonate("alice@example.com").Status).To(Equal(200))
 	g.Expect(z.grant()).To(And(HaveKeyWithValue("id", grant["id"]), HaveKeyWithValue("refreshed_at", "2026-03-01T12:01:00Z")))
 

@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/devzone/clock"
 	"github.com/keycardai/keycard-operator/devzone/seed"
 )
 
@@ -92,7 +93,7 @@ func TestServiceAccountSecretWithOddCharacters(t *testing.T) {
 }
 
 func TestManagementAuthentication(t *testing.T) {
-	c := newClock()
+	c := clock.New()
 	s := seed.Default()
 	s.ServiceAccounts = append(s.ServiceAccounts,
 		seed.ServiceAccount{ClientID: "auditor", ClientSecret: "dev-only-auditor-secret", Role: "zone_viewer"})
@@ -114,7 +115,7 @@ func TestManagementAuthentication(t *testing.T) {
 	}
 	g.Expect(get("bearer " + z.token).Status).To(Equal(200))
 
-	c.advance(time.Hour)
+	c.Advance(time.Hour)
 	g.Expect(get("Bearer "+z.token).Status).To(Equal(401), "the token lives one hour")
 
 	z.token = z.login("auditor", "dev-only-auditor-secret")

@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/devzone/clock"
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
 
@@ -105,9 +106,9 @@ func (z *zone) ask(form url.Values, more ...string) reply {
 
 // person is a zone with a public client of the seeded application, which
 // provides a resource.
-func person(t *testing.T) (*zone, *clock) {
+func person(t *testing.T) (*zone, *clock.Clock) {
 	t.Helper()
-	c := newClock()
+	c := clock.New()
 	z := start(t, devzone.Config{Clock: c.Now})
 	z.credential(map[string]any{"type": "public", "identifier": "pub"})
 	z.own(mine, true, map[string]any{"scopes": []string{"read", "write"}})

@@ -14,11 +14,12 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone"
+	"github.com/keycardai/keycard-operator/devzone/clock"
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
 
 func TestPrivateKeyJWT(t *testing.T) {
-	c, p := newClock(), newPlatform(t)
+	c, p := clock.New(), newPlatform(t)
 	z := start(t, devzone.Config{Clock: c.Now})
 	z.own(own, false, nil)
 	z.credential(map[string]any{"type": "public-key", "identifier": "keyed", "jwks_uri": p.URL + "/jwks"})
@@ -82,7 +83,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 	})
 	t.Run("jti after its time", func(t *testing.T) {
 		g := NewWithT(t)
-		c.advance(time.Hour)
+		c.Advance(time.Hour)
 		later := c.Now().Unix()
 		g.Expect(z.assert(signed(t, p.key, with(good, "jti", "same", "iat", later, "exp", later+1))).Status).To(Equal(200))
 	})
@@ -90,7 +91,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 
 func TestAssertionAlgorithms(t *testing.T) {
 	g := NewWithT(t)
-	c, p := newClock(), newPlatform(t)
+	c, p := clock.New(), newPlatform(t)
 	z := start(t, devzone.Config{Clock: c.Now})
 	z.own(own, false, nil)
 	z.credential(map[string]any{"type": "public-key", "identifier": "keyed", "jwks_uri": p.URL + "/jwks"})
@@ -101,7 +102,7 @@ func TestAssertionAlgorithms(t *testing.T) {
 		key := signingKey(t, alg, string(alg))
 		p.keys = append(p.keys, key.Public())
 		g.Expect(z.assertKeyed(key, c.Now()).Status).To(Equal(200), string(alg))
-		c.advance(10 * time.Second)
+		c.Advance(10 * time.Second)
 	}
 	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512} {
 		rsa.Algorithm = string(alg)
@@ -119,7 +120,7 @@ func (z *zone) assertKeyed(key jose.JSONWebKey, now time.Time) reply {
 
 // A client whose id is the URL of its metadata.
 func TestMetadataDocument(t *testing.T) {
-	c, p := newClock(), newPlatform(t)
+	c, p := clock.New(), newPlatform(t)
 	var body string
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
 	defer site.Close()
@@ -167,7 +168,7 @@ func TestMetadataDocument(t *testing.T) {
 		body = `{"client_id":"` + id + `","token_endpoint_auth_method":"private_key_jwt"}`
 		g.Expect(z.redeem(code, "client_id", id)).To(refused("invalid_client", "authentication is required"))
 		body = `{"client_id":"` + id + `","token_endpoint_auth_method":"none"}`
-		c.advance(5 * time.Minute)
+		c.Advance(5 * time.Minute)
 		code = z.code(c.Now(), func(x *store.Code) { x.ClientID = id })
 		got := z.redeem(code, "client_id", id)
 		g.Expect(got.Status).To(Equal(200), got.Raw)

@@ -92,7 +92,7 @@ func TestIntrospection(t *testing.T) {
 	g.Expect(z.endpoint("introspect", access)).To(refused("invalid_client", "authentication is required"), "not for public clients")
 	z.must("PATCH", "/sessions/"+z.claims(access)["sid"].(string), map[string]any{"status": "revoked"})
 	g.Expect(ask(access)).To(Equal(inactive))
-	c.advance(time.Hour)
+	c.Advance(time.Hour)
 	g.Expect(ask(foreign)).To(Equal(inactive))
 }
 
@@ -160,6 +160,6 @@ func TestUserinfo(t *testing.T) {
 	basic := z.request("GET", z.ZoneURL+"/openidconnect/userinfo", nil)
 	basic.SetBasicAuth("a", "b")
 	g.Expect(z.do(basic).Status).To(Equal(401))
-	c.advance(time.Hour)
+	c.Advance(time.Hour)
 	g.Expect(z.userinfo(text(tokens, "access_token")).Status).To(Equal(401), "expired")
 }

@@ -70,7 +70,7 @@ func TestBrowserSessionExpiresApartFromItsApplications(t *testing.T) {
 	g := NewWithT(t)
 	z, c := person(t)
 	tokens := z.redeem(z.code(c.Now(), nil))
-	c.advance(9 * time.Hour)
+	c.Advance(9 * time.Hour)
 	z.token = z.login("operator", "dev-only-operator-secret")
 	g.Expect(z.must("GET", "/sessions?status=expired", nil)["items"]).To(HaveLen(1))
 	renewed := z.renew(text(tokens, "refresh_token"))
@@ -88,9 +88,9 @@ func TestUserQueries(t *testing.T) {
 	}
 	const alice, bob, carol = "alice@example.com", "bob@example.com", "carol@example.com"
 	z.signIn(carol, c.Now())
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	z.signIn(bob, c.Now())
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	z.signIn(carol, c.Now().Add(-time.Hour))
 	g.Expect(emails("sort=email")).To(Equal([]any{alice, bob, carol}))
 	g.Expect(emails("sort=-email")).To(Equal([]any{carol, bob, alice}))

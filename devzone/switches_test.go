@@ -16,6 +16,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/devzone"
 	"github.com/keycardai/keycard-operator/devzone/broker"
+	"github.com/keycardai/keycard-operator/devzone/clock"
 )
 
 func TestUpstreamTokenSwitch(t *testing.T) {
@@ -29,12 +30,12 @@ func TestUpstreamTokenSwitch(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			c := newClock()
+			c := clock.New()
 			z := start(t, devzone.Config{Clock: c.Now, UpstreamTokens: tt.mode, UpstreamTokenLifetime: 100 * time.Second, MinRemaining: 20 * time.Second})
 			z.install(nil)
 			first := z.impersonate("alice@example.com").Body
 			g.Expect(first).To(HaveKeyWithValue("expires_in", BeNumerically("==", 100)))
-			c.advance(30 * time.Second)
+			c.Advance(30 * time.Second)
 			second := z.impersonate("alice@example.com").Body
 			g.Expect(second["access_token"] == first["access_token"]).To(Equal(tt.same))
 			left := 100.0
@@ -42,7 +43,7 @@ func TestUpstreamTokenSwitch(t *testing.T) {
 				left = 70
 			}
 			g.Expect(second["expires_in"]).To(Equal(left))
-			c.advance(50 * time.Second)
+			c.Advance(50 * time.Second)
 			third := z.impersonate("alice@example.com").Body
 			g.Expect(third["access_token"]).NotTo(Equal(second["access_token"]), "20 seconds are not enough left")
 			g.Expect(third["expires_in"]).To(Equal(100.0))
@@ -55,7 +56,7 @@ func TestAtlassianRefreshSwitch(t *testing.T) {
 	for mode, status := range map[devzone.RefreshMode]int{devzone.Overlap: 200, devzone.Invalidate: 401} {
 		t.Run(string(mode), func(t *testing.T) {
 			g := NewWithT(t)
-			c := newClock()
+			c := clock.New()
 			z := start(t, devzone.Config{Clock: c.Now, AtlassianRefresh: mode, UpstreamTokenLifetime: time.Minute})
 			z.install(nil)
 			first := z.impersonate("alice@example.com").Body["access_token"].(string)
@@ -63,7 +64,7 @@ func TestAtlassianRefreshSwitch(t *testing.T) {
 			second := z.impersonate("alice@example.com").Body["access_token"].(string)
 			g.Expect(z.atlassianGet(path, second).Status).To(Equal(200))
 			g.Expect(z.atlassianGet(path, first).Status).To(Equal(status))
-			c.advance(time.Minute)
+			c.Advance(time.Minute)
 			g.Expect(z.atlassianGet(path, second).Status).To(Equal(401), "expired")
 		})
 	}
@@ -81,15 +82,15 @@ func TestOmitExpiresIn(t *testing.T) {
 
 func TestNoOfflineAccess(t *testing.T) {
 	g := NewWithT(t)
-	c := newClock()
+	c := clock.New()
 	z := start(t, devzone.Config{Clock: c.Now})
 	z.install(func(_, r map[string]any) { r["scopes"] = []string{"read:confluence-content.all"} })
 	first := z.impersonate("alice@example.com").Body
 	g.Expect(z.grant()).To(And(HaveKeyWithValue("refresh_token_set", false), HaveKeyWithValue("expires_at", "2026-03-01T13:00:00Z")))
-	c.advance(30 * time.Minute)
+	c.Advance(30 * time.Minute)
 	second := z.impersonate("alice@example.com").Body
 	g.Expect(second).To(And(HaveKeyWithValue("access_token", first["access_token"]), HaveKeyWithValue("expires_in", 1800.0)))
-	c.advance(30 * time.Minute)
+	c.Advance(30 * time.Minute)
 	g.Expect(z.impersonate("alice@example.com").Body).To(HaveKeyWithValue("error", "insufficient_authorization"))
 	z.token = z.login("operator", "dev-only-operator-secret")
 	g.Expect(z.grant()).To(HaveKeyWithValue("status", "expired"))

@@ -21,6 +21,8 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone"
+
+	"github.com/keycardai/keycard-operator/devzone/clock"
 )
 
 const (
@@ -39,9 +41,9 @@ func (z *zone) assert(assertion string, more ...string) reply {
 }
 
 // cluster is a zone that trusts the workload of a platform.
-func cluster(t *testing.T) (z *zone, c *clock, p *platform, claims map[string]any) {
+func cluster(t *testing.T) (z *zone, c *clock.Clock, p *platform, claims map[string]any) {
 	t.Helper()
-	c, p = newClock(), newPlatform(t)
+	c, p = clock.New(), newPlatform(t)
 	z = start(t, devzone.Config{Clock: c.Now})
 	z.own(own, false, nil)
 	provider := z.must("POST", "/providers", map[string]any{"identifier": p.URL, "name": "Cluster"})
@@ -184,12 +186,12 @@ func TestKeysOfAPlatform(t *testing.T) {
 		g.Expect(z.assert(signed(t, next, good))).To(refused("invalid_client", `kid "k2", which the key set of its issuer does not have`))
 		g.Expect(p.fetches.Load()).To(Equal(int64(1)), "it was fetched a moment ago")
 		p.answer(func() { p.keys = append(p.keys, next.Public()) })
-		c.advance(10 * time.Second)
+		c.Advance(10 * time.Second)
 		g.Expect(z.assert(signed(t, next, good)).Status).To(Equal(200))
 		g.Expect(p.fetches.Load()).To(Equal(int64(2)))
 		p.answer(func() { p.keys = p.keys[1:] })
 		g.Expect(z.assert(signed(t, p.key, good)).Status).To(Equal(200), "still kept")
-		c.advance(5 * time.Minute)
+		c.Advance(5 * time.Minute)
 		g.Expect(z.assert(signed(t, p.key, good))).To(refused("invalid_client", "does not have"))
 	})
 	t.Run("many at once share a request", func(t *testing.T) {

@@ -145,7 +145,7 @@ func TestAuthorizeDecision(t *testing.T) {
 	})
 	t.Run("stale", func(t *testing.T) {
 		id := s.open(nil)
-		s.advance(10 * time.Minute)
+		s.Advance(10 * time.Minute)
 		NewWithT(t).Expect(s.submit(url.Values{"transaction": {id}, "decision": {"deny"}}).status).To(Equal(400))
 	})
 	t.Run("callback with a query", func(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // Scopes that open an endpoint: the granular one of the REST API v2 or the
@@ -111,11 +113,11 @@ func (s *Server) accessibleResources(w http.ResponseWriter, r *http.Request) {
 			})
 		}
 	}
-	writeJSON(w, http.StatusOK, out)
+	wire.JSON(w, http.StatusOK, out)
 }
 
 func (s *Server) currentUser(w http.ResponseWriter, _ *http.Request, c caller) {
-	writeJSON(w, http.StatusOK, map[string]any{
+	wire.JSON(w, http.StatusOK, map[string]any{
 		"type":        "known",
 		"accountId":   c.user.AccountID,
 		"accountType": "atlassian",
@@ -136,20 +138,20 @@ func (s *Server) currentUser(w http.ResponseWriter, _ *http.Request, c caller) {
 }
 
 func unauthorized(w http.ResponseWriter, message string) {
-	writeJSON(w, http.StatusUnauthorized, map[string]any{"code": http.StatusUnauthorized, "message": message})
+	wire.JSON(w, http.StatusUnauthorized, map[string]any{"code": http.StatusUnauthorized, "message": message})
 }
 
 // confluenceError writes the error body of the API version that the path is of.
 func confluenceError(w http.ResponseWriter, r *http.Request, status int, code, title string) {
 	if strings.Contains(r.URL.Path, "/wiki/rest/api/") {
-		writeJSON(w, status, map[string]any{
+		wire.JSON(w, status, map[string]any{
 			"statusCode": status,
 			"data":       map[string]any{"authorized": status != http.StatusForbidden, "valid": true, "errors": []any{}, "successful": false},
 			"message":    title,
 		})
 		return
 	}
-	writeJSON(w, status, map[string]any{
+	wire.JSON(w, status, map[string]any{
 		"errors": []map[string]any{{"status": status, "code": code, "title": title, "detail": nil}},
 	})
 }

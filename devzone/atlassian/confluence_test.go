@@ -189,13 +189,13 @@ func TestRateLimit(t *testing.T) {
 		g.Expect(got.header.Get("X-RateLimit-Remaining")).To(Equal(fmt.Sprint(2 - i)))
 		g.Expect(got.header.Get("X-RateLimit-NearLimit") == "true").To(Equal(i == 2))
 	}
-	s.advance(500 * time.Millisecond)
+	s.Advance(500 * time.Millisecond)
 	over := s.get(path, token)
 	g.Expect(over.status).To(Equal(429))
 	g.Expect(over.header.Get("Retry-After")).To(Equal("60"), "rounded up")
 	g.Expect(over.header.Get("X-RateLimit-Reset")).To(Equal("2026-03-01T12:01:00Z"))
 	g.Expect(over.header.Get("RateLimit-Reason")).NotTo(BeEmpty())
 	g.Expect(s.get("/oauth/token/accessible-resources", token).status).To(Equal(200))
-	s.advance(time.Minute)
+	s.Advance(time.Minute)
 	g.Expect(s.get(path, token).status).To(Equal(200))
 }

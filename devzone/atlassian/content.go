@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // contentTime is when everything of the data was made.
@@ -79,7 +81,7 @@ func (s *Server) getSpace(w http.ResponseWriter, r *http.Request, c caller) {
 		if sp.ID == r.PathValue("id") && c.sees(sp.RestrictedTo) {
 			v := s.spaceView(c, sp)
 			v.Links["base"] = c.site.URL + "/wiki"
-			writeJSON(w, http.StatusOK, v)
+			wire.JSON(w, http.StatusOK, v)
 			return
 		}
 	}
@@ -135,7 +137,7 @@ func (s *Server) getPage(w http.ResponseWriter, r *http.Request, c caller) {
 func (s *Server) writePageView(w http.ResponseWriter, c caller, p located, format string) {
 	v := s.pageView(p, format)
 	v.Links["base"] = c.site.URL + "/wiki"
-	writeJSON(w, http.StatusOK, v)
+	wire.JSON(w, http.StatusOK, v)
 }
 
 func (s *Server) pageView(p located, format string) pageView {

@@ -11,13 +11,12 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone/atlassian"
+	"github.com/keycardai/keycard-operator/devzone/clock"
 )
 
 const (
@@ -57,34 +56,17 @@ func data() atlassian.Data {
 	}
 }
 
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // standIn is a server with a browser that never follows redirects.
 type standIn struct {
 	*atlassian.Server
-	*clock
+	*clock.Clock
 	t   *testing.T
 	url string
 }
 
 func start(t *testing.T, c atlassian.Config) *standIn {
 	t.Helper()
-	now := &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	now := clock.New()
 	if c.Data.Apps == nil {
 		c.Data = data()
 	}
@@ -95,7 +77,7 @@ func start(t *testing.T, c atlassian.Config) *standIn {
 	}
 	web := httptest.NewServer(server)
 	t.Cleanup(web.Close)
-	return &standIn{Server: server, clock: now, t: t, url: web.URL}
+	return &standIn{Server: server, Clock: now, t: t, url: web.URL}
 }
 
 type reply struct {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // limiter counts requests in fixed windows, one count for each app and site.
@@ -59,6 +61,6 @@ func (l *limiter) allow(w http.ResponseWriter, key string) bool {
 	wait := (win.ends.Sub(now) + time.Second - 1) / time.Second
 	h.Set("Retry-After", strconv.Itoa(int(wait)))
 	h.Set("RateLimit-Reason", "confluence-quota-tenant-based")
-	writeJSON(w, http.StatusTooManyRequests, map[string]any{"code": http.StatusTooManyRequests, "message": "Rate limit exceeded"})
+	wire.JSON(w, http.StatusTooManyRequests, map[string]any{"code": http.StatusTooManyRequests, "message": "Rate limit exceeded"})
 	return false
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // Page sizes of the REST API v2.
@@ -55,7 +57,7 @@ func writePage(w http.ResponseWriter, r *http.Request, c caller, all []entry) {
 		links["next"] = sitePath(r.URL) + "?" + q.Encode()
 		w.Header().Set("Link", "<"+links["next"]+`>; rel="next"`)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"results": results, "_links": links})
+	wire.JSON(w, http.StatusOK, map[string]any{"results": results, "_links": links})
 }
 
 // position is the index of the first element after the cursor.

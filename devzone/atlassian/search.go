@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // The stand-in understands conditions on type, space, title and text, joined by
@@ -117,7 +119,7 @@ func writeList(w http.ResponseWriter, r *http.Request, c caller, found []any, mo
 	}
 	answer := map[string]any{"results": found[from:to], "start": from, "limit": limit, "size": to - from, "_links": links}
 	maps.Copy(answer, more)
-	writeJSON(w, http.StatusOK, answer)
+	wire.JSON(w, http.StatusOK, answer)
 }
 
 // countParameter reads a number within bounds, which may be left out.

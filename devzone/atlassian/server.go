@@ -4,13 +4,13 @@
 package atlassian
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/keycardai/keycard-operator/devzone/disk"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // Defaults of the hosted service.
@@ -102,7 +102,7 @@ func (s *Server) Disconnect(email, clientID string) error { return s.state.disco
 // metadata publishes the endpoints at the hosted names, because that is what
 // the hosted document does whatever host is in the request.
 func (s *Server) metadata(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]any{
+	wire.JSON(w, http.StatusOK, map[string]any{
 		"issuer":                   "https://auth.atlassian.com",
 		"authorization_endpoint":   "https://auth.atlassian.com/authorize",
 		"token_endpoint":           "https://auth.atlassian.com/oauth/token",
@@ -133,15 +133,4 @@ func (s *Server) site(cloudID string) (Site, bool) {
 		return Site{}, false
 	}
 	return s.data.Sites[i], true
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		// Every value written here is a plain struct or map of this package.
-		panic(fmt.Sprintf("encoding %T: %v", v, err))
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
 }

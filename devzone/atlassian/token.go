@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // maxTokenBody is the largest token request in bytes.
@@ -73,7 +74,7 @@ func (s *Server) answerTokens(w http.ResponseWriter, t issued, ok bool, err erro
 		oauthError(w, http.StatusForbidden, "invalid_grant", refused)
 		return
 	}
-	writeJSON(w, http.StatusOK, tokenResponse{
+	wire.JSON(w, http.StatusOK, tokenResponse{
 		AccessToken:  t.access,
 		RefreshToken: t.refresh,
 		ExpiresIn:    int64(s.config.TokenLifetime / time.Second),
@@ -113,5 +114,5 @@ func readTokenRequest(r *http.Request) (req tokenRequest, problem string) {
 }
 
 func oauthError(w http.ResponseWriter, status int, code, description string) {
-	writeJSON(w, status, map[string]string{"error": code, "error_description": description})
+	wire.JSON(w, status, map[string]string{"error": code, "error_description": description})
 }

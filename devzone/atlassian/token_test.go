@@ -45,7 +45,7 @@ func TestTokenEndpoint(t *testing.T) {
 	})
 	t.Run("code expired", func(t *testing.T) {
 		code := s.code(ann, nil, cloudA)
-		s.advance(5 * time.Minute)
+		s.Advance(5 * time.Minute)
 		NewWithT(t).Expect(s.redeem(code).status).To(Equal(403))
 	})
 
@@ -101,7 +101,7 @@ func TestRefreshRotation(t *testing.T) {
 			g.Expect(got.status).To(Equal(200), got.raw)
 			g.Expect(got.body["refresh_token"]).NotTo(Equal(token))
 			token = got.body["refresh_token"].(string)
-			s.advance(time.Hour)
+			s.Advance(time.Hour)
 		}
 	})
 	t.Run("reuse within the leeway works", func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestRefreshRotation(t *testing.T) {
 		s := start(t, atlassian.Config{})
 		_, first := s.login(ann, cloudA)
 		second := s.refresh(first).body["refresh_token"].(string)
-		s.advance(leeway)
+		s.Advance(leeway)
 		g.Expect(s.refresh(first).status).To(Equal(200))
 		g.Expect(s.refresh(second).status).To(Equal(200), "the newer line is within its leeway too")
 	})
@@ -127,7 +127,7 @@ func TestRefreshTokenReuse(t *testing.T) {
 			s := start(t, atlassian.Config{RefreshLeeway: tt.leeway})
 			access, first := s.login(ann, cloudA)
 			second := s.refresh(first).body["refresh_token"].(string)
-			s.advance(tt.after)
+			s.Advance(tt.after)
 			got := s.refresh(first)
 			g.Expect(got.status).To(Equal(403))
 			g.Expect(got.body).To(And(HaveKeyWithValue("error", "invalid_grant"), HaveKeyWithValue("error_description", "Unknown or invalid refresh token.")))
@@ -145,7 +145,7 @@ func TestRefreshChains(t *testing.T) {
 		token := first
 		for range 20 {
 			token = s.refresh(token).body["refresh_token"].(string)
-			s.advance(time.Hour)
+			s.Advance(time.Hour)
 		}
 		g.Expect(s.refresh(first).status).To(Equal(403))
 		g.Expect(s.refresh(token).status).To(Equal(403))
@@ -174,9 +174,9 @@ func TestRefreshTokenRefusals(t *testing.T) {
 		g := NewWithT(t)
 		s := start(t, atlassian.Config{})
 		_, token := s.login(ann, cloudA)
-		s.advance(90*24*time.Hour - time.Second)
+		s.Advance(90*24*time.Hour - time.Second)
 		token = s.refresh(token).body["refresh_token"].(string)
-		s.advance(90 * 24 * time.Hour)
+		s.Advance(90 * 24 * time.Hour)
 		g.Expect(s.refresh(token).status).To(Equal(403))
 	})
 	t.Run("disconnected", func(t *testing.T) {
@@ -203,7 +203,7 @@ func TestPreviousAccessToken(t *testing.T) {
 			g.Expect(s.get("/oauth/token/accessible-resources", first).status).To(Equal(want))
 			second := got.body["access_token"].(string)
 			g.Expect(s.get("/oauth/token/accessible-resources", second).status).To(Equal(200))
-			s.advance(time.Minute)
+			s.Advance(time.Minute)
 			g.Expect(s.get("/oauth/token/accessible-resources", second).status).To(Equal(401))
 		})
 	}

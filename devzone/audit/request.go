@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // Limits of what is taken over from a client, in bytes.
@@ -30,7 +31,7 @@ type requestKey struct{}
 // remembers what the client said of itself.
 func Requests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		request := Request{ID: store.NewID(), CorrelationID: correlation(r.Header), UserAgent: printable(r.UserAgent(), maxUserAgent)}
+		request := Request{ID: store.NewID(), CorrelationID: correlation(r.Header), UserAgent: wire.Clean(r.UserAgent(), maxUserAgent)}
 		w.Header().Set("X-Request-Id", request.ID)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, request)))
 	})
@@ -54,16 +55,3 @@ func correlation(h http.Header) string {
 }
 
 func invisible(r rune) bool { return r <= ' ' || r > '~' }
-
-// printable keeps visible ASCII and spaces.
-func printable(s string, most int) string {
-	if len(s) > most {
-		s = s[:most]
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-}

@@ -4,12 +4,12 @@
 package management
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // apiError is the error body of every endpoint.
@@ -65,16 +65,5 @@ func writeError(w http.ResponseWriter, e *apiError) {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
-	writeJSON(w, e.Status, e)
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		// Every value written here is a plain struct of this package.
-		panic(fmt.Sprintf("encoding %T: %v", v, err))
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	wire.JSON(w, e.Status, e)
 }

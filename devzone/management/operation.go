@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // operation is one entry of the table of what the API takes. A query parameter or a field of a
@@ -184,7 +185,7 @@ func write(w http.ResponseWriter, out any) {
 	if t, ok := out.(tagged); ok {
 		w.Header().Set("ETag", t.tag())
 	}
-	writeJSON(w, http.StatusOK, out)
+	wire.JSON(w, http.StatusOK, out)
 }
 
 // tagged is an answer with an entity tag (RFC 9110, section 8.8.3).

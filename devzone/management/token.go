@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // issue makes a bearer token of a service account and forgets expired ones.
@@ -73,14 +74,14 @@ func (s *server) serviceAccountToken(w http.ResponseWriter, r *http.Request) {
 		if refusal.Status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", `Basic realm="service-account-token"`)
 		}
-		writeJSON(w, refusal.Status, refusal)
+		wire.JSON(w, refusal.Status, refusal)
 		return
 	}
 	if err != nil {
 		writeError(w, asAPIError(err))
 		return
 	}
-	writeJSON(w, http.StatusOK, tokenResponse{
+	wire.JSON(w, http.StatusOK, tokenResponse{
 		AccessToken: token,
 		TokenType:   "Bearer",
 		ExpiresIn:   int64(s.TokenLifetime / time.Second),

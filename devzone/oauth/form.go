@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // maxForm is the largest token request in bytes.
@@ -77,13 +79,5 @@ func shortened(s string) string {
 
 // printable keeps a parameter's name fit for an error text.
 func printable(s string) string {
-	if len(s) > 64 {
-		s = s[:64]
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' || r == '"' || r == '\\' {
-			return '?'
-		}
-		return r
-	}, s)
+	return strings.NewReplacer(`"`, "?", `\`, "?").Replace(wire.Clean(s, 64))
 }

@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 const (
@@ -66,7 +67,7 @@ func (s *server) registration(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	noStore(w)
-	writeJSON(w, http.StatusCreated, out)
+	wire.JSON(w, http.StatusCreated, out)
 }
 
 func (s *server) register(zone store.Zone, r *http.Request) (registered, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // clientEndpoint is an endpoint that, like the token endpoint, takes a form from
@@ -33,7 +34,7 @@ func (s *server) clientEndpoint(serve func(context.Context, call) (any, error)) 
 			w.WriteHeader(http.StatusOK)
 			return
 		}
-		writeJSON(w, http.StatusOK, answer)
+		wire.JSON(w, http.StatusOK, answer)
 	}
 }
 

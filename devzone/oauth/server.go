@@ -4,8 +4,6 @@
 package oauth
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"github.com/keycardai/keycard-operator/devzone/issuer"
 	"github.com/keycardai/keycard-operator/devzone/policy"
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // Config is what the OAuth surface works with. Store, Issuers, Broker, Clock,
@@ -107,7 +106,7 @@ func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 	if zone.DCREnabled {
 		document["registration_endpoint"] = iss + issuer.RegistrationPath
 	}
-	writeJSON(w, http.StatusOK, document)
+	wire.JSON(w, http.StatusOK, document)
 }
 
 func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
@@ -119,19 +118,8 @@ func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
 	keys, err := s.keys.public(zone.ID)
 	if err != nil {
 		refusal := asRefusal(err)
-		writeJSON(w, refusal.Status, refusal)
+		wire.JSON(w, refusal.Status, refusal)
 		return
 	}
-	writeJSON(w, http.StatusOK, keys)
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		// Every value written here is a plain struct or map of this package.
-		panic(fmt.Sprintf("encoding %T: %v", v, err))
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	wire.JSON(w, http.StatusOK, keys)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/keycardai/keycard-operator/devzone/audit"
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // Grant types and token types.
@@ -62,7 +63,7 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 		err = s.Recorder.Record(r.Context(), record)
 	}
 	if err == nil {
-		writeJSON(w, http.StatusOK, answer)
+		wire.JSON(w, http.StatusOK, answer)
 		return
 	}
 	e := asRefusal(err)
@@ -102,7 +103,7 @@ func (s *server) writeRefusal(w http.ResponseWriter, zoneID, requestID string, e
 	writeRefusal(w, e)
 }
 
-func writeRefusal(w http.ResponseWriter, e *refusal) { writeJSON(w, e.Status, e) }
+func writeRefusal(w http.ResponseWriter, e *refusal) { wire.JSON(w, e.Status, e) }
 
 func wrongMethod() error {
 	e := invalidRequest("the endpoint accepts POST only")

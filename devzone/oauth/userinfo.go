@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // userinfo tells about the person whose access token it gets (OpenID Connect
@@ -38,7 +39,7 @@ func (s *server) userinfo(w http.ResponseWriter, r *http.Request) {
 		writeRefusal(w, failure)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"sub": user.Identifier, "email": user.Email, "email_verified": !user.EmailUnverified})
+	wire.JSON(w, http.StatusOK, map[string]any{"sub": user.Identifier, "email": user.Email, "email_verified": !user.EmailUnverified})
 }
 
 // personOf returns the person that the bearer token is about. A refusal without

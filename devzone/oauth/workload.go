@@ -45,7 +45,7 @@ func (s *server) authenticateWorkload(ctx context.Context, zoneID string, a asse
 
 // platform returns the provider with the issuer.
 func (s *server) platform(zoneID, issuer string) (found store.Provider, ok bool) {
-	matches := func(p store.Provider) bool { return p.Type == store.ProviderExternal && issuerOf(p) == issuer }
+	matches := func(p store.Provider) bool { return p.Type == store.ProviderExternal && p.Issuer() == issuer }
 	_ = s.Store.View(func(tx *store.Tx) error {
 		// Most providers are named by their issuer.
 		if found, ok = tx.Providers.Find(zoneID, issuer); ok && matches(found) {
@@ -58,13 +58,6 @@ func (s *server) platform(zoneID, issuer string) (found store.Provider, ok bool)
 		return nil
 	})
 	return found, ok
-}
-
-func issuerOf(p store.Provider) string {
-	if p.Protocols != nil && p.Protocols.OAuth2 != nil && p.Protocols.OAuth2.Issuer != "" {
-		return p.Protocols.OAuth2.Issuer
-	}
-	return p.Identifier
 }
 
 // platformKeys returns the keys that may have made the signature: from the

@@ -76,7 +76,7 @@ func TestBadForms(t *testing.T) {
 		NewWithT(t).Expect(recorder.Body.String()).To(And(ContainSubstring("&lt;script&gt;"), Not(ContainSubstring("<script"))))
 	})
 	t.Run("after ten minutes", func(t *testing.T) {
-		s.advance(10 * time.Minute)
+		s.Advance(10 * time.Minute)
 		got := b.once(http.MethodPost, "/login", url.Values{"i": {id}, "identifier": {"bob@example.com"}, "password": {"dev-only-bob-password"}})
 		NewWithT(t).Expect(got).To(And(HaveField("Status", 400), HaveField("Body", ContainSubstring(lost))))
 	})
@@ -131,7 +131,7 @@ func TestCallbackTwice(t *testing.T) {
 	t.Run("too late", func(t *testing.T) {
 		g := s.in(t)
 		back := b.agreed(b.authorize(url.Values{"resource": {confluence}}), "bob")
-		s.advance(10 * time.Minute)
+		s.Advance(10 * time.Minute)
 		g.Expect(b.once(http.MethodGet, back, nil).Body).To(ContainSubstring(lost))
 	})
 }
@@ -165,14 +165,14 @@ func TestThrottling(t *testing.T) {
 	g.Expect(got.Body).To(ContainSubstring("Too many attempts. Wait a minute and try again."))
 	g.Expect(got.Header.Get("Retry-After")).To(Equal("60"))
 	g.Expect(b.signIn(page, "carol").Body).To(ContainSubstring("asks for access"), "others can sign in")
-	s.advance(59 * time.Second)
+	s.Advance(59 * time.Second)
 	g.Expect(b.login(page, "bob@example.com", "dev-only-bob-password").Header.Get("Retry-After")).To(Equal("1"))
-	s.advance(time.Second)
+	s.Advance(time.Second)
 	g.Expect(b.signIn(b.authorize(url.Values{"prompt": {"login"}}), "bob").Body).To(ContainSubstring("asks for access"))
 
 	t.Run("by address", func(t *testing.T) {
 		g := NewWithT(t)
-		s.advance(time.Minute)
+		s.Advance(time.Minute)
 		page := b.authorize(url.Values{"prompt": {"login"}})
 		for i := range 30 {
 			g.Expect(b.login(page, "user"+strconv.Itoa(i), "guess").Status).To(Equal(401))
@@ -184,7 +184,7 @@ func TestThrottling(t *testing.T) {
 	})
 	t.Run("all at once", func(t *testing.T) {
 		g := NewWithT(t)
-		s.advance(time.Minute)
+		s.Advance(time.Minute)
 		id := b.authorize(url.Values{"prompt": {"login"}}).interaction(t)
 		var mu sync.Mutex
 		statuses := map[int]int{}
@@ -204,7 +204,7 @@ func TestThrottling(t *testing.T) {
 	})
 	t.Run("success is no attempt", func(t *testing.T) {
 		g := NewWithT(t)
-		s.advance(time.Minute)
+		s.Advance(time.Minute)
 		for range 10 {
 			g.Expect(b.signIn(b.authorize(url.Values{"prompt": {"login"}}), "bob").Status).To(Equal(200))
 		}

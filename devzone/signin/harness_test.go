@@ -14,12 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	. "github.com/onsi/gomega"
 
 	"github.com/keycardai/keycard-operator/devzone/atlassian"
 	"github.com/keycardai/keycard-operator/devzone/broker"
+	"github.com/keycardai/keycard-operator/devzone/clock"
 	"github.com/keycardai/keycard-operator/devzone/issuer"
 	"github.com/keycardai/keycard-operator/devzone/seed"
 	"github.com/keycardai/keycard-operator/devzone/signin"
@@ -40,26 +40,9 @@ const (
 // longest is the longest password that there can be.
 var longest = strings.Repeat("x", 72)
 
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // site is a zone's pages, with Atlassian behind them.
 type site struct {
-	*clock
+	*clock.Clock
 	t        testing.TB
 	store    *store.Store
 	zone     http.Handler
@@ -105,7 +88,7 @@ func newSeed() *seed.Seed {
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
+	s := &site{t: t, Clock: clock.New()}
 	content := newSeed()
 	if err := content.Validate(); err != nil {
 		t.Fatal(err)

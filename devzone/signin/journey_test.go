@@ -102,7 +102,7 @@ func TestJourney(t *testing.T) {
 	})
 	t.Run("eight hours later", func(t *testing.T) {
 		g := s.in(t)
-		s.advance(8 * time.Hour)
+		s.Advance(8 * time.Hour)
 		g.Expect(b.authorize(nil).Body).To(ContainSubstring("Password"))
 	})
 }

@@ -73,7 +73,7 @@ func discover(ctx context.Context, row store.Provider) (*oidc.Provider, error) {
 	if row.Protocols != nil && row.Protocols.OpenID != nil {
 		openid = *row.Protocols.OpenID
 	}
-	found, err := oidc.NewProvider(ctx, issuerOf(row))
+	found, err := oidc.NewProvider(ctx, row.Issuer())
 	if err != nil {
 		return nil, err
 	}
@@ -93,13 +93,6 @@ func discover(ctx context.Context, row store.Provider) (*oidc.Provider, error) {
 	// A provider that announces "none" among its algorithms does not get it.
 	c.Algorithms = slices.DeleteFunc(c.Algorithms, func(a string) bool { return !slices.Contains(algorithms, a) })
 	return c.NewProvider(ctx), nil
-}
-
-func issuerOf(row store.Provider) string {
-	if row.Protocols != nil && row.Protocols.OAuth2 != nil {
-		return cmp.Or(row.Protocols.OAuth2.Issuer, row.Identifier)
-	}
-	return row.Identifier
 }
 
 // algorithms are those that an ID token may be signed with.
@@ -236,7 +229,7 @@ func (s *server) identify(ctx context.Context, zone store.Zone, q url.Values, aw
 		return identity{}, err
 	}
 	fault := func(cause error) error { return &identityError{provider: row.Name, cause: cause} }
-	if iss := q.Get("iss"); iss != "" && iss != issuerOf(row) {
+	if iss := q.Get("iss"); iss != "" && iss != row.Issuer() {
 		return identity{}, fault(errors.New("the answer is another issuer's"))
 	}
 	config, ctx := s.oauth2Config(zone.ID, row, p), s.outbound(ctx)

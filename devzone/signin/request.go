@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
+	"github.com/keycardai/keycard-operator/devzone/wire"
 )
 
 // Limits of an authorize request.
@@ -63,17 +64,7 @@ func readQuery(w http.ResponseWriter, r *http.Request) (url.Values, *rejection) 
 }
 
 // clean keeps a name fit for a page.
-func clean(s string) string {
-	if len(s) > maxShown {
-		s = s[:maxShown]
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-}
+func clean(s string) string { return wire.Clean(s, maxShown) }
 
 // findClient finds the application that asks, and where to send the browser
 // back to. What goes wrong here is shown on a page, never redirected.

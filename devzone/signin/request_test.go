@@ -195,7 +195,7 @@ func FuzzAuthorize(f *testing.F) {
 		}
 		r.URL.RawQuery, r.Host = raw, host
 		// Interactions end, so that they don't pile up.
-		s.advance(10 * time.Minute)
+		s.Advance(10 * time.Minute)
 		b := s.browser()
 		b.site = &site{t: t, zone: s.zone}
 		got := b.send(r)

@@ -4,6 +4,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 )
@@ -83,6 +84,14 @@ type Provider struct {
 	ClientSecret *string
 	Metadata     *Metadata
 	Protocols    *ProviderProtocols
+}
+
+// Issuer is what the provider's tokens name as their issuer.
+func (p *Provider) Issuer() string {
+	if p.Protocols != nil && p.Protocols.OAuth2 != nil {
+		return cmp.Or(p.Protocols.OAuth2.Issuer, p.Identifier)
+	}
+	return p.Identifier
 }
 
 // ProviderProtocols says how to talk to a provider.
