@@ -30,7 +30,8 @@ type Page struct {
 	bindings Bindings
 	elected  <-chan struct{}
 
-	returns returns
+	// returns bounds how often this replica tells of each binding: it has a *rate.Limiter by key.
+	returns sync.Map
 }
 
 // NewPage makes what the page needs.
@@ -105,8 +106,12 @@ func (p *Page) wake(ctx context.Context, key types.NamespacedName) {
 	}
 }
 
-// tellTimeout bounds the write that tells the leader.
-const tellTimeout = 10 * time.Second
+const (
+	// tellTimeout bounds the write that tells the leader.
+	tellTimeout = 10 * time.Second
+	// returnBurst is how often in a row the leader is told of one binding, and returnEvery how often beyond that.
+	returnBurst, returnEvery = 4, 10 * time.Minute
+)
 
 // Tell lets the replica that works know that a person was at the zone for a binding: by taking the link away. Without a link
 // there is nothing to tell, and after too many in a row the other finds out by itself.
@@ -115,7 +120,11 @@ func (p *Page) Tell(ctx context.Context, key types.NamespacedName) error {
 	if err := p.client.Get(ctx, key, &have); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	if have.Status.ConsentURL == "" || !p.returns.allow(key, p.clock.Now()) {
+	if have.Status.ConsentURL == "" {
+		return nil
+	}
+	kept, _ := p.returns.LoadOrStore(key, rate.NewLimiter(rate.Every(returnEvery), returnBurst))
+	if limiter, ok := kept.(*rate.Limiter); !ok || !limiter.AllowN(p.clock.Now(), 1) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
@@ -137,35 +146,4 @@ func told(before, now any) (*v1alpha1.ConfluenceTokenBinding, bool) {
 	}
 	return b, old.Status.ConsentURL != "" && b.Status.ConsentURL == "" &&
 		equality.Semantic.DeepEqual(old.Status.Conditions, b.Status.Conditions)
-}
-
-// returns bounds how often this replica tells of one binding: returnBurst times in a row, then once in returnEvery. The zero
-// value is ready for use.
-type returns struct {
-	mu sync.Mutex
-	m  map[types.NamespacedName]*rate.Limiter
-}
-
-const (
-	returnEvery = 10 * time.Minute
-	returnBurst = 4
-)
-
-func (r *returns) allow(key types.NamespacedName, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.m == nil {
-		r.m = map[types.NamespacedName]*rate.Limiter{}
-	}
-	if r.m[key] == nil {
-		r.m[key] = rate.NewLimiter(rate.Every(returnEvery), returnBurst)
-	}
-	return r.m[key].AllowN(now, 1)
-}
-
-// forget is for a binding that is gone.
-func (r *returns) forget(key types.NamespacedName) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.m, key)
 }

@@ -95,7 +95,7 @@ func (p *Page) listen(ctx context.Context, mgr ctrl.Manager) error {
 		},
 		DeleteFunc: func(last any) {
 			if name, err := toolscache.DeletionHandlingObjectToName(last); err == nil {
-				p.returns.forget(types.NamespacedName{Namespace: name.Namespace, Name: name.Name})
+				p.returns.Delete(types.NamespacedName{Namespace: name.Namespace, Name: name.Name})
 			}
 		},
 	})

@@ -12,6 +12,7 @@ package rollout
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,8 +49,9 @@ type Controller struct {
 	// namespaced is true for an operator whose permissions are Roles in some namespaces.
 	namespaced bool
 
-	written  ownwrites.Objects[*v1alpha1.ConfluenceTokenBinding]
-	pauses   pauses
+	written ownwrites.Objects[*v1alpha1.ConfluenceTokenBinding]
+	// pauses has the pause of each binding, by its key.
+	pauses   sync.Map
 	restarts prometheus.Counter
 }
 
@@ -90,7 +92,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := c.client.Get(ctx, req.NamespacedName, &cached); err != nil {
 		if apierrors.IsNotFound(err) {
 			c.written.Forget(req.NamespacedName)
-			c.pauses.forget(req.NamespacedName)
+			c.pauses.Delete(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -99,7 +101,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	if b.Spec.Restart == nil {
-		c.pauses.forget(req.NamespacedName)
+		c.pauses.Delete(req.NamespacedName)
 		_, err := c.write(ctx, b, finding{})
 		return ctrl.Result{}, err
 	}
@@ -135,7 +137,11 @@ func (c *Controller) result(wake time.Time) ctrl.Result {
 // it need not.
 func (c *Controller) attempt(ctx context.Context, b *v1alpha1.ConfluenceTokenBinding, found *finding) (pauseUntil time.Time) {
 	key, f := client.ObjectKeyFromObject(b), found.facts
-	last := c.pauses.of(key, b.Generation, found.act)
+	kept, _ := c.pauses.Load(key)
+	last, _ := kept.(pause)
+	if last.generation != b.Generation || last.act != found.act {
+		last = pause{} // of another attempt
+	}
 	if f.now.Before(last.until) {
 		return last.until
 	}
@@ -154,7 +160,7 @@ func (c *Controller) attempt(ctx context.Context, b *v1alpha1.ConfluenceTokenBin
 	found.tried, found.reached = true, reached
 	found.facts, found.progress = f.after(found.act, reached, before, c.clock.Now())
 	if !found.facts.owed {
-		c.pauses.forget(key)
+		c.pauses.Delete(key)
 		return time.Time{}
 	}
 	p, act := reached.problem(), found.act
@@ -163,7 +169,7 @@ func (c *Controller) attempt(ctx context.Context, b *v1alpha1.ConfluenceTokenBin
 	}
 	wait := refresh.Pause(p, last.failures+1, 0, string(b.UID))
 	pauseUntil = c.clock.Now().Add(wait)
-	c.pauses.remember(key, pause{generation: b.Generation, act: act, failures: last.failures + 1, until: pauseUntil})
+	c.pauses.Store(key, pause{generation: b.Generation, act: act, failures: last.failures + 1, until: pauseUntil})
 	log.FromContext(ctx).Info("the restart did not reach all workloads", "message", p.Message(), "retryAfter", wait)
 	return pauseUntil
 }

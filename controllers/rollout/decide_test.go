@@ -196,8 +196,10 @@ func TestFacts(t *testing.T) {
 	restarted := &metav1.Time{Time: noon.Add(-time.Hour)}
 	missed := func(name string, reason v1alpha1.PendingReason) func(*v1alpha1.ConfluenceTokenBinding) {
 		return func(b *v1alpha1.ConfluenceTokenBinding) {
-			b.Status.Restart = &v1alpha1.RestartStatus{TokenIssuedAt: restarted, RestartedAt: restarted,
-				Pending: []v1alpha1.PendingRestart{{Kind: "Deployment", Name: name, Reason: reason}}}
+			b.Status.Restart = &v1alpha1.RestartStatus{
+				TokenIssuedAt: restarted, RestartedAt: restarted,
+				Pending: []v1alpha1.PendingRestart{{Kind: "Deployment", Name: name, Reason: reason}},
+			}
 		}
 	}
 	known := facts{now: noon, interval: time.Hour, held: noon, token: restarted.Time, at: restarted.Time}

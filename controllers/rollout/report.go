@@ -4,12 +4,10 @@
 package rollout
 
 import (
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/problem"
@@ -82,36 +80,4 @@ type pause struct {
 	act        action
 	failures   int
 	until      time.Time
-}
-
-// pauses has the pause of each binding. The zero value is ready for use.
-type pauses struct {
-	mu sync.Mutex
-	m  map[types.NamespacedName]pause
-}
-
-// of gives the pause after an attempt of the same kind for the same spec; zero when there is none.
-func (p *pauses) of(key types.NamespacedName, generation int64, act action) pause {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	last := p.m[key]
-	if last.generation != generation || last.act != act {
-		return pause{}
-	}
-	return last
-}
-
-func (p *pauses) remember(key types.NamespacedName, next pause) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.m == nil {
-		p.m = map[types.NamespacedName]pause{}
-	}
-	p.m[key] = next
-}
-
-func (p *pauses) forget(key types.NamespacedName) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.m, key)
 }
