@@ -97,7 +97,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	redirectURIs, err := o.Consent.RedirectURIs()
+	page, redirectURIs, err := o.Consent.URLs()
 	if err != nil {
 		return err
 	}
@@ -119,16 +119,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("setting up the controller of KeycardResources: %w", err)
 	}
 	most := o.Concurrency - o.Concurrency/5 // the rest of the workers serve other zones
-	pageURL, err := o.Consent.PageURL()
-	if err != nil {
-		return err
-	}
 	gates := throttle.New(most, o.Clock)
 	targets := target.NewFinder(mgr.GetClient(), mgr.GetAPIReader(), zones, entries, o.LiveNamespaces)
 	bindings := tokenbinding.New(tokenbinding.Deps{
 		Client: secrets.Before(mgr.GetClient()), Live: mgr.GetAPIReader(), LiveNamespaces: o.LiveNamespaces,
 		Zones: zones, Targets: targets, Sites: site.New(atlassian.NewClient(zones, o.AtlassianURL), o.Clock),
-		Recorder: recorder, Clock: o.Clock, Gates: gates, LookUps: throttle.New(most, o.Clock), ConsentURL: pageURL,
+		Recorder: recorder, Clock: o.Clock, Gates: gates, LookUps: throttle.New(most, o.Clock), ConsentURL: page,
 	})
 	rollouts := rollout.New(mgr.GetClient(), recorder, o.Clock, o.LiveNamespaces)
 	if err := registerMetrics(o, mgr, bindings, rollouts.Metrics()); err != nil {
@@ -137,7 +133,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := consent.Setup(ctx, mgr, consent.Deps{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Zones: zones, Paused: gates.Paused, Targets: targets, Clock: o.Clock,
 		Bindings: bindings, LookEvery: o.WatchEvery, Elected: mgr.Elected(),
-	}, o.Consent); err != nil {
+		Page: page, Address: o.Consent.Address,
+	}); err != nil {
 		return fmt.Errorf("setting up what waits for consent: %w", err)
 	}
 	if err := bindings.SetupWithManager(mgr, secrets, o.Concurrency, o.WatchEvery); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 )
 
-func TestRedirectURIsOfOptions(t *testing.T) {
+func TestURLsOfOptions(t *testing.T) {
 	loopback := []string{"http://127.0.0.1/-/callback", "http://127.0.0.1:8765/-/callback"}
 	for name, tt := range map[string]struct {
 		options Options
@@ -27,7 +27,8 @@ func TestRedirectURIsOfOptions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			got, err := tt.options.RedirectURIs()
+			page, got, err := tt.options.URLs()
+			g.Expect(page != nil).To(Equal(err == nil && tt.options.URL != ""))
 			g.Expect(err != nil).To(Equal(tt.wrong))
 			g.Expect(got).To(Equal(tt.want))
 		})

@@ -36,24 +36,18 @@ func (o Options) Validate() error {
 	return checkURL(o.URL)
 }
 
-// PageURL is where browsers reach the page; nil when there is none.
-func (o Options) PageURL() (*url.URL, error) {
-	if o.URL == "" {
-		return nil, nil //nolint:nilnil // no page is no error
-	}
-	return url.Parse(strings.TrimSuffix(o.URL, "/"))
-}
-
-// RedirectURIs are those of the application in the zones; none when there is no application.
-func (o Options) RedirectURIs() ([]string, error) {
+// URLs returns where browsers reach the page, nil when there is none, and the redirect URIs of the application in the zones, none
+// when there is no application.
+func (o Options) URLs() (page *url.URL, redirectURIs []string, err error) {
 	if err := o.Validate(); err != nil || !o.Application {
-		return nil, err
+		return nil, nil, err
 	}
-	base, err := o.PageURL()
-	if err != nil {
-		return nil, err
+	if o.URL != "" {
+		if page, err = url.Parse(strings.TrimSuffix(o.URL, "/")); err != nil {
+			return nil, nil, err
+		}
 	}
-	return consentpage.RedirectURIs(base), nil
+	return page, consentpage.RedirectURIs(page), nil
 }
 
 func checkURL(text string) error {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -40,12 +41,15 @@ type Deps struct {
 	Bindings Bindings
 	// LookEvery is how often it is asked whether it is time to look for grants; 0 means every 5 seconds.
 	LookEvery time.Duration
+	// Page is where browsers reach the page, nil when there is none, and Address is host:port to listen on for it.
+	Page    *url.URL
+	Address string
 	// Elected is closed when this replica is the leader.
 	Elected <-chan struct{}
 }
 
 // Setup has the manager look for grants, and serve the page if there is one.
-func Setup(ctx context.Context, mgr ctrl.Manager, d Deps, o Options) error {
+func Setup(ctx context.Context, mgr ctrl.Manager, d Deps) error {
 	logger := mgr.GetLogger().WithName("consent")
 	ctx = logr.NewContext(ctx, logger)
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.ConfluenceTokenBinding{}, isWaiting, indexWaiting); err != nil {
@@ -57,9 +61,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, d Deps, o Options) error {
 	})); err != nil {
 		return fmt.Errorf("adding the watcher of grants: %w", err)
 	}
-	base, err := o.PageURL()
-	if err != nil || base == nil {
-		return err
+	if d.Page == nil {
+		return nil
 	}
 	page := NewPage(d)
 	if err := page.listen(ctx, mgr); err != nil {
@@ -68,9 +71,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, d Deps, o Options) error {
 	return mgr.Add(&manager.Server{
 		Name: "consent page",
 		Server: &http.Server{
-			Addr: o.Address, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+			Addr: d.Address, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 			Handler: ratelimit.Handler(pageLimits, clock.RealClock{}, consentpage.Handler(consentpage.Config{
-				URL: base, Lookup: page.request, Logger: logger,
+				URL: d.Page, Lookup: page.request, Logger: logger,
 				Consented: func(namespace, name string) { page.returned(ctx, namespace, name) },
 			})),
 		},
