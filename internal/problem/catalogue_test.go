@@ -180,8 +180,10 @@ func flawed() (all []*problem.Problem) {
 
 func odd() (all []*problem.Problem) {
 	for _, l := range []keycard.Lifetime{
-		{Source: keycard.LifetimeFromExpiresIn, ClockSkew: time.Hour}, {Source: keycard.LifetimeCapped},
-		{Source: keycard.LifetimeAssumed, Announced: keycard.AnnouncementMissing}, {Source: keycard.LifetimeAssumed, Announced: keycard.AnnouncementNotANumber},
+		{Source: keycard.LifetimeFromExpiresIn, ClockSkew: time.Hour},
+		{Source: keycard.LifetimeCapped},
+		{Source: keycard.LifetimeAssumed, Announced: keycard.AnnouncementMissing},
+		{Source: keycard.LifetimeAssumed, Announced: keycard.AnnouncementNotANumber},
 		{Source: keycard.LifetimeFromClaim, Announced: keycard.AnnouncementNotPositive},
 	} {
 		all = append(all, problem.OddLifetime(l, time.Hour))
@@ -203,7 +205,10 @@ func restarts() (all []*problem.Problem) {
 	const permit = "kubectl create x"
 	a, b, c := []string{"Deployment a"}, []string{"Deployment b"}, []string{"Deployment c"}
 	for _, r := range []problem.Restart{
-		{Missing: a}, {Failed: b, Why: "Invalid"}, {Failed: b, Why: "Timeout", Passes: true}, {Forbidden: c, Permit: permit},
+		{Missing: a},
+		{Failed: b, Why: "Invalid"},
+		{Failed: b, Why: "Timeout", Passes: true},
+		{Forbidden: c, Permit: permit},
 		{Missing: a, Failed: b, Why: "Timeout", Passes: true},
 		{Missing: a, Forbidden: c, Permit: permit},
 	} {

@@ -88,7 +88,9 @@ func pendingRows() []row {
 		field = "status.restart.pending"
 		entry = "{kind: Deployment, name: %s, reason: RestartFailed}"
 	)
-	restart := func(pending string) string { return `{tokenIssuedAt: "2026-03-01T12:00:00Z", pending: ` + pending + "}" }
+	restart := func(pending string) string {
+		return `{tokenIssuedAt: "2026-03-01T12:00:00Z", pending: ` + pending + "}"
+	}
 	named := func(name string) string { return restart("[" + fmt.Sprintf(entry, name) + "]") }
 	numbered := strings.Replace(entry, "%s", "w%d", 1)
 	return []row{
