@@ -159,7 +159,11 @@ func (s State) answered(f Facts, e Event) (State, Action) {
 
 // failed ends an attempt.
 func (s State) failed(f Facts, e Event) (State, Action) {
-	return s.fail(f, Finding{e.Problem, e.Stage}, f.Request).layOutHonouring(f)
+	found := Finding{e.Problem, e.Stage}
+	if e.Stage == StageSecret { // what was requested since the token was issued is the next attempt's
+		return s.fail(f, found, "").layOut(f)
+	}
+	return s.fail(f, found, f.Request).layOutHonouring(f)
 }
 
 // layOutHonouring is layOut after an attempt that took up a request.

@@ -106,14 +106,14 @@ type life struct {
 	wake  time.Time
 
 	// What is checked.
-	issued     []time.Time // when the zone issued tokens to this process
-	looks      int         // looks since the clock or the world moved
-	calm       time.Time   // since when everything is fine and nothing changed
-	excused    bool        // whether the token that waits to be written may be dropped
-	refusedAt  time.Time   // the last refusal, if nothing has changed since that could be its remedy
-	refused    answer
-	failures   int
-	pendingReq int
+	issued    []time.Time // when the zone issued tokens to this process
+	looks     int         // looks since the clock or the world moved
+	calm      time.Time   // since when everything is fine and nothing changed
+	excused   bool        // whether the token that waits to be written may be dropped
+	refusedAt time.Time   // the last refusal, if nothing has changed since that could be its remedy
+	refused   answer
+	failures  int
+	asked     bool // a new token was asked for, and the zone has neither issued one since nor refused for good
 }
 
 func newLife(t *testing.T, seed uint64, verbose bool) *life {
@@ -232,8 +232,8 @@ func (l *life) happen() {
 		{"the Secret is tampered with", func() { l.tamper(func(h *Held) { h.Intact = false }) }, true},
 		{"the Secret's labels are tampered with", func() { l.tamper(func(h *Held) { h.Dressed = false }) }, true},
 		{"Confluence refuses the token", func() { l.tamper(func(h *Held) { h.Refused = true }) }, true},
-		{"a new token is requested", func() { l.request++; l.pendingReq = l.request }, true},
-		{"the process restarts", func() { l.excuse(); l.state, l.token, l.issued = State{}, nil, nil }, true},
+		{"a new token is requested", func() { l.request++; l.asked = true }, true},
+		{"the process restarts", func() { l.excuse(); l.state, l.token, l.issued, l.asked = State{}, nil, nil, false }, true},
 		{"a person consents, and the zone's grants show it", func() { l.hear(Consented) }, false},
 		{"a person returns from the page", func() { l.hear(Returned) }, false},
 		{"an expired token is to be removed, or not any more", func() { l.removes = !l.removes }, true},
@@ -336,6 +336,7 @@ func (l *life) look(why string) {
 		l.log("%s: %v -> verb %d why %q found %+v wake %s phase %d->%d", why, e.Kind, a.Verb, a.Why, a.Finding, a.Wake.Format(time.TimeOnly), before.Phase, next.Phase)
 		if a.Honoured != "" {
 			l.status.honoured = l.request
+			l.asked = l.asked && a.Verb != Finish // the token that waits for its site will do
 		}
 		if next.Attempt.Holds == None && a.Verb != Write && a.Verb != Finish {
 			l.drop(f, hadToken, a)
@@ -358,7 +359,7 @@ func (l *life) aborted(e Event) {
 	l.excuse()
 	l.looks, l.install = 0, []answer{fine, fine, blocked}[l.rand.IntN(3)]
 	if l.rand.IntN(2) == 0 {
-		l.state, l.token, l.issued = State{}, nil, nil
+		l.state, l.token, l.issued, l.asked = State{}, nil, nil, false
 	}
 	l.look("another process goes on")
 }
@@ -417,6 +418,7 @@ func (l *life) exchange(f Facts) Event {
 	}
 	l.checkExchange(f)
 	if p := l.zone.problem(); p != nil {
+		l.asked = l.asked && p.Passes()
 		l.note(l.zone)
 		return Event{Kind: Failed, Problem: p, Stage: StageToken}
 	}
@@ -426,7 +428,7 @@ func (l *life) exchange(f Facts) Event {
 		life.IssuedAt = l.now.UTC().Truncate(time.Second)
 	}
 	l.cached = &life
-	l.issued, l.refusedAt = append(l.issued, l.now), time.Time{}
+	l.issued, l.refusedAt, l.asked = append(l.issued, l.now), time.Time{}, false
 	l.token, l.excused = &life, false
 	return Event{Kind: Answered, Life: life}
 }
@@ -527,6 +529,8 @@ func (l *life) mend() {
 		l.fail("does not come to rest: request %q", f.Request)
 	case !f.laidOut():
 		l.fail("the layout is not followed")
+	case l.asked:
+		l.fail("a request for a new token was lost")
 	case f.SubjectRenewed:
 		l.fail("the subject's new token is not used")
 	}
