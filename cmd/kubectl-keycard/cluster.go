@@ -86,9 +86,9 @@ func (c *cluster) request(ctx context.Context, name string, allowInsecureLoopbac
 	if err != nil {
 		return consent.Request{}, fmt.Errorf("loading the catalog: %w", err)
 	}
-	entry, err := entries.Find(install.Spec.CatalogEntry)
-	if err != nil {
-		return consent.Request{}, fmt.Errorf("KeycardResource %s: %w; is the plugin as new as the operator?", installKey, err)
+	entry, known := entries[install.Spec.CatalogEntry]
+	if !known {
+		return consent.Request{}, fmt.Errorf("KeycardResource %s has the catalog entry %q, which the plugin does not know; is it as new as the operator?", installKey, install.Spec.CatalogEntry)
 	}
 	if install.Status.ConsentClientID == "" {
 		return consent.Request{}, fmt.Errorf("KeycardResource %s: %w; see its conditions (kubectl get kcr %s -n %s -o wide). With --consent-application=false the operator registers none",

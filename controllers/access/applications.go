@@ -5,7 +5,6 @@ package access
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -52,8 +51,7 @@ func (a *Applications) Ensure(ctx context.Context, in *Install) error {
 	var first error
 	for _, ensure := range []func(context.Context, *Install) error{ensureDeclared, a.ensureConsent, a.ensureWorkloads} {
 		err := ensure(ctx, in)
-		var p *problem.Problem
-		if err != nil && (!errors.As(err, &p) || p.Passes()) {
+		if p := problem.Of(err); p != nil && p.Passes() {
 			return err
 		}
 		// What a person has to mend of some applications does not keep the others from being registered.
@@ -107,8 +105,7 @@ func ensureDeclared(ctx context.Context, in *Install) error {
 		return err
 	}
 	if len(missing) > 0 {
-		return problem.NeedsPerson(v1alpha1.ReasonApplicationNotFound,
-			"the zone has no application with the identifier %s; register it in the zone, or remove it from spec.applications", strings.Join(missing, ", "))
+		return problem.ApplicationsNotFound(missing)
 	}
 	return nil
 }
@@ -206,9 +203,7 @@ func addCredential(ctx context.Context, in *Install, body keycard.ApplicationCre
 // refuse is the claim to an application that has to be ours by its identifier, and has no marker.
 func refuse(marker remote.Marker) func(keycard.Application) (bool, error) {
 	return func(app keycard.Application) (bool, error) {
-		return false, problem.NeedsPerson(v1alpha1.ReasonApplicationConflict,
-			"the zone has an application %q with the identifier %s that was not made by the operator; remove it, or put the operator's marker %s into its description",
-			app.Name, app.Identifier, marker)
+		return false, problem.ApplicationNotOurs(app.Name, app.Identifier, string(marker))
 	}
 }
 

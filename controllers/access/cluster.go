@@ -5,7 +5,6 @@ package access
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -58,10 +57,7 @@ func (a *Applications) issuer(ctx context.Context, in *Install) (string, error) 
 		return issuer, nil
 	}
 	issuer, err := a.deps.ClusterIssuer(ctx)
-	if err != nil {
-		return "", fmt.Errorf("asking the cluster for the issuer of its ServiceAccounts: %w", err)
-	}
-	return issuer, nil
+	return issuer, problem.Cluster("asking the cluster for the issuer of its ServiceAccounts", err)
 }
 
 // endKeys makes the zone look for the cluster's keys at the issuer when no install says otherwise any more. An operator
@@ -72,7 +68,7 @@ func (a *Applications) endKeys(ctx context.Context, in *Install, have keycard.Pr
 	}
 	var all v1alpha1.KeycardResourceList
 	if err := a.deps.Cached.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing KeycardResources: %w", err)
+		return problem.Cluster("listing KeycardResources", err)
 	}
 	if slices.ContainsFunc(all.Items, func(other v1alpha1.KeycardResource) bool {
 		workloads := other.Spec.WorkloadRegistration

@@ -85,10 +85,10 @@ func (in *Install) policiesInForce(ctx context.Context) (now keycard.PolicySetVe
 		return now, problem.Remote(err)
 	}
 	if len(sets) == 0 && in.Now.Sub(in.Zone.CreatedAt) < zoneSettles {
-		return now, problem.Passing(v1alpha1.ReasonProgressingWithRetry, "the zone is new and has no active policy set yet; it is looked at again")
+		return now, problem.PolicySetPending()
 	}
 	if len(sets) == 0 {
-		return now, problem.NeedsPerson(v1alpha1.ReasonRequestRejected, "the zone has no active policy set; activate one in the zone")
+		return now, problem.NoPolicySet()
 	}
 	now, err = in.Zone.GetPolicySetVersion(ctx, in.Zone.ID, sets[0].ID, sets[0].ActiveVersionID)
 	return now, problem.Remote(err)
@@ -162,7 +162,7 @@ func policyProblem(i int, name string, err error) error {
 	if !ok || e.Status != http.StatusBadRequest && e.Status != http.StatusUnprocessableEntity {
 		return problem.Remote(err)
 	}
-	return problem.NeedsPerson(v1alpha1.ReasonPolicyInvalid, "spec.policies[%d].cedar (policy %s): the zone refuses it: %s; mend the policy, what was in force stays so", i, name, e.Description)
+	return problem.PolicyInvalid(i, name, e.Description)
 }
 
 func policyHash(schema, cedar string) string {

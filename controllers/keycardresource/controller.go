@@ -10,7 +10,6 @@ package keycardresource
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -163,18 +162,11 @@ func (c *Controller) run(ctx context.Context, s *scope) (step, error) {
 	return "", nil
 }
 
-func asProblem(err error) (*problem.Problem, bool) {
-	var p *problem.Problem
-	ok := errors.As(err, &p)
-	return p, ok
-}
-
-// problemOf gives the problem that an error is, or makes one of a failure of the cluster.
+// problemOf gives the problem that an error is, and logs what a problem does not show.
 func problemOf(ctx context.Context, err error) *problem.Problem {
-	p, ok := asProblem(err)
-	if err != nil && !ok {
+	p := problem.Of(err)
+	if p != nil && p.Reason == v1alpha1.ReasonClusterError {
 		log.FromContext(ctx).Error(err, "the cluster failed")
-		p = problem.FromCluster(err)
 	}
 	return p
 }

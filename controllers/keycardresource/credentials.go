@@ -6,7 +6,6 @@ package keycardresource
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,18 +27,19 @@ func (c *Controller) plan(_ context.Context, s *scope) error {
 	if spec.Scopes != nil {
 		add, set = v1alpha1.ScopeNames(spec.Scopes.Add), v1alpha1.ScopeNames(spec.Scopes.Set)
 	}
-	scopes, err := s.entry.Offer(add, set)
-	if err != nil {
-		return problem.Blocked(v1alpha1.ReasonUnknownScope, "%v", err)
+	scopes, unknown := s.entry.Offer(add, set)
+	if len(unknown) > 0 {
+		return problem.UnknownScope(s.entry.Name, unknown, s.entry.Near(unknown))
 	}
 	s.scopes = scopes
 	return nil
 }
 
 func (c *Controller) findEntry(s *scope) error {
-	entry, err := c.deps.Catalog.Find(s.Object.Spec.CatalogEntry)
-	if err != nil {
-		return problem.Blocked(v1alpha1.ReasonUnknownCatalogEntry, "%v", err)
+	name := s.Object.Spec.CatalogEntry
+	entry, known := c.deps.Catalog[name]
+	if !known {
+		return problem.UnknownCatalogEntry(name, c.deps.Catalog.Near(name))
 	}
 	s.entry = entry
 	return nil
@@ -57,8 +57,7 @@ func (c *Controller) enterZone(ctx context.Context, s *scope) error {
 	s.serviceAccount = serviceAccount
 	found, err := s.Zone.GetZone(ctx, zone.ID)
 	if keycard.IsNotFound(err) {
-		return problem.NeedsPerson(v1alpha1.ReasonRequestRejected,
-			"the service account sees no zone %q; check spec.zone.id and the service account's permissions", zone.ID)
+		return problem.ZoneNotFound(zone.ID)
 	}
 	if err != nil {
 		return problem.Remote(err)
@@ -74,12 +73,10 @@ func (c *Controller) enterZone(ctx context.Context, s *scope) error {
 func (c *Controller) readOAuthApp(ctx context.Context, s *scope) error {
 	key := client.ObjectKey{Namespace: s.Object.Namespace, Name: s.Object.Spec.OAuthAppSecretRef.Name}
 	app, err := credentials.ReadClient(ctx, c.deps.Live, key, "the OAuth app's client id and secret")
-	var p *problem.Problem
-	if errors.As(err, &p) && p.Reason == v1alpha1.ReasonSecretNotFound {
-		return problem.Waiting(v1alpha1.ReasonSecretNotFound,
-			"Secret %s does not exist. Make an OAuth 2.0 app at %s (%s), give it the scopes %s, set its callback URL to %s, and create the Secret with the app's keys %s and %s",
-			key, s.entry.Provider.Name, s.entry.DocsURL, strings.Join(s.scopes, " "), s.Object.Status.RedirectURI,
-			v1alpha1.ClientIDKey, v1alpha1.ClientSecretKey)
+	if p, ok := errors.AsType[*problem.Problem](err); ok && p.Reason == v1alpha1.ReasonSecretNotFound {
+		return problem.OAuthAppNotFound(key, problem.OAuthApp{
+			Provider: s.entry.Provider.Name, DocsURL: s.entry.DocsURL, RedirectURI: s.Object.Status.RedirectURI, Scopes: s.scopes,
+		})
 	}
 	s.app = app
 	return err

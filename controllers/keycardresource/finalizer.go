@@ -5,7 +5,6 @@ package keycardresource
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -61,7 +60,7 @@ func (c *Controller) patchFinalizer(ctx context.Context, s *scope, wanted bool) 
 	}
 	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
 	if err := c.deps.Client.Patch(ctx, changed, patch, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
-		return fmt.Errorf("writing the finalizer: %w", err)
+		return problem.Cluster("writing the finalizer", err)
 	}
 	c.resources.Wrote(s.Key(), changed)
 	status := s.Object.Status
@@ -109,7 +108,7 @@ func (c *Controller) remove(ctx context.Context, s *scope) (wait time.Duration, 
 		c.orphan(s, p.Reason)
 		return 0, nil
 	}
-	s.deleting(p)
+	s.held(problem.Removing(p))
 	return s.removeAgain(p), s.Save(ctx)
 }
 
@@ -136,7 +135,7 @@ func (c *Controller) awaitUsers(ctx context.Context, s *scope, hurried bool) (ti
 	if err != nil || len(users) == 0 {
 		return 0, err
 	}
-	s.inUse(users)
+	s.held(inUse(users))
 	if err := s.Save(ctx); err != nil {
 		return 0, err
 	}
@@ -221,11 +220,8 @@ func (c *Controller) removeProvider(ctx context.Context, s *scope) error {
 // namespace that is being deleted nothing has an order.
 func (c *Controller) enterAgain(ctx context.Context, s *scope) error {
 	err := c.enterZone(ctx, s)
-	p, ok := asProblem(err)
-	if !ok || p.Kind != problem.KindWaiting {
-		return err
-	}
-	if s.memory.management == nil {
+	p := problem.Of(err)
+	if p == nil || p.Kind != problem.KindWaiting || s.memory.management == nil {
 		return err
 	}
 	s.Zone.Enter(s.memory.management)

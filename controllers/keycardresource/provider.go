@@ -5,7 +5,6 @@ package keycardresource
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -66,43 +65,37 @@ func (c *Controller) claimProvider(ctx context.Context, s *scope, p keycard.Prov
 	case s.Zone.Observing, sameApp && c.inherits(ctx, s, p.Description):
 		return true, nil
 	case !sameApp:
-		has := fmt.Sprintf("another OAuth app (client id %q, not %q)", p.ClientID, s.app.ID)
-		return false, s.unfit(p, has, "use the same app, or change the provider in the zone")
+		return false, problem.ProviderOfOtherApp(s.described(p), s.app.ID)
 	case lacksSecret(p):
-		return false, s.unfit(p, "this OAuth app without its client secret", "set the client secret of the provider in the zone")
+		return false, problem.ProviderWithoutSecret(s.described(p))
 	}
 	return false, nil
+}
+
+func (s *scope) described(p keycard.Provider) problem.Provider {
+	return problem.Provider{Name: p.Name, ClientID: p.ClientID, Owner: s.maker(p.Description)}
+}
+
+// maker is the KeycardResource of this cluster that made an object of the zone; empty when none did.
+func (s *scope) maker(description string) client.ObjectKey {
+	namespace, name, _ := remote.InstallOf(s.ClusterID, description)
+	return client.ObjectKey{Namespace: namespace, Name: name}
 }
 
 // inherits reports whether an object was made by a KeycardResource of this cluster that is gone. What can't be seen is
 // taken to be there.
 func (c *Controller) inherits(ctx context.Context, s *scope, description string) bool {
-	namespace, name, ours := remote.InstallOf(s.ClusterID, description)
-	if !ours {
+	maker := s.maker(description)
+	if maker.Name == "" {
 		return false
 	}
 	var there v1alpha1.KeycardResource
-	err := c.deps.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &there)
+	err := c.deps.Client.Get(ctx, maker, &there)
 	return apierrors.IsNotFound(err) || err == nil && there.Spec.Zone.ID != s.Zone.ID
 }
 
 // lacksSecret reports whether the zone says that it has no client secret of the provider.
 func lacksSecret(provider keycard.Provider) bool { return !ptr.Deref(provider.ClientSecretSet, true) }
-
-// unfit says why the zone's provider, which is somebody else's, can't serve this install.
-func (s *scope) unfit(provider keycard.Provider, has, remedy string) error {
-	return problem.NeedsPerson(v1alpha1.ReasonProviderConflict,
-		"the zone's provider %q for %s has %s and %s; all resources of an upstream share one provider: %s",
-		provider.Name, provider.Identifier, has, s.maker(provider.Description, "was not made by the operator"), remedy)
-}
-
-// maker says whose an object of the zone is; otherwise is said when no KeycardResource of this cluster made it.
-func (s *scope) maker(description, otherwise string) string {
-	if namespace, name, ours := remote.InstallOf(s.ClusterID, description); ours {
-		return "belongs to KeycardResource " + namespace + "/" + name
-	}
-	return otherwise
-}
 
 // providerDiffers is what is to be changed at the zone's provider, and the names of the fields that drifted. The client
 // secret is sent when it changed or the zone has none.

@@ -53,14 +53,11 @@ func (s *scope) claimResource(have keycard.Resource) (manage bool, err error) {
 	case s.Zone.Observing:
 		return true, nil
 	case have.OwnerType == keycard.OwnerPlatform:
-		return false, problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse,
-			"the identifier %s belongs to a resource of the Keycard platform, which nobody can change", have.Identifier)
+		return false, problem.IdentifierOfPlatform(have.Identifier)
 	case s.Object.Spec.AdoptionPolicy == v1alpha1.AdoptionAdopt:
 		return true, nil
 	}
-	return false, problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse,
-		"the zone has a resource %q with the identifier %s that %s; remove it, or set spec.adoptionPolicy to Adopt to take it over",
-		have.Name, have.Identifier, s.maker(have.Description, "was not made by this KeycardResource"))
+	return false, problem.IdentifierInUse(have.Name, have.Identifier, s.maker(have.Description))
 }
 
 // resourceDiffers is what is to be changed at the zone's resource, and the names of the fields.

@@ -9,10 +9,12 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/golden"
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/remote"
 )
@@ -80,10 +82,10 @@ func (st *story) step(do func(*scope)) *story {
 // The states that an install can be in, each as the API server has it. Tools that judge the health of an install are tested
 // with these files.
 func TestStates(t *testing.T) {
-	down := problem.Passing(v1alpha1.ReasonZoneUnreachable, "the zone does not answer; it is retried")
-	noSecret := problem.Waiting(v1alpha1.ReasonSecretNotFound, "Secret confluence-oauth-app does not exist; create it with the keys client_id and client_secret")
-	rejected := problem.NeedsPerson(v1alpha1.ReasonClientRejected, "the zone refused the service account; check the client id and client secret")
-	inUse := problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse, "the zone has a resource of that identifier already; remove it, or set adoptionPolicy: Adopt")
+	down := problem.Of(&keycard.Error{Op: "listing providers", Class: keycard.Transient, Description: "timed out"})
+	noSecret := problem.SecretNotFound(types.NamespacedName{Namespace: "platform", Name: "confluence-oauth-app"}, "the OAuth app's client id and secret", v1alpha1.ClientIDKey, v1alpha1.ClientSecretKey)
+	rejected := problem.Of(&keycard.Error{Op: "getting a management API token", Class: keycard.Misconfigured, Code: "invalid_client", Management: true})
+	taken := problem.IdentifierInUse("Confluence", "https://api.atlassian.com/ex/confluence", types.NamespacedName{})
 	drifted := func(s *scope) {
 		s.Zone.Note(stepResource, "resource", "scopes")
 		s.report("", nil)
@@ -101,7 +103,7 @@ func TestStates(t *testing.T) {
 		"progressing":                       newStory().begin(),
 		"waiting-for-a-secret":              newStory().reconcile(stepCredentials, noSecret),
 		"never-registered":                  newStory().reconcile(stepProvider, down),
-		"never-registered-needs-a-person":   newStory().reconcile(stepResource, inUse),
+		"never-registered-needs-a-person":   newStory().reconcile(stepResource, taken),
 		"healthy":                           healthy(),
 		"healthy-and-the-zone-is-down":      healthy().reconcile(stepProvider, down),
 		"a-secret-is-lost":                  healthy().reconcile(stepCredentials, noSecret),
@@ -112,10 +114,10 @@ func TestStates(t *testing.T) {
 		"suspended-before-it-was-there":     newStory().edit(suspend).begin().step(func(s *scope) { s.report("", nil) }),
 		"suspended-not-seen-yet":            healthy().edit(suspend),
 		"stale-generation":                  healthy().edit(otherScopes),
-		"stale-generation-after-a-refusal":  newStory().reconcile(stepResource, inUse).edit(otherScopes),
+		"stale-generation-after-a-refusal":  newStory().reconcile(stepResource, taken).edit(otherScopes),
 		"another-spec-and-the-zone-is-down": healthy().edit(otherScopes).reconcile(stepProvider, down),
-		"another-spec-which-needs-a-person": healthy().edit(otherScopes).reconcile(stepPlan, problem.Blocked(v1alpha1.ReasonUnknownScope, "the catalog does not know the scope")),
-		"deleted-while-in-use":              healthy().edit(remove).delete().step(func(s *scope) { s.inUse(users) }),
+		"another-spec-which-needs-a-person": healthy().edit(otherScopes).reconcile(stepPlan, problem.UnknownScope("confluence", []string{"search:confluense"}, []string{"search:confluence"})),
+		"deleted-while-in-use":              healthy().edit(remove).delete().step(func(s *scope) { s.held(inUse(users)) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw, err := yaml.Marshal(st.resource)

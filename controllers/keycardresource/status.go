@@ -4,7 +4,6 @@
 package keycardresource
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -41,34 +40,21 @@ func (s *scope) progressing() {
 	c.Reconciling(v1alpha1.ReasonProgressing, "installing into the zone")
 }
 
-// deleting says why the objects in the zone are still there.
-func (s *scope) deleting(p *problem.Problem) {
+// held says why a deletion goes no further.
+func (s *scope) held(p *problem.Problem) {
 	c := s.conditions()
-	c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleting, "removing the objects from the zone: "+p.Error())
-	c.Reconciling(v1alpha1.ReasonDeleting, "removing the objects from the zone")
+	c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message())
+	c.Reconciling(p.Reason, p.Message())
 }
 
-// inUse says that the deletion waits a moment for bindings that still use the resource.
-func (s *scope) inUse(users []v1alpha1.ConfluenceTokenBinding) {
-	message := fmt.Sprintf("is deleted while %s; it waits up to %s for them to go, then they stop being refreshed", describeUsers(users), waitForUsers)
-	c := s.conditions()
-	c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInUse, message)
-	c.Reconciling(v1alpha1.ReasonInUse, message)
-}
-
-// describeUsers names the first few bindings.
-func describeUsers(users []v1alpha1.ConfluenceTokenBinding) string {
-	const few = 5
-	var names []string
+// inUse is that the deletion waits a moment for bindings that still use the resource.
+func inUse(users []v1alpha1.ConfluenceTokenBinding) *problem.Problem {
+	names := make([]string, len(users))
 	for i := range users {
-		names = append(names, users[i].Namespace+"/"+users[i].Name)
+		names[i] = users[i].Namespace + "/" + users[i].Name
 	}
 	slices.Sort(names)
-	more := ""
-	if len(names) > few {
-		more, names = fmt.Sprintf(" and %d more", len(names)-few), names[:few]
-	}
-	return fmt.Sprintf("%d ConfluenceTokenBindings use it: %s%s", len(users), strings.Join(names, ", "), more)
+	return problem.InUse(names, waitForUsers.String())
 }
 
 // report turns what the reconcile found into conditions. A passing problem leaves alone what was True
@@ -110,24 +96,23 @@ func (s *scope) report(at step, p *problem.Problem) {
 
 // reportReached sets the condition of a step that was taken.
 func (s *scope) reportReached(c status.Conditions, st step) {
-	if found := s.driftIn(st); found != "" && s.Zone.Observing {
-		c.Set(st, metav1.ConditionFalse, v1alpha1.ReasonDrifted, s.driftMessage(found))
+	if p := s.drifted(st); p != nil {
+		c.Set(st, metav1.ConditionFalse, p.Reason, p.Message())
 		return
 	}
 	c.Set(st, metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
 }
 
-// driftIn describes what differs in the steps, in all when none is named; empty when nothing does.
-func (s *scope) driftIn(steps ...step) string {
+// drifted is that the zone differs from the spec in the steps, in all when none is named, and stays as it is.
+func (s *scope) drifted(steps ...step) *problem.Problem {
 	var found []string
 	for _, d := range s.Zone.Drift(steps...) {
 		found = append(found, d.String())
 	}
-	return strings.Join(found, "; ")
-}
-
-func (s *scope) driftMessage(found string) string {
-	return "the zone differs from the spec in " + found + "; spec.managementPolicy is Observe, so it stays as it is: change the zone or the spec"
+	if len(found) == 0 || !s.Zone.Observing {
+		return nil
+	}
+	return problem.Drifted(strings.Join(found, "; "))
 }
 
 // reportProblem sets the condition of the step that can't go on.
@@ -142,11 +127,10 @@ func (s *scope) reportProblem(c status.Conditions, st step, p *problem.Problem) 
 }
 
 func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
+	if p == nil {
+		p = s.drifted()
+	}
 	switch {
-	case p == nil && s.Zone.Observing && s.driftIn() != "":
-		message := s.driftMessage(s.driftIn())
-		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDrifted, message)
-		c.Stalled(v1alpha1.ReasonDrifted, message)
 	case p == nil, p.Passes() && s.wasTrue(v1alpha1.ConditionReady):
 		c.Set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "installed in the zone")
 		c.Settled()

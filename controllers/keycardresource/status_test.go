@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/remote"
 )
@@ -30,8 +32,8 @@ func installed() *v1alpha1.KeycardResource {
 }
 
 func TestReport(t *testing.T) {
-	passing := problem.Passing(v1alpha1.ReasonZoneUnreachable, "down")
-	blocked := problem.Blocked(v1alpha1.ReasonUnknownScope, "no such scope")
+	passing := problem.Of(&keycard.Error{Class: keycard.Transient})
+	blocked := problem.UnknownScope("confluence", []string{"x"}, nil)
 	edited := func() *v1alpha1.KeycardResource { r := installed(); r.Generation = 2; return r }
 	suspended := func(r *v1alpha1.KeycardResource) *v1alpha1.KeycardResource { r.Spec.Suspend = new(true); return r }
 	tests := map[string]struct {
@@ -43,12 +45,12 @@ func TestReport(t *testing.T) {
 	}{
 		"all is well":                    {object(), "", nil, "True Ready, True Accepted, True Registered, True Registered", ""},
 		"the zone is down at first":      {object(), stepCredentials, passing, "False ZoneUnreachable, Unknown ZoneUnreachable, Unknown Pending, Unknown Pending", "Reconciling"},
-		"the provider is refused":        {object(), stepProvider, problem.NeedsPerson(v1alpha1.ReasonProviderConflict, "x"), "False ProviderConflict, True Accepted, False ProviderConflict, Unknown Pending", "Stalled"},
-		"the resource is refused":        {object(), stepResource, problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse, "x"), "False IdentifierInUse, True Accepted, True Registered, False IdentifierInUse", "Stalled"},
-		"a Secret is missing":            {object(), stepCredentials, problem.Waiting(v1alpha1.ReasonSecretNotFound, "x"), "False SecretNotFound, False SecretNotFound, Unknown Pending, Unknown Pending", "Reconciling"},
+		"the provider is refused":        {object(), stepProvider, problem.ProviderOfOtherApp(problem.Provider{}, "x"), "False ProviderConflict, True Accepted, False ProviderConflict, Unknown Pending", "Stalled"},
+		"the resource is refused":        {object(), stepResource, problem.IdentifierOfPlatform("x"), "False IdentifierInUse, True Accepted, True Registered, False IdentifierInUse", "Stalled"},
+		"a Secret is missing":            {object(), stepCredentials, problem.SecretNotFound(types.NamespacedName{Name: "x"}, "x"), "False SecretNotFound, False SecretNotFound, Unknown Pending, Unknown Pending", "Reconciling"},
 		"the spec makes no sense":        {object(), stepPlan, blocked, "False UnknownScope, Unknown Pending, Unknown Pending, False UnknownScope", "Stalled"},
 		"an outage undoes nothing":       {installed(), stepProvider, passing, "True Ready, True Accepted, True Registered, True Registered", ""},
-		"a lost Secret undoes no object": {installed(), stepCredentials, problem.Waiting(v1alpha1.ReasonSecretNotFound, "x"), "False SecretNotFound, False SecretNotFound, True Registered, True Registered", "Reconciling"},
+		"a lost Secret undoes no object": {installed(), stepCredentials, problem.SecretNotFound(types.NamespacedName{Name: "x"}, "x"), "False SecretNotFound, False SecretNotFound, True Registered, True Registered", "Reconciling"},
 		"an outage after an edit":        {edited(), stepProvider, passing, "False ZoneUnreachable, True Accepted, Unknown ZoneUnreachable, Unknown Pending", "Reconciling"},
 		"suspended":                      {suspended(installed()), "", nil, "True Suspended, True Accepted, True Registered, True Registered", ""},
 	}

@@ -106,14 +106,8 @@ func (c Catalog) agrees(e Entry) error {
 	return nil
 }
 
-// Find looks an entry up. The error names the nearest ones.
-func (c Catalog) Find(name string) (Entry, error) {
-	e, ok := c[name]
-	if !ok {
-		return Entry{}, fmt.Errorf("the catalog has no entry %q%s; it has %s", name, didYouMean(name, c.Names()), strings.Join(c.Names(), ", "))
-	}
-	return e, nil
-}
+// Near returns the names of entries that are nearest to one that the catalog does not have; all when none is near.
+func (c Catalog) Near(name string) []string { return near([]string{name}, c.Names()) }
 
 // Names lists the entries, sorted.
 func (c Catalog) Names() []string {
@@ -178,35 +172,16 @@ func (e Entry) defaults() []string {
 	return out
 }
 
-// UnknownScopeError names the scopes an entry does not know.
-type UnknownScopeError struct {
-	Entry          string
-	Unknown, Known []string
-}
-
-// Error names what is unknown, and the nearest scopes or, where none is near, all.
-func (e *UnknownScopeError) Error() string {
-	var (
-		said []string
-		all  string
-	)
-	for _, scope := range e.Unknown {
-		hint := didYouMean(scope, e.Known)
-		if hint == "" {
-			all = "; it knows " + strings.Join(e.Known, ", ")
+// near returns the known names that are nearest to those that are not known; all when one of them has none near.
+func near(unknown, known []string) (near []string) {
+	for _, name := range unknown {
+		found := nearest(name, known)
+		if len(found) == 0 {
+			return known
 		}
-		said = append(said, scope+hint)
+		near = append(near, found...)
 	}
-	return fmt.Sprintf("catalog entry %s does not know %s%s", e.Entry, strings.Join(said, ", "), all)
-}
-
-// didYouMean suggests the known names that are nearest to one that is not known, as a part of a message; empty when
-// none is near.
-func didYouMean(name string, known []string) string {
-	if near := nearest(name, known); len(near) > 0 {
-		return " (did you mean " + strings.Join(near, " or ") + "?)"
-	}
-	return ""
+	return near
 }
 
 // nearest gives up to two of the known names, the nearest first, of those that differ in a third of their letters at
@@ -220,30 +195,35 @@ func nearest(name string, known []string) []string {
 	return near[:min(len(near), 2)]
 }
 
-// Offer says which scopes an install offers: the defaults and add, or set instead of the defaults. The
-// result is sorted and without the refresh scope. The error is an *UnknownScopeError.
-func (e Entry) Offer(add, set []string) ([]string, error) {
+// Offer says which scopes an install offers: the defaults and add, or set instead of the defaults. The result is sorted and
+// without the refresh scope. unknown are those that the entry does not have.
+func (e Entry) Offer(add, set []string) (offer, unknown []string) {
 	chosen := append(e.defaults(), add...)
 	if len(set) > 0 {
 		chosen = set
 	}
-	known := make([]string, 0, len(e.Scopes))
-	for _, s := range e.Scopes {
-		known = append(known, s.Name)
-	}
-	var unknown []string
+	known := e.names()
 	for _, s := range chosen {
 		if !slices.Contains(known, s) {
 			unknown = append(unknown, s)
 		}
 	}
-	if len(unknown) > 0 {
-		slices.Sort(known)
-		return nil, &UnknownScopeError{Entry: e.Name, Unknown: unknown, Known: known}
-	}
-	offer := slices.Clone(chosen)
+	offer = slices.Clone(chosen)
 	slices.Sort(offer)
-	return slices.Compact(offer), nil
+	return slices.Compact(offer), unknown
+}
+
+// Near returns the scopes that are nearest to those that the entry does not have; all when none is near to one of them.
+func (e Entry) Near(unknown []string) []string { return near(unknown, e.names()) }
+
+// names lists the scopes, sorted.
+func (e Entry) names() []string {
+	names := make([]string, len(e.Scopes))
+	for i, s := range e.Scopes {
+		names[i] = s.Name
+	}
+	slices.Sort(names)
+	return names
 }
 
 // WithRefresh adds the scope that makes the upstream give refresh tokens.

@@ -4,8 +4,6 @@
 package catalog
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -29,9 +27,9 @@ func TestShippedEntries(t *testing.T) {
 	if classic != 15 {
 		t.Errorf("confluence has %d classic scopes, Atlassian lists 15", classic)
 	}
-	defaults, err := confluence.Offer(nil, nil)
-	if err != nil || !slices.Equal(defaults, []string{"read:confluence-content.all", "write:confluence-content"}) {
-		t.Errorf("offers %v, %v", defaults, err)
+	defaults, unknown := confluence.Offer(nil, nil)
+	if len(unknown) > 0 || !slices.Equal(defaults, []string{"read:confluence-content.all", "write:confluence-content"}) {
+		t.Errorf("offers %v, not %v", defaults, unknown)
 	}
 	if got := confluence.WithRefresh(defaults); !slices.Contains(got, "offline_access") || len(defaults) != 2 {
 		t.Errorf("with refresh: %v, before: %v", got, defaults)
@@ -50,13 +48,9 @@ func TestOffer(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := e.Offer(tc.add, tc.set)
-			var unknown *UnknownScopeError
-			if errors.As(err, &unknown) != (tc.unknown != nil) || !slices.Equal(got, tc.want) {
-				t.Fatalf("offers %v, %v", got, err)
-			}
-			if unknown != nil && (!slices.Equal(unknown.Unknown, tc.unknown) || !strings.Contains(err.Error(), "it knows a, b, c")) {
-				t.Errorf("said %v", err)
+			got, unknown := e.Offer(tc.add, tc.set)
+			if !slices.Equal(unknown, tc.unknown) || tc.unknown == nil && !slices.Equal(got, tc.want) {
+				t.Fatalf("offers %v, not %v", got, unknown)
 			}
 		})
 	}
@@ -98,64 +92,27 @@ func TestUnknownNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests := map[string]string{
-		"read:confluence-content.al":  "catalog entry confluence does not know read:confluence-content.al (did you mean read:confluence-content.all or read:confluence-content.summary?)",
-		"Search:Confluence":           "catalog entry confluence does not know Search:Confluence (did you mean search:confluence or read:group:confluence?)",
-		"https://example.com/unheard": "catalog entry confluence does not know https://example.com/unheard; it knows ",
+	entry := c["confluence"]
+	tests := map[string][]string{
+		"read:confluence-content.al":  {"read:confluence-content.all", "read:confluence-content.summary"},
+		"Search:Confluence":           {"search:confluence", "read:group:confluence"},
+		"https://example.com/unheard": entry.names(),
 	}
-	for scope, says := range tests {
-		_, err := c["confluence"].Offer([]string{scope}, nil)
-		if err == nil || !strings.HasPrefix(err.Error(), says) {
-			t.Errorf("%s: said %v", scope, err)
+	for scope, want := range tests {
+		if _, unknown := entry.Offer([]string{scope}, nil); !slices.Equal(unknown, []string{scope}) {
+			t.Errorf("%s: unknown are %v", scope, unknown)
+		}
+		if near := entry.Near([]string{scope}); !slices.Equal(near, want) {
+			t.Errorf("%s: near are %v", scope, near)
 		}
 	}
-	_, err = c.Find("confluense")
-	if err == nil || err.Error() != `the catalog has no entry "confluense" (did you mean confluence?); it has atlassian-mcp, confluence, jira` {
-		t.Errorf("said %v", err)
+	if near := entry.Near([]string{"Search:Confluence", "https://example.com/unheard"}); len(near) != len(entry.Scopes) {
+		t.Errorf("one has none near: %v", near)
 	}
-	if e, err := c.Find("jira"); err != nil || e.Name != "jira" {
-		t.Errorf("found %v, %v", e.Name, err)
+	if near := c.Near("confluense"); !slices.Equal(near, []string{"confluence"}) {
+		t.Errorf("near are %v", near)
 	}
-}
-
-// A scope with one letter missing is known again.
-func TestNearest(t *testing.T) {
-	c, err := Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range c {
-		var known []string
-		for _, s := range e.Scopes {
-			known = append(known, s.Name)
-		}
-		for _, name := range known {
-			for i := range name {
-				short := name[:i] + name[i+1:]
-				if near := nearest(short, known); len(near) == 0 || len(near[0]) > len(short)+1 {
-					t.Fatalf("%s: for %q it suggests %v", e.Name, short, near)
-				}
-			}
-		}
-	}
-}
-
-// Entries that share an upstream say the same of it.
-func TestEntriesAgree(t *testing.T) {
-	one := Entry{Name: "one", Provider: Provider{Identifier: "p", TokenEndpoint: "t"}, Resource: Resource{Identifier: "r"}}
-	same, other := one, one
-	same.Name, other.Name, other.Resource.Identifier, other.Provider.TokenEndpoint = "same", "other", "s", "u"
-	c := Catalog{"one": one}
-	for says, e := range map[string]Entry{
-		`resource.identifier "r" is that of entry one`:                         same,
-		`provider "p" differs from that of entry one, with which it is shared`: other,
-	} {
-		if err := c.agrees(e); fmt.Sprint(err) != says {
-			t.Errorf("said %v", err)
-		}
-	}
-	other.Provider = one.Provider
-	if err := c.agrees(other); err != nil {
-		t.Error(err)
+	if near := c.Near("salesforce"); !slices.Equal(near, c.Names()) {
+		t.Errorf("none is near: %v", near)
 	}
 }

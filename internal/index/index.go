@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // The fields of bindings by which they are found.
@@ -72,7 +73,7 @@ func Of(install client.ObjectKey) client.MatchingFields {
 func Users(ctx context.Context, c client.Reader, install client.ObjectKey) ([]v1alpha1.ConfluenceTokenBinding, error) {
 	var list v1alpha1.ConfluenceTokenBindingList
 	if err := c.List(ctx, &list, Of(install), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing bindings: %w", err)
+		return nil, problem.Cluster("listing bindings", err)
 	}
 	return slices.DeleteFunc(list.Items, func(b v1alpha1.ConfluenceTokenBinding) bool { return !b.DeletionTimestamp.IsZero() }), nil
 }

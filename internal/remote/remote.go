@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-logr/logr"
 
-	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 )
@@ -113,8 +112,7 @@ func Find[O, C any, P Patch](ctx context.Context, z *Zone, k Kind[O, C, P], iden
 
 func create[O, C any, P Patch](ctx context.Context, z *Zone, k Kind[O, C, P], w Want[O, C, P]) (made O, err error) {
 	if z.Observing {
-		return made, problem.NeedsPerson(v1alpha1.ReasonNotRegistered,
-			"the zone has no %s with the identifier %s, and spec.managementPolicy is Observe; create it, or set managementPolicy to Manage", k.Name, w.Identifier)
+		return made, problem.NotRegistered(k.Name, w.Identifier)
 	}
 	logr.FromContextOrDiscard(ctx).Info("creating the "+k.Name, "identifier", w.Identifier)
 	if made, err = k.Create(z.ManagementClient, ctx, z.ID, w.Body); err != nil {
@@ -133,7 +131,7 @@ func create[O, C any, P Patch](ctx context.Context, z *Zone, k Kind[O, C, P], w 
 // found by the next attempt.
 func CreateProblem(err error, kind string) error {
 	if keycard.IsConflict(err) {
-		return problem.Passing(v1alpha1.ReasonProgressingWithRetry, "the %s was created by somebody else a moment ago; it is looked at again", kind)
+		return problem.ObjectJustMade(kind)
 	}
 	return problem.Remote(err)
 }

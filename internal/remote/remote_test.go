@@ -130,7 +130,7 @@ func want(claim func(object) (bool, error)) Want[object, object, patch] {
 	}
 }
 
-var errClaimed = problem.NeedsPerson(v1alpha1.ReasonIdentifierInUse, "it is someone else's")
+var errClaimed = problem.IdentifierOfPlatform(thing)
 
 func adopt(object) (bool, error)  { return true, nil }
 func share(object) (bool, error)  { return false, nil }

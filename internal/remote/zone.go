@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
 )
@@ -56,7 +55,7 @@ func (z *Zone) Lock(ctx context.Context) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
 	if unlock, err = z.turns.lock(ctx, z.key); err != nil {
-		return nil, problem.Passing(v1alpha1.ReasonProgressingWithRetry, "other KeycardResources of the zone are being worked on; it is tried again")
+		return nil, problem.ZoneBusy()
 	}
 	return unlock, nil
 }

@@ -55,10 +55,11 @@ var (
 	unreachable = verdict{reason: v1alpha1.ReasonZoneUnreachable, soonest: world.FirstRetry}
 	throttledBy = verdict{reason: v1alpha1.ReasonThrottled, soonest: 90 * time.Second}
 	raced       = verdict{reason: v1alpha1.ReasonProgressingWithRetry, soonest: world.FirstRetry}
-	rejected    = verdict{reason: v1alpha1.ReasonRequestRejected, remedy: "check ", soonest: world.SlowRetry}
-	refused     = verdict{reason: v1alpha1.ReasonClientRejected, remedy: "check the client id and client secret", soonest: world.SlowRetry}
-	denied      = verdict{reason: v1alpha1.ReasonAccessDenied, remedy: "ask the zone's administrator", soonest: world.SlowRetry}
-	badPolicy   = verdict{reason: v1alpha1.ReasonPolicyInvalid, remedy: "mend the policy", soonest: world.SlowRetry}
+	rejected    = verdict{reason: v1alpha1.ReasonRequestRejected, remedy: "Check ", soonest: world.SlowRetry}
+	refused     = verdict{reason: v1alpha1.ReasonClientRejected, remedy: "Check its client id and client secret", soonest: world.SlowRetry}
+	denied      = verdict{reason: v1alpha1.ReasonAccessDenied, remedy: "Ask the zone's administrator", soonest: world.SlowRetry}
+	noZone      = verdict{reason: v1alpha1.ReasonRequestRejected, remedy: "Correct spec.zone.id", soonest: world.SlowRetry}
+	badPolicy   = verdict{reason: v1alpha1.ReasonPolicyInvalid, remedy: "Correct it; what was in force stays in force", soonest: world.SlowRetry}
 )
 
 // remoteFault is one thing that the management API does in the place of its answer.
@@ -99,6 +100,7 @@ var faultExceptions = []struct {
 	{`DELETE`, `^404$`, done, "what is gone is deleted"},
 	{`GET applications/.*/dependencies/`, `^404$`, done, "it says that there is no such dependency"},
 	{`(DELETE|PUT) `, `^object$`, done, "nobody reads what is in the answer to a success"},
+	{`GET zone|POST service-account-token`, `^404$`, noZone, "the service account sees no such zone"},
 	{`POST policies/.*/versions`, `^(400|422)$`, badPolicy, "the zone refuses the text: the spec has to change"},
 	{`POST service-account-token`, `^409$`, rejected, "a token is no object that somebody else made"},
 	{`(GET|PATCH|PUT|DELETE) `, `^409$`, rejected, "nothing is created"},

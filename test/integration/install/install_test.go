@@ -157,7 +157,7 @@ func TestObjectsOfOthers(t *testing.T) {
 	w.Requests.Take()
 	w.ReconcileResource(resource)
 	message = w.Expect(resource, v1alpha1.ConditionProviderRegistered, metav1.ConditionFalse, v1alpha1.ReasonProviderConflict)
-	if !strings.Contains(message, "set the client secret") {
+	if !strings.Contains(message, "Set the client secret") {
 		t.Errorf("the message does not ask for the client secret: %s", message)
 	}
 	if r := remoteWrites(w.Requests.Take()); len(r) > 0 {

@@ -501,7 +501,7 @@ func TestPolicies(t *testing.T) {
 		s.Policies = []v1alpha1.AccessPolicy{{Name: "all", Cedar: permitAll}, {Name: "broken", Cedar: "permit (principal, action"}}
 	})
 	message = w.Expect(resource, v1alpha1.ConditionPoliciesApplied, metav1.ConditionFalse, v1alpha1.ReasonPolicyInvalid)
-	if !strings.HasPrefix(message, "spec.policies[1].cedar (policy broken): the zone refuses it: ") {
+	if !strings.HasPrefix(message, "The zone refuses spec.policies[1].cedar (policy broken). ") {
 		t.Errorf("the message does not name the field: %s", message)
 	}
 	if got := inForce(); !slices.Contains(got, ours) {
