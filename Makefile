@@ -35,6 +35,10 @@ MODULES ?= . devzone test
 # What the image of dist/install.yaml is called.
 IMG ?= keycard-operator:latest
 PACKAGES ?= ./...
+export MODULES PACKAGES
+
+# One report of the tests of all modules; its last line says how many were run.
+report = $(GOTESTSUM) --format=pkgname --format-hide-empty-pkg --raw-command -- hack/test.sh
 
 # $(call in-each-module,command): runs it in the folder of each module. The first that fails is the last.
 in-each-module = for module in $(MODULES); do (cd $$module && $(1)) || exit; done
@@ -47,12 +51,13 @@ demo: ## Run the main job end to end: real Kubernetes, a zone, two manifests, a 
 	exec .cache/demo/demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: kubernetes gitops $(HELM) $(GOTESTSUM) ## Run all tests, with the race detector, on a real control plane (MODULES, PACKAGES, TESTFLAGS)
-	export KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))"; $(call in-each-module,$(abspath $(GOTESTSUM)) --format=pkgname --format-hide-empty-pkg -- -race -timeout 20m $(TESTFLAGS) $(PACKAGES))
+test: kubernetes gitops $(HELM) $(GOTESTSUM) ## Run all tests on a real control plane (MODULES, PACKAGES, TESTFLAGS)
+	hack/programs.sh tests
+	KUBEBUILDER_ASSETS="$(abspath $(KUBERNETES))" $(report) all $(TESTFLAGS)
 
 .PHONY: test-unit
-test-unit: ## Run the tests that need no control plane: those of the operator, of devzone, and of the limits of the source
-	export $(static); $(call in-each-module,go test $$([ $$module = test ] && echo ./house || echo ./...))
+test-unit: $(GOTESTSUM) ## Run the tests that need neither a control plane nor a browser (MODULES, PACKAGES, TESTFLAGS)
+	$(report) unit $(TESTFLAGS)
 
 .PHONY: e2e
 e2e: node build-installer ## Run pods on a real node with a network, as root: dist/install.yaml and a consumer through restarts of everything
