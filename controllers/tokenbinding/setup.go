@@ -140,7 +140,7 @@ func (c *Controller) answerCalls(_ context.Context, q queue) error {
 	return nil
 }
 
-// enqueue has a binding looked at at once. One that is in the queue already is there once, with the higher priority.
+// enqueue has a binding looked at without delay. One that is in the queue already is there once, with the higher priority.
 func enqueue(q queue, key types.NamespacedName, priority int) {
 	request := reconcile.Request{NamespacedName: key}
 	if q, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {

@@ -37,10 +37,10 @@ func FromKeycard(err error) (*Problem, bool) {
 		who = "The management API"
 	}
 	p := refused(e)
-	switch {
-	case e.Class == keycard.Transient:
+	switch e.Class {
+	case keycard.Transient:
 		p = passing(v1alpha1.ReasonZoneUnreachable, who+" does not answer, or fails", retries("the zone's URLs, the network and Keycard's status"))
-	case e.Class == keycard.Throttled:
+	case keycard.Throttled:
 		p = throttled(e.RetryAfter, v1alpha1.ReasonThrottled, who+" asks for a pause", "The operator retries after the pause. If this lasts, ask the zone's administrator")
 	}
 	return p.quoting(e), true

@@ -35,11 +35,11 @@ var (
 	install = types.NamespacedName{Namespace: "a", Name: "k"}
 	secrets = schema.GroupResource{Resource: "secrets"}
 
-	refusal  = &keycard.Error{Op: "exchanging the token", Status: 400, Code: "invalid_grant", Description: "it is over", Class: keycard.Misconfigured}
-	noAnswer = errors.New("connect: connection refused")
-	noRight  = apierrors.NewForbidden(secrets, "s", errors.New("no"))
-	quota    = apierrors.NewForbidden(secrets, "s", errors.New("exceeded quota: q, requested: secrets=1"))
-	policy   = &apierrors.StatusError{ErrStatus: metav1.Status{
+	refusal     = &keycard.Error{Op: "exchanging the token", Status: 400, Code: "invalid_grant", Description: "it is over", Class: keycard.Misconfigured}
+	errNoAnswer = errors.New("connect: connection refused")
+	errNoRight  = apierrors.NewForbidden(secrets, "s", errors.New("no"))
+	quota       = apierrors.NewForbidden(secrets, "s", errors.New("exceeded quota: q, requested: secrets=1"))
+	policy      = &apierrors.StatusError{ErrStatus: metav1.Status{
 		Reason: metav1.StatusReasonInvalid, Code: 422, Message: `ValidatingAdmissionPolicy 'p' with binding 'b' denied request: hunter2`,
 	}}
 	webhook = apierrors.NewBadRequest(`admission webhook "w.example" denied the request: hunter2`)
@@ -63,7 +63,7 @@ var catalogue = map[string][]*problem.Problem{
 	"ConsentOfUser":           {problem.ConsentOfUser("u", "r", refusal)},
 	"Drifted":                 {problem.Drifted("provider: name")},
 	"FromAtlassian":           each(problem.FromAtlassian, answers...),
-	"FromCluster":             {problem.FromCluster(problem.Cluster("reading Secret a/s", noRight)), problem.FromCluster(problem.Cluster("reading Secret a/s", noAnswer)), problem.FromCluster(fmt.Errorf("x: %w", busy)), problem.FromCluster(noRight), problem.FromCluster(noAnswer)},
+	"FromCluster":             {problem.FromCluster(problem.Cluster("reading Secret a/s", errNoRight)), problem.FromCluster(problem.Cluster("reading Secret a/s", errNoAnswer)), problem.FromCluster(fmt.Errorf("x: %w", busy)), problem.FromCluster(errNoRight), problem.FromCluster(errNoAnswer)},
 	"FromKeycard":             append(each(problem.FromKeycard, answers...), each(problem.FromKeycard, ofManagement(answers)...)...),
 	"IdentifierInUse":         {problem.IdentifierInUse("n", "i", types.NamespacedName{}), problem.IdentifierInUse("n", "i", install)},
 	"IdentifierOfPlatform":    {problem.IdentifierOfPlatform("i")},
@@ -78,7 +78,7 @@ var catalogue = map[string][]*problem.Problem{
 	"OAuthAppNotFound":        {problem.OAuthAppNotFound(secret, problem.OAuthApp{Provider: "p", DocsURL: "u", RedirectURI: "v", Scopes: []string{"x", "y"}})},
 	"ObjectJustMade":          {problem.ObjectJustMade("provider")},
 	"OddLifetime":             odd(),
-	"Of":                      {problem.Of(fmt.Errorf("x: %w", failing)), problem.Of(fmt.Errorf("x: %w", refusal)), problem.Of(noAnswer)},
+	"Of":                      {problem.Of(fmt.Errorf("x: %w", failing)), problem.Of(fmt.Errorf("x: %w", refusal)), problem.Of(errNoAnswer)},
 	"PolicyInvalid":           {problem.PolicyInvalid(0, "p", "unexpected token")},
 	"PolicySetPending":        {problem.PolicySetPending()},
 	"Probed":                  probed(),
@@ -140,7 +140,7 @@ var answers = []*keycard.Error{
 	{Class: keycard.Misconfigured, Code: "invalid_target", Status: 400},
 	{Class: keycard.Misconfigured, Status: 200},
 	{Class: keycard.Misconfigured},
-	{Class: keycard.Misconfigured, Err: noAnswer},
+	{Class: keycard.Misconfigured, Err: errNoAnswer},
 	{Class: keycard.Misconfigured, Err: keycard.ErrEndpointNotAllowed},
 	{Class: keycard.Misconfigured, Err: keycard.ErrTokenUnusable},
 }
@@ -165,7 +165,7 @@ func each(from func(error) (*problem.Problem, bool), list ...*keycard.Error) (al
 }
 
 func cluster(from func(error) *problem.Problem, more ...error) (all []*problem.Problem) {
-	for _, err := range append(more, noRight, quota, policy, webhook, apierrors.NewBadRequest("no"), busy, apierrors.NewInternalError(noAnswer), noAnswer) {
+	for _, err := range append(more, errNoRight, quota, policy, webhook, apierrors.NewBadRequest("no"), busy, apierrors.NewInternalError(errNoAnswer), errNoAnswer) {
 		all = append(all, from(err))
 	}
 	return all

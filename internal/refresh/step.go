@@ -13,7 +13,7 @@ import (
 
 // Step returns the state after an event, and what to do next. It is the only place where it is decided whether to exchange, wait,
 // queue, lay out anew, report or give up, and when to look again.
-func Step(s State, f Facts, e Event) (State, Action) {
+func Step(s State, f Facts, e Event) (State, Action) { //nolint:gocyclo // one case for each event
 	switch e.Kind {
 	case Looked:
 		return s.looked(f)
@@ -283,24 +283,33 @@ func (s State) wake(f Facts) (next time.Time) {
 	if f.Suspended {
 		return next
 	}
+	if s.overdue(f) {
+		return f.Now
+	}
 	at(s.Layout.Wait.Until)
 	at(s.Again)
-	switch _, due := due(f, s); {
+	switch {
 	case s.Found.Problem != nil && f.Held != nil:
 		at(FloorAt(f.Held.Life))
-	case s.Found.Problem == nil && s.Phase == Idle && due:
-		return f.Now // the token had to wait to be written: it is due again, or another one was requested meanwhile
 	case f.Held != nil:
 		at(f.RefreshAt())
 	}
-	if s.Phase == BackingOff || s.Phase == Holding {
-		if s.Heard && s.Attempt.Wait.Until.IsZero() {
-			return f.Now // a person was quicker than the attempt
-		}
+	if s.pauses() {
 		at(s.Attempt.Wait.Until)
 	}
 	return next
 }
+
+// overdue reports whether something is to be done now: the token had to wait to be written and is due again, or another one was
+// requested meanwhile, or a person was quicker than the attempt.
+func (s State) overdue(f Facts) bool {
+	_, due := due(f, s)
+	return s.Found.Problem == nil && s.Phase == Idle && due ||
+		s.pauses() && s.Heard && s.Attempt.Wait.Until.IsZero()
+}
+
+// pauses reports whether the next attempt has a time.
+func (s State) pauses() bool { return s.Phase == BackingOff || s.Phase == Holding }
 
 // heard ends the pause after a failure, if it is one of those, and that after an attempt which is under way.
 func (s State) heard(after func(*problem.Problem) bool) State {

@@ -118,7 +118,7 @@ type life struct {
 
 func newLife(t *testing.T, seed uint64, verbose bool) *life {
 	l := &life{
-		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), //nolint:gosec // reproducible on purpose
+		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)),
 		now: time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC), lifetime: time.Hour,
 	}
 	if verbose {
@@ -365,7 +365,7 @@ func (l *life) aborted(e Event) {
 }
 
 // drop checks that no token is thrown away that would have been written.
-func (l *life) drop(f Facts, had *Life, a Action) {
+func (l *life) drop(_ Facts, had *Life, a Action) {
 	if had != nil && l.token != nil && l.token == had && had.ExpiresAt.After(l.now) && a.Verb == Exchange && !l.excused {
 		l.fail("exchanges again although a token waits to be written")
 	}

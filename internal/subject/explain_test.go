@@ -70,7 +70,7 @@ func TestExplain(t *testing.T) {
 		})
 	}
 	cluster := errors.New("reading Secret a: timeout")
-	if got := Explain(cluster, Context{Binding: &v1alpha1.ConfluenceTokenBinding{}}); got != cluster { //nolint:errorlint // the very one
+	if got := Explain(cluster, Context{Binding: &v1alpha1.ConfluenceTokenBinding{}}); got != cluster {
 		t.Errorf("an error of the cluster became %v", got)
 	}
 	if got := Explain(nil, Context{Binding: &v1alpha1.ConfluenceTokenBinding{}}); got != nil {

@@ -75,7 +75,8 @@ func (s *Subjects) Inputs(ctx context.Context, b *v1alpha1.ConfluenceTokenBindin
 // metadata is that of a Secret that the user writes; it is empty when there is none.
 func (i *Inputs) metadata(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
 	m := secretmeta.New(i.binding.Namespace, name)
-	if err := i.deps.Client.Get(ctx, client.ObjectKeyFromObject(m), m); client.IgnoreNotFound(err) != nil {
+	err := i.deps.Client.Get(ctx, client.ObjectKeyFromObject(m), m)
+	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("reading metadata of Secret %s: %w", name, err)
 	}
 	return m, nil

@@ -147,7 +147,8 @@ func (s sessionToken) Token(ctx context.Context, at Zone) (token keycard.Token, 
 	}
 	held := s.sessions.use(s.memory, at.Issuer, s.place)
 	for range 2 {
-		request, remembered := keycard.ExchangeRequest{ClientAuth: auth}, false
+		var remembered bool
+		request := keycard.ExchangeRequest{ClientAuth: auth}
 		if request.SubjectToken, remembered, err = s.access(ctx, held, at.Client, auth); err != nil {
 			return keycard.Token{}, err
 		}
