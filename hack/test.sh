@@ -23,7 +23,7 @@ raced() {
 # unit PACKAGE reports whether a package needs neither a control plane nor a browser.
 unit() {
   case $1 in
-    test/demo | test/sbom | test/testenv/*) return 0 ;;
+    test/demo | test/house | test/sbom | test/testenv/*) return 0 ;;
     test/*) return 1 ;;
   esac
 }

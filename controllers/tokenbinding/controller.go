@@ -49,10 +49,6 @@ import (
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
 // The labels of namespaces decide over allowedNamespaces with a selector.
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
-// RBAC can't say for which ServiceAccounts tokens may be requested without naming each: the code does, and requests
-// them only for what a binding names in its own namespace.
-// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch
-// +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Deps are what a Controller is made of. All fields but ConsentURL have to be set.
