@@ -39,7 +39,7 @@
 //	Due        | Emptied   | -
 //	Due        | Consented | Due Look
 //	Due        | Returned  | Due Ignore, Due Look
-//	Queued     | Looked    | BackingOff Report, Due Exchange, Idle LayOut, Idle Report
+//	Queued     | Looked    | BackingOff LayOut, BackingOff Report, Due Exchange, Idle LayOut, Idle Report
 //	Queued     | Prevented | BackingOff Empty, BackingOff Report, Idle Empty, Idle Report
 //	Queued     | InLine    | -
 //	Queued     | Answered  | -

@@ -90,6 +90,7 @@ type life struct {
 	cached                    *Life // the zone hands out this token until it is nearly used up; nil when it issues anew each time
 	keeps                     bool  // whether it keeps tokens
 	spec, subject, layoutSpec int
+	edition                   int
 	suspended, removes        bool
 	request                   int
 
@@ -183,7 +184,7 @@ func (l *life) facts() Facts {
 	f := Facts{
 		Now: l.now, Seed: "uid", Installed: l.install == fine, Suspended: l.suspended, RemoveExpired: l.removes,
 		Layout: strconv.Itoa(l.layoutSpec), Secret: "token", Reported: l.status.reported == l.spec, HadToken: l.hadToken,
-		Inputs: Inputs{Spec: strconv.Itoa(10*l.spec + int(l.install)), Versions: Secrets{Subject: strconv.Itoa(l.subject)}},
+		Inputs: Inputs{Spec: strconv.Itoa(l.spec) + "/" + strconv.Itoa(l.edition) + "/" + strconv.Itoa(int(l.install)), Versions: Secrets{Subject: strconv.Itoa(l.subject)}},
 	}
 	if l.request != l.status.honoured {
 		f.Request = strconv.Itoa(l.request)
@@ -225,6 +226,7 @@ func (l *life) happen() {
 		{"the gate shuts or opens", func() { l.gateShut = !l.gateShut; l.gatePaused = false }, true},
 		{"the zone asks for a pause, or it is over", func() { l.gatePaused = !l.gatePaused; l.gateShut = false }, true},
 		{"the spec changes", func() { l.spec++; l.excuse() }, true},
+		{"the install is edited, in what no token depends on", func() { l.edition++; l.excuse() }, true},
 		{"the subject's token changes", func() { l.subject++; l.excuse() }, true},
 		{"the layout changes", func() { l.layoutSpec++ }, true},
 		{"it is suspended or resumed", func() { l.suspended = !l.suspended; l.spec++; l.spec--; l.excuse() }, true},
@@ -545,7 +547,8 @@ func maxTime(times ...time.Time) (latest time.Time) {
 	return latest
 }
 
-// compareTable checks that the table in the package comment lists each transition that random lives take, and no other.
+// compareTable checks that the table in the package comment lists each transition that random lives take. A rare
+// one may be listed and not taken.
 func compareTable(t *testing.T, seen map[transition]map[outcome]bool) {
 	t.Helper()
 	comment, err := os.ReadFile("doc.go")
@@ -570,16 +573,16 @@ func compareTable(t *testing.T, seen map[transition]map[outcome]bool) {
 	for from := range phases {
 		for event := range kinds {
 			at := transition{Phase(from), Kind(event)}
-			var want []string
+			if len(seen[at]) == 0 {
+				if !slices.Equal(listed[at], []string{"-"}) {
+					t.Errorf("the table in doc.go has %q for %s and %s, which random lives don't meet", listed[at], at.from, at.event)
+				}
+				continue
+			}
 			for o := range seen[at] {
-				want = append(want, o.to.String()+" "+o.verb.String())
-			}
-			slices.Sort(want)
-			if len(want) == 0 {
-				want = []string{"-"}
-			}
-			if got := listed[at]; !slices.Equal(slices.Sorted(slices.Values(got)), want) {
-				t.Errorf("the table in doc.go has for %s and %s\n  %q, and random lives take\n//\t%-10s | %-9s | %s", Phase(from), Kind(event), got, Phase(from), Kind(event), strings.Join(want, ", "))
+				if text := o.to.String() + " " + o.verb.String(); !slices.Contains(listed[at], text) {
+					t.Errorf("the table in doc.go lacks %q for %s and %s", text, at.from, at.event)
+				}
 			}
 		}
 	}
