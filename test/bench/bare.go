@@ -34,7 +34,7 @@ type bare struct {
 // bareClient measures how long the operator's writes take by themselves: as the same user, with the same limits, as many at
 // once.
 func (b *bench) bareClient(ctx context.Context) error {
-	b.say("a bare client that does the same writes")
+	b.Say("a bare client that does the same writes")
 	if err := b.makeBindings(ctx, bareNamespace); err != nil {
 		return err
 	}

@@ -5,17 +5,12 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/keycardai/keycard-operator/hack/kubernetes/assets"
 	"github.com/keycardai/keycard-operator/test/testenv"
 	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
@@ -29,13 +24,8 @@ const operatorUser = "system:serviceaccount:keycard-system:keycard-operator"
 // bench is one run.
 type bench struct {
 	options
-	start time.Time
-	out   io.Writer
+	*program.Run
 
-	// cancel ends the run with a cause.
-	cancel context.CancelCauseFunc
-	// dir holds the operator's program and the logs. It goes at the end, unless something failed.
-	dir     string
 	cluster *testenv.ControlPlane
 	// admin is the administrator's client, without limits.
 	admin client.Client
@@ -53,49 +43,22 @@ type bench struct {
 	coldTime     time.Duration
 	// emptyRSS and fullRSS are the operator's memory without bindings and with all of them.
 	emptyRSS, fullRSS int64
-
-	// stops undo what was started, last first.
-	stops []func() error
 }
 
-func run(ctx context.Context, out io.Writer, o options) (err error) {
-	root, err := assets.Root()
-	if err != nil {
-		return err
-	}
-	if err := os.Chdir(root); err != nil { // manifests and packages are named from there
-		return fmt.Errorf("entering the project: %w", err)
-	}
-	b := &bench{options: o, out: out, start: time.Now()}
-	ctx, b.cancel = context.WithCancelCause(ctx)
-	defer b.cancel(nil)
-	defer func() { err = b.cleanUp(ctx, err) }()
-	for _, step := range []func(context.Context) error{
+func run(ctx context.Context, out io.Writer, o options) error {
+	b := &bench{options: o, Run: program.NewRun(out)}
+	err := b.Take(ctx, runs, func(context.Context) { b.ShowLog("operator") },
 		b.prepare, b.startCluster, b.startZones, b.install,
 		b.coldStart, b.restart, b.relabel, b.reapply, b.memory, b.bareClient, b.rotate,
-	} {
-		if err := step(ctx); err != nil {
-			b.figures.writeTo(b.out) // those there are
-			return err
-		}
-	}
-	b.figures.writeTo(b.out)
-	return b.figures.broken()
+		func(context.Context) error { return b.figures.broken() })
+	b.figures.writeTo(out) // after a failure those there are
+	return err
 }
 
 // prepare builds the operator and reads its defaults.
 func (b *bench) prepare(ctx context.Context) (err error) {
-	if err := os.MkdirAll(runs, 0o750); err != nil {
-		return fmt.Errorf("making a folder: %w", err)
-	}
-	if b.dir, err = os.MkdirTemp(runs, "run-"); err != nil {
-		return fmt.Errorf("making a folder: %w", err)
-	}
-	if b.dir, err = filepath.Abs(b.dir); err != nil {
-		return fmt.Errorf("making a folder: %w", err)
-	}
-	b.say("building the operator")
-	if err := program.Build(ctx, b.out, b.dir, ".", "./cmd/operator"); err != nil {
+	b.Say("building the operator")
+	if err := program.Build(ctx, b.Out, b.Dir, ".", "./cmd/operator"); err != nil {
 		return err
 	}
 	b.limits, err = readLimits(ctx, b.operatorPath())
@@ -104,11 +67,11 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 
 // startCluster starts the API server, which writes down what the operator asks, and installs what is shipped.
 func (b *bench) startCluster(ctx context.Context) (err error) {
-	b.say("starting etcd and kube-apiserver")
-	if b.cluster, err = testenv.Start(testenv.Options{Log: b.dir, AuditUser: operatorUser}); err != nil {
+	b.Say("starting etcd and kube-apiserver")
+	if b.cluster, err = testenv.Start(testenv.Options{Log: b.Dir, AuditUser: operatorUser}); err != nil {
 		return err
 	}
-	b.stops = append(b.stops, b.cluster.Stop)
+	b.Later(b.cluster.Stop)
 	b.requests = &requestLog{path: b.cluster.AuditLog()}
 	if b.admin, err = newClient(b.cluster.Config, nil); err != nil {
 		return err
@@ -120,33 +83,4 @@ func (b *bench) startCluster(ctx context.Context) (err error) {
 	return err
 }
 
-// cleanUp stops everything. After a failure it shows the end of the operator's log, and keeps the logs.
-func (b *bench) cleanUp(ctx context.Context, err error) error {
-	// What ended the context says more than the step that noticed.
-	if cause := context.Cause(ctx); cause != nil && err != nil {
-		err = cause
-	}
-	failed := err != nil && !errors.Is(err, program.ErrInterrupted)
-	if failed && b.dir != "" {
-		fmt.Fprintf(b.out, "\nThe end of %s:\n%s\n\n", b.logPath(), program.Tail(b.logPath(), 15))
-	}
-	errs := []error{err, b.stopOperator()}
-	b.cancel(nil)
-	for _, stop := range slices.Backward(b.stops) {
-		errs = append(errs, stop())
-	}
-	if failed && b.dir != "" {
-		b.say("the logs are kept in %s", b.dir)
-		return errors.Join(errs...)
-	}
-	return errors.Join(append(errs, os.RemoveAll(b.dir))...)
-}
-
-func (b *bench) operatorPath() string { return filepath.Join(b.dir, "operator") }
-
-func (b *bench) logPath() string { return filepath.Join(b.dir, "operator.log") }
-
-// say prints a line with the seconds since the start.
-func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(b.out, "%6.1fs  %s\n", time.Since(b.start).Seconds(), fmt.Sprintf(format, args...))
-}
+func (b *bench) operatorPath() string { return filepath.Join(b.Dir, "operator") }

@@ -10,7 +10,7 @@ import (
 
 // coldStart measures how long an operator takes that starts and finds bindings none of which has a token.
 func (b *bench) coldStart(ctx context.Context) error {
-	b.say("cold start: making %d bindings", b.bindings)
+	b.Say("cold start: making %d bindings", b.bindings)
 	if err := b.makeBindings(ctx, namespace); err != nil {
 		return err
 	}
@@ -19,7 +19,7 @@ func (b *bench) coldStart(ctx context.Context) error {
 	}
 	b.lasting.take()
 	b.outputs.reset()
-	b.say("cold start: starting the operator")
+	b.Say("cold start: starting the operator")
 	start := time.Now()
 	if err := b.startOperator(ctx, b.lasting); err != nil {
 		return err

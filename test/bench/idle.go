@@ -17,7 +17,7 @@ import (
 
 // restart measures an operator that starts and finds that nothing is to be done. It stays running.
 func (b *bench) restart(ctx context.Context) error {
-	b.say("restart with %d fresh tokens", b.bindings)
+	b.Say("restart with %d fresh tokens", b.bindings)
 	start := time.Now()
 	err := b.atNoExchange("restart", func() error {
 		if err := b.startOperator(ctx, b.lasting); err != nil {
@@ -39,7 +39,7 @@ func (b *bench) restart(ctx context.Context) error {
 
 // relabel measures what it costs that somebody changes a label of every binding.
 func (b *bench) relabel(ctx context.Context) error {
-	b.say("new labels on all bindings")
+	b.Say("new labels on all bindings")
 	return b.atNoExchange("relabel", func() error {
 		body := []byte(`{"metadata":{"labels":{"team":"other"},"annotations":{"team":"other"}}}`)
 		err := each(ctx, b.bindings, adminAtOnce, func(ctx context.Context, i int) error {
@@ -54,7 +54,7 @@ func (b *bench) relabel(ctx context.Context) error {
 
 // reapply measures what it costs that every manifest is applied once more: the operator's outputs are gone from none.
 func (b *bench) reapply(ctx context.Context) error {
-	b.say("all manifests applied again")
+	b.Say("all manifests applied again")
 	return b.atNoExchange("re-apply", func() error {
 		// The first apply by a new field manager changes managedFields, the second nothing at all.
 		for range 2 {

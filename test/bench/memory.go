@@ -24,7 +24,7 @@ func (b *bench) memory(ctx context.Context) (err error) {
 	if b.fullRSS, err = residentBytes(b.operator.PID(), now); err != nil {
 		return err
 	}
-	b.say("%d unrelated Secrets", b.unrelated)
+	b.Say("%d unrelated Secrets", b.unrelated)
 	if err := b.stopOperator(); err != nil {
 		return err
 	}

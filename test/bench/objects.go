@@ -75,7 +75,8 @@ const adminAtOnce = 16
 // install makes the namespaces, the credentials and a KeycardResource for each zone, and measures the operator without
 // bindings.
 func (b *bench) install(ctx context.Context) error {
-	b.say("installing both zones")
+	b.Say("installing both zones")
+	b.Later(b.stopOperator)
 	for _, name := range []string{namespace, bareNamespace, unrelatedNamespace} {
 		if err := b.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
 			return fmt.Errorf("making namespace %s: %w", name, err)

@@ -42,12 +42,12 @@ func readLimits(ctx context.Context, operator string) (limits, error) {
 
 // startOperator starts it for tokens of a zone.
 func (b *bench) startOperator(ctx context.Context, z *zone) error {
-	o, err := program.StartOperator(ctx, b.cluster, b.operatorPath(), b.logPath(), z.AtlassianURL)
+	o, err := program.StartOperator(ctx, b.cluster, b.operatorPath(), b.LogPath("operator"), z.AtlassianURL)
 	if err != nil {
 		return err
 	}
 	b.operator = o
-	go o.ReportEarlyEnd(b.cancel)
+	go o.ReportEarlyEnd(b.End)
 	return o.AwaitReady(ctx)
 }
 

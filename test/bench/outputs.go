@@ -54,7 +54,7 @@ func (b *bench) watchOutputs(ctx context.Context) (*outputs, error) {
 	}
 	factory.Start(ctx.Done())
 	// What watches is gone before what is watched.
-	b.stops = append(b.stops, func() error { factory.Shutdown(); return nil })
+	b.Later(func() error { factory.Shutdown(); return nil })
 	if !toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
 		return nil, fmt.Errorf("watching Secrets: %w", context.Cause(ctx))
 	}
@@ -130,7 +130,7 @@ func (b *bench) awaitTokens(ctx context.Context, each int, patience time.Duratio
 		var tokens, secrets int
 		if tokens, secrets, last = b.outputs.tally(each); time.Since(said) > 10*time.Second {
 			said = time.Now()
-			b.say("%d tokens; %d of %d Secrets have theirs", tokens, secrets, b.bindings)
+			b.Say("%d tokens; %d of %d Secrets have theirs", tokens, secrets, b.bindings)
 		}
 		return secrets >= b.bindings, nil
 	})

@@ -10,7 +10,7 @@ import (
 
 // rotate measures the operator at work: tokens that live short, each rotated several times.
 func (b *bench) rotate(ctx context.Context) error {
-	b.say("rotations: all bindings move to the zone whose tokens live %s", b.tokenLifetime)
+	b.Say("rotations: all bindings move to the zone whose tokens live %s", b.tokenLifetime)
 	if err := b.moveAll(ctx); err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func (b *bench) rotate(ctx context.Context) error {
 	if _, err := b.awaitTokens(ctx, 1, b.patience()); err != nil {
 		return err
 	}
-	b.say("rotations: measuring %d for each", b.rotations)
+	b.Say("rotations: measuring %d for each", b.rotations)
 	began, err := b.beginRotations()
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ type zone struct {
 
 // startZones starts both zones. They are part of this process, so that their work is not taken for the operator's.
 func (b *bench) startZones(ctx context.Context) (err error) {
-	b.say("starting two zones, whose tokens live %s and %s", time.Hour, b.tokenLifetime)
+	b.Say("starting two zones, whose tokens live %s and %s", time.Hour, b.tokenLifetime)
 	if b.lasting, err = b.startZone(ctx, time.Hour); err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (b *bench) startZone(ctx context.Context, lifetime time.Duration) (*zone, e
 		return nil, fmt.Errorf("starting a zone: %w", err)
 	}
 	z.Running = running
-	b.stops = append(b.stops, z.Close)
+	b.Later(z.Close)
 	return z, nil
 }
 

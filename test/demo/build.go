@@ -15,28 +15,22 @@ var binaries = filepath.Join(".cache", "demo")
 
 // build makes what is missing.
 func (d *demo) build(ctx context.Context) error {
-	d.say("building what is missing: Kubernetes, the operator, devzone")
-	if err := program.Go(ctx, d.out, "run", "./hack/kubernetes"); err != nil {
+	d.Say("building what is missing: Kubernetes, the operator, devzone")
+	if err := program.Go(ctx, d.Out, "run", "./hack/kubernetes"); err != nil {
 		return err
 	}
-	if err := program.Build(ctx, d.out, binaries, ".", "./cmd/operator"); err != nil {
+	if err := program.Build(ctx, d.Out, binaries, ".", "./cmd/operator"); err != nil {
 		return err
 	}
-	return program.Build(ctx, d.out, binaries, "devzone", "./cmd/devzone")
+	return program.Build(ctx, d.Out, binaries, "devzone", "./cmd/devzone")
 }
 
 // startProgram starts a program that logs to a file of its own. The run ends when it ends by itself.
 func (d *demo) startProgram(name string, args ...string) error {
-	p, err := program.Start(filepath.Join(binaries, name), d.logPath(name), args...)
+	p, err := program.Start(filepath.Join(binaries, name), d.LogPath(name), args...)
 	if err != nil {
 		return err
 	}
-	d.look(p)
+	d.Watch(p)
 	return nil
-}
-
-// look stops a program at the end, and ends the run when the program ends by itself.
-func (d *demo) look(p *program.Program) {
-	d.stops = append(d.stops, func() error { return p.Stop(program.StopTimeout) })
-	go p.ReportEarlyEnd(d.cancel)
 }

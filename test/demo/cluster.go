@@ -12,13 +12,13 @@ import (
 
 // startCluster starts Kubernetes, and installs the kinds and the operator's permissions as they are shipped.
 func (d *demo) startCluster(ctx context.Context) error {
-	d.say("starting etcd, kube-apiserver and kube-controller-manager")
-	cluster, err := testenv.Start(testenv.Options{ControllerManager: true, Log: d.dir})
+	d.Say("starting etcd, kube-apiserver and kube-controller-manager")
+	cluster, err := testenv.Start(testenv.Options{ControllerManager: true, Log: d.Dir})
 	if err != nil {
 		return err
 	}
 	d.cluster = cluster
-	d.stops = append(d.stops, cluster.Stop)
-	d.say("applying the kinds and the operator's permissions: kubectl apply -k config/crd, config/rbac")
+	d.Later(cluster.Stop)
+	d.Say("applying the kinds and the operator's permissions: kubectl apply -k config/crd, config/rbac")
 	return program.ApplyShipped(ctx, d.cluster)
 }

@@ -51,7 +51,7 @@ func (d *demo) consume(ctx context.Context) error {
 	if d.reader, err = d.newReader(ctx, "consumer", "confluence-token"); err != nil {
 		return err
 	}
-	d.say("a consumer, which may read the Secret confluence-token and nothing else, reads pages every %s", readEvery)
+	d.Say("a consumer, which may read the Secret confluence-token and nothing else, reads pages every %s", readEvery)
 	// The operator exchanges long before the end of a token's life.
 	patience := time.Duration(d.rotations)*d.tokenLifetime + 30*time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("fewer than %d rotations in %s", d.rotations, patience))
@@ -83,7 +83,7 @@ func (d *demo) newReader(ctx context.Context, account, secret string) (*reader, 
 	case !apierrors.IsForbidden(err):
 		return nil, fmt.Errorf("reading the application's credential, which has to be forbidden: %w", err)
 	}
-	return &reader{say: d.say, secret: func(ctx context.Context) (*corev1.Secret, error) {
+	return &reader{say: d.Say, secret: func(ctx context.Context) (*corev1.Secret, error) {
 		return secrets.Get(ctx, secret, metav1.GetOptions{})
 	}}, nil
 }

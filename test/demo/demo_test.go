@@ -208,17 +208,17 @@ func TestProgressOfLinks(t *testing.T) {
 
 // Without a browser that works, a plain client takes its place, and which of the two it was is said.
 func TestOpenBrowser(t *testing.T) {
-	for name, program := range map[string]string{"none": "/nowhere/chromium", "broken": "/bin/false"} {
+	for name, path := range map[string]string{"none": "/nowhere/chromium", "broken": "/bin/false"} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			t.Setenv("CHROMIUM", program)
+			t.Setenv("CHROMIUM", path)
 			var out bytes.Buffer
-			d := &demo{out: &out}
+			d := &demo{Run: program.NewRun(&out)}
 			browser, stop, err := d.openBrowser(t.Context())
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(browser).To(BeAssignableToTypeOf(&person.Plain{}))
 			g.Expect(d.workload.how).To(Equal("by a plain HTTP client"))
-			g.Expect(out.String()).To(ContainSubstring(program))
+			g.Expect(out.String()).To(ContainSubstring(path))
 			g.Expect(stop()).To(Succeed())
 		})
 	}
@@ -281,46 +281,4 @@ func TestSearch(t *testing.T) {
 	g.Expect(err).To(MatchError(ContainSubstring("a.log is empty")))
 	_, err = search(map[string]string{"a.log": "x"}, map[string]string{"a token": ""})
 	g.Expect(err).To(MatchError(ContainSubstring("a token is empty")))
-}
-
-// What ended the run is reported rather than the step that noticed; the folder stays after a failure only.
-func TestCleanUp(t *testing.T) {
-	crashed, noticed := errors.New("operator ended by itself"), errors.New("waiting: context canceled")
-	for name, tt := range map[string]struct {
-		cause, err, want error
-		kept             bool
-	}{
-		"done":           {},
-		"kept and ended": {cause: program.ErrInterrupted},
-		"failed":         {err: noticed, want: noticed, kept: true},
-		"crashed":        {cause: crashed, err: noticed, want: crashed, kept: true},
-		"interrupted":    {cause: program.ErrInterrupted, err: noticed, want: program.ErrInterrupted},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			ctx, cancel := context.WithCancelCause(t.Context())
-			var out bytes.Buffer
-			var stopped []int
-			d := &demo{out: &out, cancel: cancel, dir: t.TempDir(), stops: []func() error{
-				func() error { stopped = append(stopped, 1); return nil },
-				func() error { stopped = append(stopped, 2); return nil },
-			}}
-			if tt.cause != nil {
-				cancel(tt.cause)
-			}
-			err := d.cleanUp(ctx, tt.err)
-			if tt.want == nil {
-				g.Expect(err).NotTo(HaveOccurred())
-			} else {
-				g.Expect(err).To(MatchError(tt.want))
-			}
-			g.Expect(stopped).To(Equal([]int{2, 1}))
-			if tt.kept {
-				g.Expect(d.dir).To(BeADirectory())
-				g.Expect(out.String()).To(ContainSubstring(d.dir))
-			} else {
-				g.Expect(d.dir).NotTo(BeADirectory())
-			}
-		})
-	}
 }

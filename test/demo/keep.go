@@ -47,7 +47,7 @@ func (d *demo) leaveRunning(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.print(nextSteps, kubeconfig, d.cluster.KubectlPath(), d.zone.issuer, d.zone.api, d.zone.atlassian, d.metricsURL, d.dir)
+	d.Print(nextSteps, kubeconfig, d.cluster.KubectlPath(), d.zone.issuer, d.zone.api, d.zone.atlassian, d.metricsURL, d.Dir)
 	<-ctx.Done()
 	if cause := context.Cause(ctx); !errors.Is(cause, program.ErrInterrupted) {
 		return cause

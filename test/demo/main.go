@@ -8,34 +8,16 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/test/testenv/program"
 )
 
-func main() {
-	ctrl.SetLogger(logr.Discard())
-	ctx, cancel := context.WithCancelCause(context.Background())
-	go program.CancelOnInterrupt(cancel)
-	err := command().ExecuteContext(ctx)
-	switch {
-	case errors.Is(err, program.ErrInterrupted):
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(program.ExitInterrupted)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main(command()) }
 
 // options are the demo's flags.
 type options struct {

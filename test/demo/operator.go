@@ -17,13 +17,13 @@ func (d *demo) startOperator(ctx context.Context) error {
 		return err
 	}
 	d.consentURL = "http://" + consent
-	d.say("starting the operator as ServiceAccount keycard-system/keycard-operator")
-	o, err := program.StartOperator(ctx, d.cluster, filepath.Join(binaries, "operator"), d.logPath("operator"), d.zone.atlassian, "--verbosity", "1",
+	d.Say("starting the operator as ServiceAccount keycard-system/keycard-operator")
+	o, err := program.StartOperator(ctx, d.cluster, filepath.Join(binaries, "operator"), d.LogPath("operator"), d.zone.atlassian, "--verbosity", "1",
 		"--cluster-id", clusterID, "--consent-address", consent, "--consent-url", d.consentURL)
 	if err != nil {
 		return err
 	}
-	d.look(o.Program)
+	d.Watch(o.Program)
 	d.metricsURL, d.operatorToken = o.MetricsURL, o.Token
 	return o.AwaitReady(ctx)
 }

@@ -45,7 +45,7 @@ func (d *demo) showProgress(ctx context.Context) (*progress, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watching the samples: %w", err)
 	}
-	p := newProgress(d.say)
+	p := newProgress(d.Say)
 	for _, kind := range []client.Object{&v1alpha1.KeycardResource{}, &v1alpha1.ConfluenceTokenBinding{}} {
 		informer, err := watched.GetInformer(ctx, kind)
 		if err != nil {
@@ -61,7 +61,7 @@ func (d *demo) showProgress(ctx context.Context) (*progress, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- watched.Start(ctx) }()
 	// What watches is gone before what is watched.
-	d.stops = append(d.stops, func() error { return <-ended })
+	d.Later(func() error { return <-ended })
 	if !watched.WaitForCacheSync(ctx) {
 		return nil, fmt.Errorf("watching the samples: %w", context.Cause(ctx))
 	}

@@ -73,10 +73,10 @@ subjects: [{kind: ServiceAccount, name: consumer, namespace: reports}]
 // writeOverlay writes a copy of config/samples, as they are shipped, and an overlay on it, whose folder it
 // gives.
 func (d *demo) writeOverlay() (string, error) {
-	if err := os.CopyFS(filepath.Join(d.dir, "samples"), os.DirFS("config/samples")); err != nil {
+	if err := os.CopyFS(filepath.Join(d.Dir, "samples"), os.DirFS("config/samples")); err != nil {
 		return "", fmt.Errorf("copying the samples: %w", err)
 	}
-	dir := filepath.Join(d.dir, "overlay")
+	dir := filepath.Join(d.Dir, "overlay")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making a folder: %w", err)
 	}
@@ -102,7 +102,7 @@ func (d *demo) applySamples(ctx context.Context) error {
 	if d.shown, err = d.showProgress(ctx); err != nil {
 		return err
 	}
-	d.say("applying config/samples, with the zone's address and three Secrets: kubectl apply -k")
+	d.Say("applying config/samples, with the zone's address and three Secrets: kubectl apply -k")
 	applied := time.Now()
 	if _, err := d.cluster.Kubectl(ctx, "apply", "-k", dir); err != nil {
 		return err
@@ -115,9 +115,9 @@ func (d *demo) applySamples(ctx context.Context) error {
 	d.readyAfter = time.Since(applied)
 	const kinds = "keycardresources,confluencetokenbindings"
 	out, err := d.cluster.Kubectl(ctx, "get", kinds, "-A")
-	d.print("\n$ kubectl get %s -A\n%s\n", kinds, out)
+	d.Print("\n$ kubectl get %s -A\n%s\n", kinds, out)
 	if d.tokenLifetime < shortLifetime {
-		d.say("LifetimeTooShort is right here: the kubelet needs up to two minutes to update a mounted file, so pods want longer lives")
+		d.Say("LifetimeTooShort is right here: the kubelet needs up to two minutes to update a mounted file, so pods want longer lives")
 	}
 	return err
 }

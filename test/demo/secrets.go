@@ -35,7 +35,7 @@ func (d *demo) searchForSecrets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("%d secrets in %s; looked for %d", len(found), strings.Join(slices.Sorted(maps.Keys(places)), ", "), len(secrets))
+	d.Say("%d secrets in %s; looked for %d", len(found), strings.Join(slices.Sorted(maps.Keys(places)), ", "), len(secrets))
 	if len(found) > 0 {
 		return errors.New(strings.Join(found, "; "))
 	}
@@ -44,7 +44,7 @@ func (d *demo) searchForSecrets(ctx context.Context) error {
 
 // places gives what is searched, by what it is.
 func (d *demo) places(ctx context.Context) (map[string]string, error) {
-	logs, err := filepath.Glob(filepath.Join(d.dir, "*.log"))
+	logs, err := filepath.Glob(filepath.Join(d.Dir, "*.log"))
 	if err != nil {
 		return nil, fmt.Errorf("finding the logs: %w", err)
 	}

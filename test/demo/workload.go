@@ -78,7 +78,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:unau
 
 // writeWorkload writes an overlay on the one of the samples, whose folder it gives.
 func (d *demo) writeWorkload() (string, error) {
-	dir := filepath.Join(d.dir, "workload")
+	dir := filepath.Join(d.Dir, "workload")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making a folder: %w", err)
 	}
@@ -105,12 +105,12 @@ func (d *demo) applyWorkload(ctx context.Context) error {
 		return err
 	}
 	d.workload.person = carol()
-	d.say("having the install register workloads, and a policy that lets ServiceAccount digest act for %s: kubectl apply -k", d.workload.person.Email)
+	d.Say("having the install register workloads, and a policy that lets ServiceAccount digest act for %s: kubectl apply -k", d.workload.person.Email)
 	if _, err := d.cluster.Kubectl(ctx, "apply", "-k", dir); err != nil {
 		return err
 	}
 	const sample = "config/samples/workload.yaml"
-	d.say("applying a binding without a stored secret: kubectl apply -f %s", sample)
+	d.Say("applying a binding without a stored secret: kubectl apply -f %s", sample)
 	if _, err := d.cluster.Kubectl(ctx, "apply", "-f", sample); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (d *demo) consent(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	w := &d.workload
-	d.say("%s opens the link %s, signs in, allows it, and agrees at Atlassian", w.person.Email, w.how)
+	d.Say("%s opens the link %s, signs in, allows it, and agrees at Atlassian", w.person.Email, w.how)
 	if err := w.person.Consent(browser, d.shown.link(digest)); err != nil {
 		return fmt.Errorf("consenting: %w", err)
 	}
@@ -138,7 +138,7 @@ func (d *demo) consent(ctx context.Context) (err error) {
 	}
 	const unit = 100 * time.Millisecond // of what seconds shows
 	w.readyWithin = time.Since(consented).Truncate(unit) + unit
-	d.say("Ready within %s of the consent; nobody touched the binding", w.readyWithin)
+	d.Say("Ready within %s of the consent; nobody touched the binding", w.readyWithin)
 	return nil
 }
 
@@ -156,7 +156,7 @@ func (d *demo) openBrowser(ctx context.Context) (person.Browser, func() error, e
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
-	d.say("no browser: %v", err)
+	d.Say("no browser: %v", err)
 	d.workload.how = "by a plain HTTP client"
 	plain, err := person.NewPlain(ctx)
 	return plain, func() error { return nil }, err
@@ -183,7 +183,7 @@ func (d *demo) readAsWorkload(ctx context.Context) (err error) {
 	if d.workload.reader, err = d.newReader(ctx, "digest", "digest-token"); err != nil {
 		return err
 	}
-	d.say("ServiceAccount digest, which may read the Secret digest-token and nothing else, reads for her")
+	d.Say("ServiceAccount digest, which may read the Secret digest-token and nothing else, reads for her")
 	d.workload.reader.read(ctx)
 	if r := d.workload.reader; r.requests != 1 || r.failures > 0 {
 		return errors.New("the workload could not read a page")

@@ -20,9 +20,9 @@ type zone struct{ id, issuer, api, atlassian string }
 // startZone starts devzone on ports that the system chooses, and reads them from what it prints.
 func (d *demo) startZone(ctx context.Context) error {
 	const systemPort = "127.0.0.1:0"
-	d.say("starting devzone, whose tokens live %s", d.tokenLifetime)
+	d.Say("starting devzone, whose tokens live %s", d.tokenLifetime)
 	// It reads the keys of the cluster's ServiceAccounts from the cluster.
-	ca := filepath.Join(d.dir, "cluster-ca.pem")
+	ca := filepath.Join(d.Dir, "cluster-ca.pem")
 	if err := os.WriteFile(ca, d.cluster.Config.CAData, 0o600); err != nil {
 		return fmt.Errorf("writing the cluster's CA: %w", err)
 	}
@@ -32,7 +32,7 @@ func (d *demo) startZone(ctx context.Context) error {
 		return err
 	}
 	err = program.Until(ctx, 20*time.Second, func(context.Context) (found bool, err error) {
-		printed, err := os.ReadFile(d.logPath("devzone"))
+		printed, err := os.ReadFile(d.LogPath("devzone"))
 		if err != nil {
 			return false, fmt.Errorf("reading what devzone prints: %w", err)
 		}
@@ -42,7 +42,7 @@ func (d *demo) startZone(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("waiting for devzone to say where it listens: %w", err)
 	}
-	d.say("zone %s at %s", d.zone.id, d.zone.issuer)
+	d.Say("zone %s at %s", d.zone.id, d.zone.issuer)
 	return nil
 }
 

@@ -4,7 +4,9 @@
 package program
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -66,4 +68,48 @@ func TestProgramThatIsStoppedIsNoFailure(t *testing.T) {
 	g.Expect(p.Stop(5 * time.Second)).To(Succeed())
 	<-reported
 	g.Expect(context.Cause(ctx)).NotTo(HaveOccurred())
+}
+
+// What ended the run is reported rather than the step that noticed; the folder stays after a failure only.
+func TestRunCleansUp(t *testing.T) {
+	crashed, noticed := errors.New("operator ended by itself"), errors.New("waiting: context canceled")
+	for name, tt := range map[string]struct {
+		cause, err, want error
+		kept             bool
+	}{
+		"done":           {},
+		"kept and ended": {cause: ErrInterrupted},
+		"failed":         {err: noticed, want: noticed, kept: true},
+		"crashed":        {cause: crashed, err: noticed, want: crashed, kept: true},
+		"interrupted":    {cause: ErrInterrupted, err: noticed, want: ErrInterrupted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var out bytes.Buffer
+			var stopped []int
+			explained := false
+			r := &Run{Out: &out, cancel: cancel, Dir: t.TempDir(), stops: []func() error{
+				func() error { stopped = append(stopped, 1); return nil },
+				func() error { stopped = append(stopped, 2); return nil },
+			}}
+			if tt.cause != nil {
+				cancel(tt.cause)
+			}
+			err := r.cleanUp(ctx, tt.err, func(context.Context) { explained = true })
+			if tt.want == nil {
+				g.Expect(err).NotTo(HaveOccurred())
+			} else {
+				g.Expect(err).To(MatchError(tt.want))
+			}
+			g.Expect(stopped).To(Equal([]int{2, 1}))
+			g.Expect(explained).To(Equal(tt.kept))
+			if tt.kept {
+				g.Expect(r.Dir).To(BeADirectory())
+				g.Expect(out.String()).To(ContainSubstring(r.Dir))
+			} else {
+				g.Expect(r.Dir).NotTo(BeADirectory())
+			}
+		})
+	}
 }
