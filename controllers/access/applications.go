@@ -27,8 +27,8 @@ type Deps struct {
 	Namespaces client.Reader
 	// ClusterIssuer asks the cluster for the issuer of its ServiceAccounts' tokens.
 	ClusterIssuer func(context.Context) (string, error)
-	// ConsentRedirectURIs are where people come back to after they consented. The application that they sign in to is
-	// registered in the zone with them; without any, there is none.
+	// ConsentRedirectURIs are where people come back to after they consented. The application that
+	// they sign in to is registered in the zone with them; without any, there is none.
 	ConsentRedirectURIs []string
 	// SeesSome is true for an operator that may see some namespaces only.
 	SeesSome bool
@@ -40,8 +40,7 @@ type Applications struct{ deps Deps }
 // New makes Applications.
 func New(d Deps) *Applications { return &Applications{deps: d} }
 
-// Ensure lets the applications of the spec, the one for consent, and the workloads that bindings name ask for tokens of the
-// resource.
+// Ensure gives access to the applications of the spec, to that for consent, and to workloads.
 func (a *Applications) Ensure(ctx context.Context, in *Install) error {
 	unlock, err := in.Zone.Lock(ctx)
 	if err != nil {
@@ -54,7 +53,7 @@ func (a *Applications) Ensure(ctx context.Context, in *Install) error {
 		if p := problem.Of(err); p != nil && p.Passes() {
 			return err
 		}
-		// What a person has to mend of some applications does not keep the others from being registered.
+		// What a person has to mend of some applications does not keep the others out.
 		if first == nil {
 			first = err
 		}
@@ -62,8 +61,8 @@ func (a *Applications) Ensure(ctx context.Context, in *Install) error {
 	return first
 }
 
-// Remove takes back what Ensure gave, before the resource is deleted. resourceID is empty when it is not known any more:
-// then applications that are left without any dependency go.
+// Remove takes back what Ensure gave, before the resource is deleted. resourceID is empty when it
+// is not known any more: then applications that are left without any dependency go.
 func (a *Applications) Remove(ctx context.Context, in *Install, resourceID string) error {
 	unlock, err := in.Zone.Lock(ctx)
 	if err != nil {
@@ -83,8 +82,8 @@ func (a *Applications) Remove(ctx context.Context, in *Install, resourceID strin
 	return removeWorkloads(ctx, in, resourceID, nil)
 }
 
-// ensureDeclared gives each application of the spec the resource as a dependency, and takes it from those that are no
-// longer there.
+// ensureDeclared gives the applications of the spec the dependency, and takes it from those that
+// left.
 func ensureDeclared(ctx context.Context, in *Install) error {
 	if len(in.Object.Spec.Applications)+len(in.Object.Status.Applications) == 0 {
 		return nil
@@ -126,8 +125,9 @@ func findDeclared(ctx context.Context, in *Install) (found []v1alpha1.Applicatio
 	return found, missing, nil
 }
 
-// remember writes into status what is about to be given the dependency, before it is: otherwise a crash in between would
-// leave a dependency that no one takes back. What is no longer declared stays until it is taken back.
+// remember writes into status what is about to be given the dependency, before it is: otherwise a
+// crash in between would leave a dependency that no one takes back. What is no longer declared
+// stays until it is taken back.
 func remember(ctx context.Context, in *Install, wanted []v1alpha1.ApplicationStatus) error {
 	if in.Zone.Observing {
 		return nil
@@ -166,8 +166,8 @@ func unlinkUndeclared(ctx context.Context, in *Install) error {
 	return nil
 }
 
-// link gives an application the resource as a dependency, unless it has it. A fresh application has none yet. One that
-// holds only while the application accesses certain resources would refuse it tokens at other times.
+// link gives an application the resource as a dependency, unless it has it. One that holds only
+// while the application accesses certain resources would refuse it tokens at other times.
 func link(ctx context.Context, in *Install, id, name string, fresh bool) error {
 	have, found, err := in.Zone.FindDependency(ctx, in.Zone.ID, id, in.Object.Status.ResourceID)
 	field := "dependency"
@@ -191,7 +191,7 @@ func missing(field string, fresh bool) []string {
 	return []string{field}
 }
 
-// addCredential makes a credential of an application. Where the zone is only observed, it makes none and returns an empty one.
+// addCredential makes a credential of an application; none where the zone is only observed.
 func addCredential(ctx context.Context, in *Install, body keycard.ApplicationCredentialCreate, name string, fresh bool) (made keycard.ApplicationCredential, err error) {
 	err = in.Zone.Change(stepApplications, "application "+name, missing("credential", fresh), func() error {
 		made, err = in.Zone.CreateApplicationCredential(ctx, in.Zone.ID, body)
@@ -207,7 +207,7 @@ func refuse(marker remote.Marker) func(keycard.Application) (bool, error) {
 	}
 }
 
-// release takes the dependency from an application that the operator made, and removes it when it has no other.
+// release takes the dependency from an application of ours, and removes it when it has no other.
 func release(ctx context.Context, in *Install, app keycard.Application, marker remote.Marker, resourceID string) (gone bool, err error) {
 	others, err := in.Zone.ListDependencies(ctx, in.Zone.ID, app.ID)
 	if err != nil {

@@ -22,8 +22,8 @@ func (in *Install) clusterMarker() remote.Marker {
 	return remote.ClusterMarker(in.ClusterID, "cluster")
 }
 
-// ensureCluster makes sure that the zone trusts the tokens of this cluster's ServiceAccounts, and gives the id of the
-// provider that stands for the cluster.
+// ensureCluster makes sure that the zone trusts the tokens of this cluster's ServiceAccounts, and
+// gives the id of the provider that stands for the cluster.
 func (a *Applications) ensureCluster(ctx context.Context, in *Install) (string, error) {
 	issuer, err := a.issuer(ctx, in)
 	if err != nil {
@@ -60,8 +60,8 @@ func (a *Applications) issuer(ctx context.Context, in *Install) (string, error) 
 	return issuer, problem.Cluster("asking the cluster for the issuer of its ServiceAccounts", err)
 }
 
-// endKeys makes the zone look for the cluster's keys at the issuer when no install says otherwise any more. An operator
-// that sees some namespaces only does not know that.
+// endKeys makes the zone look for the cluster's keys at the issuer when no install says otherwise
+// any more. An operator that sees some namespaces only does not know that.
 func (a *Applications) endKeys(ctx context.Context, in *Install, have keycard.Provider) error {
 	if have.Protocols.OAuth2.JWKSURI == "" || a.deps.SeesSome {
 		return nil

@@ -31,9 +31,9 @@ func (in *Install) consentMarker() remote.Marker {
 	return remote.ClusterMarker(in.ClusterID, "consent")
 }
 
-// ensureConsent registers the public application that people sign in to when they consent, once a binding acts for a person;
-// then it stays, so that bindings that come and go change nothing in the zone. All installs of the cluster in a zone share
-// it; each looks after its own dependency.
+// ensureConsent registers the public application that people sign in to when they consent, once a
+// binding acts for a person; then it stays, so that bindings that come and go change nothing in the
+// zone. All installs of the cluster in a zone share it; each looks after its own dependency.
 func (a *Applications) ensureConsent(ctx context.Context, in *Install) error {
 	if len(a.deps.ConsentRedirectURIs) == 0 {
 		return endConsent(ctx, in)
@@ -70,7 +70,7 @@ func (a *Applications) ensureConsent(ctx context.Context, in *Install) error {
 	return nil
 }
 
-// asked reports whether an admitted binding of the install needs someone's consent, or one did once.
+// asked reports whether an admitted binding needs someone's consent, or one did once.
 func (a *Applications) asked(ctx context.Context, in *Install) (bool, error) {
 	if in.Object.Status.ConsentClientID != "" {
 		return true, nil
@@ -108,8 +108,7 @@ func (a *Applications) consentDiffers(have keycard.Application) (keycard.Applica
 	return p, d
 }
 
-// observeConsent finds out whether someone else has registered the application. No one is told to: the spec does not ask
-// for it.
+// observeConsent finds out whether someone has registered the application. The spec asks no one to.
 func observeConsent(ctx context.Context, in *Install) error {
 	in.Object.Status.ConsentClientID = ""
 	app, standing, err := remote.Find(ctx, in.Zone, remote.Applications, in.consentIdentifier(), in.consentMarker())
@@ -119,8 +118,7 @@ func observeConsent(ctx context.Context, in *Install) error {
 	return err
 }
 
-// findClient gives the application's client id; empty when it has none. The one that is known stays, as long as the zone has
-// it.
+// findClient gives the application's client id, the known one if it is there; empty without any.
 func findClient(ctx context.Context, in *Install, app keycard.Application) (string, error) {
 	have, err := in.Zone.ListApplicationCredentials(ctx, in.Zone.ID, app.ID)
 	if err != nil {
@@ -163,7 +161,7 @@ func endConsent(ctx context.Context, in *Install) error {
 	return nil
 }
 
-// removeConsent takes the dependency from the application, and removes it when no other install uses it.
+// removeConsent takes the dependency from the application, which goes with the last.
 func removeConsent(ctx context.Context, in *Install, resourceID string) error {
 	app, standing, err := remote.Find(ctx, in.Zone, remote.Applications, in.consentIdentifier(), in.consentMarker())
 	if err == nil && standing == remote.Managed {

@@ -1,9 +1,9 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package access gives applications access to the resource of an install, within the policies that the install puts in
-// force. Its steps are called by the controller of installs, in its order: policies are in force before anyone gets access,
-// and go when no one has it any more.
+// Package access gives applications access to the resource of an install, within the policies that
+// the install puts in force. Its steps are called by the controller of installs, in its order:
+// policies are in force before anyone gets access, and go when no one has it any more.
 package access
 
 import (

@@ -23,12 +23,12 @@ import (
 
 const stepPolicies = v1alpha1.ConditionPoliciesApplied
 
-// policySetName is the policy set that the operator puts in force. It holds what was in force before, and the
-// policies of KeycardResources. Sets of others are never changed.
+// policySetName is the policy set that the operator puts in force. It holds what was in force
+// before, and the policies of KeycardResources. Sets of others are never changed.
 const policySetName = "keycard-operator"
 
-// zoneSettles is how long a zone without a policy set in force is taken for one that is still being made: the platform
-// binds its own some seconds after the zone is there.
+// zoneSettles is how long a zone without a policy set in force is taken for one that is still being
+// made: the platform binds its own some seconds after the zone is there.
 const zoneSettles = 5 * time.Minute
 
 // EnsurePolicies keeps the policies of the spec in force, along with those of others.
@@ -59,7 +59,7 @@ func (in *Install) applyPolicies(ctx context.Context, policies []v1alpha1.Access
 	if err != nil {
 		return err
 	}
-	// All texts are registered before any is put in force: one that the zone refuses changes nothing.
+	// All texts are registered before any is put in force: one that is refused changes nothing.
 	wanted := make([]v1alpha1.AccessPolicyStatus, 0, len(policies))
 	for i := range policies {
 		p, err := in.ensurePolicy(ctx, i, ours, now.SchemaVersion)
@@ -102,7 +102,8 @@ func (in *Install) ownPolicies(ctx context.Context) ([]keycard.Policy, error) {
 	return ours, problem.Remote(err)
 }
 
-// ensurePolicy makes sure that the zone has a policy with the text of the spec, and gives the version to put in force.
+// ensurePolicy makes sure that the zone has a policy of the spec, and gives the version with its
+// text.
 func (in *Install) ensurePolicy(ctx context.Context, i int, ours []keycard.Policy, schema string) (v1alpha1.AccessPolicyStatus, error) {
 	want := in.Object.Spec.Policies[i]
 	have, err := in.findOrCreatePolicy(ctx, want.Name, ours)
@@ -133,7 +134,7 @@ func (in *Install) ensurePolicy(ctx context.Context, i int, ours []keycard.Polic
 	return status, nil
 }
 
-// findOrCreatePolicy finds a policy of the spec among those of the install, or makes one without a text.
+// findOrCreatePolicy finds a policy of the spec among ours, or makes one without a text.
 func (in *Install) findOrCreatePolicy(ctx context.Context, name string, ours []keycard.Policy) (keycard.Policy, error) {
 	identifier := fmt.Sprintf("%s: %s", in.Key(), name) // the names in a set are unique
 	policy, _, err := remote.Ensure(ctx, in.Zone, remote.Policies(ours), remote.Policy{
@@ -186,9 +187,10 @@ func (in *Install) putInForce(ctx context.Context, now keycard.PolicySetVersion,
 	})
 }
 
-// versionOf finds a set that has these policies, or makes one: nothing is left behind by an answer that was lost, and a
-// zone whose policies are all its own again is back to its own set. A set without policies can't be in force; the
-// platform's takes its place. Sets that are not for the whole zone are left to what they are for.
+// versionOf finds a set that has these policies, or makes one: nothing is left behind by an answer
+// that was lost, and a zone whose policies are all its own again is back to its own set. A set
+// without policies can't be in force; the platform's takes its place. Sets that are not for the
+// whole zone are left to what they are for.
 func (in *Install) versionOf(ctx context.Context, now keycard.PolicySetVersion, entries []keycard.ManifestEntry) (setID, versionID string, err error) {
 	sets, err := in.Zone.ListPolicySets(ctx, in.Zone.ID, func(p keycard.PolicySet) bool { return p.ArchivedAt == "" && p.ZoneWide() })
 	if err != nil {
@@ -273,7 +275,7 @@ func (in *Install) archiveStale(ctx context.Context, ours []keycard.Policy, want
 	return nil
 }
 
-// observePolicies compares the texts in force with the spec, whoever registered them.
+// observePolicies compares the texts in force with the spec, no matter who registered them.
 func (in *Install) observePolicies(ctx context.Context, now keycard.PolicySetVersion) error {
 	texts := map[string]bool{}
 	for _, e := range now.Manifest.Entries {

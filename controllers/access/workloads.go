@@ -35,8 +35,9 @@ func (in *Install) workloadMarker() remote.Marker {
 	return remote.ClusterMarker(in.ClusterID, "workload")
 }
 
-// ensureWorkloads registers the ServiceAccounts that bindings name, and removes those that none names any more. All installs
-// of the cluster share the applications of workloads; each looks after its own dependency.
+// ensureWorkloads registers the ServiceAccounts that bindings name, and removes those that none
+// names any more. All installs of the cluster share the applications of workloads; each looks after
+// its own dependency.
 func (a *Applications) ensureWorkloads(ctx context.Context, in *Install) error {
 	if in.Object.Spec.WorkloadRegistration == nil {
 		return endRegistration(ctx, in)
@@ -46,7 +47,7 @@ func (a *Applications) ensureWorkloads(ctx context.Context, in *Install) error {
 		return err
 	}
 	if in.Object.Status.Workloads == nil && !in.Zone.Observing {
-		// Before anything is made, so that it is known to be there when the registration is switched off.
+		// Before anything is made, so that it goes when the registration is switched off.
 		in.Object.Status.Workloads = new(int32)
 		if err := in.Save(ctx); err != nil {
 			return err
@@ -80,7 +81,7 @@ func endRegistration(ctx context.Context, in *Install) error {
 	return nil
 }
 
-// workloads are the ServiceAccounts that bindings of the install name, in namespaces that it admits; sorted.
+// workloads are the ServiceAccounts that bindings in admitted namespaces name; sorted.
 func (a *Applications) workloads(ctx context.Context, in *Install) ([]workload, error) {
 	users, err := index.Users(ctx, a.deps.Cached, in.Key())
 	if err != nil {
@@ -104,7 +105,7 @@ func (a *Applications) workloads(ctx context.Context, in *Install) ([]workload, 
 	return slices.Compact(found), nil
 }
 
-// ensureWorkload makes sure that a ServiceAccount has an application, a credential for its tokens, and the dependency.
+// ensureWorkload makes sure of a ServiceAccount's application, its credential and the dependency.
 func ensureWorkload(ctx context.Context, in *Install, w workload, provider string) error {
 	app, standing, err := remote.Ensure(ctx, in.Zone, remote.Applications, remote.Application{
 		Step: stepApplications, Object: "application " + w.String(), Identifier: in.workloadIdentifier(w), Marker: in.workloadMarker(),
@@ -124,8 +125,7 @@ func ensureWorkload(ctx context.Context, in *Install, w workload, provider strin
 	return link(ctx, in, app.ID, w.String(), fresh)
 }
 
-// ensureWorkloadCredential makes sure that the zone knows the workload by its tokens. A fresh application has no
-// credential yet.
+// ensureWorkloadCredential makes sure that the zone knows the workload by its tokens.
 func ensureWorkloadCredential(ctx context.Context, in *Install, w workload, app keycard.Application, provider string, fresh bool) error {
 	have, err := in.Zone.ListApplicationCredentials(ctx, in.Zone.ID, app.ID)
 	if err != nil {
@@ -142,8 +142,8 @@ func ensureWorkloadCredential(ctx context.Context, in *Install, w workload, app 
 	return err
 }
 
-// removeWorkloads takes the dependency from this cluster's workloads that are not wanted, and removes those that are
-// left without any, and the cluster itself when no workload is left.
+// removeWorkloads takes the dependency from this cluster's workloads that are not wanted, and
+// removes those that are left without any, and the cluster itself when no workload is left.
 func removeWorkloads(ctx context.Context, in *Install, resourceID string, wanted []workload) error {
 	keep := map[string]bool{}
 	for _, w := range wanted {

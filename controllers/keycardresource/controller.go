@@ -1,11 +1,12 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package keycardresource reconciles KeycardResources: it registers an upstream's OAuth app as a provider
-// and the upstream's API as a resource in a Keycard zone, and removes them again where that is wanted.
+// Package keycardresource reconciles KeycardResources: it registers an upstream's OAuth app as a
+// provider and the upstream's API as a resource in a Keycard zone, and removes them again where
+// that is wanted.
 //
-// Objects in the zone are found by their identifier and owned by a marker in their description. Nothing
-// is created before it was looked for, so a crash at any moment leaves exactly one of each.
+// Objects in the zone are found by their identifier and owned by a marker in their description.
+// Nothing is created before it was looked for, so a crash at any moment leaves exactly one of each.
 package keycardresource
 
 import (
@@ -32,15 +33,16 @@ import (
 	"github.com/keycardai/keycard-operator/internal/status"
 )
 
-// The finalizer is the only thing that is ever written to the object itself, and only for deletionPolicy
-// Delete: that takes patch on the resource.
+// The finalizer is the only thing that is ever written to the object itself, and only for
+// deletionPolicy Delete: that takes patch on the resource.
 // +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=keycard.cloud,resources=keycardresources/status,verbs=patch
 // +kubebuilder:rbac:groups=keycard.cloud,resources=confluencetokenbindings,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // A private zone's certificate authority may be in a ConfigMap.
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
-// The labels of namespaces decide over allowedNamespaces with a selector, and their deletion over how long to wait.
+// The labels of namespaces decide over allowedNamespaces with a selector, and their deletion over
+// how long to wait.
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -61,7 +63,7 @@ type Deps struct {
 	ClusterID string
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
-	// CheckEvery is how often a registered resource is compared with the zone, where people can change it.
+	// CheckEvery is how often an install is compared with the zone, where people can change it.
 	CheckEvery time.Duration
 	// ConsentRedirectURIs are where people come back to after they consented; see access.Deps.
 	ConsentRedirectURIs []string
@@ -105,7 +107,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return c.finalize(ctx, s)
 	}
 	if s.before.Status.ObservedGeneration == 0 {
-		// Tools that wait for the object take one without a status for ready, so it gets one at once.
+		// Tools that wait for the object take one without a status for ready.
 		s.progressing()
 		if err := s.Save(ctx); err != nil {
 			return ctrl.Result{}, err
@@ -150,7 +152,7 @@ func (c *Controller) run(ctx context.Context, s *scope) (step, error) {
 		{stepProvider, c.ensureFinalizer},
 		{stepProvider, c.ensureProvider},
 		{stepResource, c.ensureResource},
-		// What is forbidden is in force before anybody gets access.
+		// What is forbidden is in force before anyone gets access.
 		{stepPolicies, func(ctx context.Context, s *scope) error { return access.EnsurePolicies(ctx, &s.Install) }},
 		{stepApplications, func(ctx context.Context, s *scope) error { return c.applications.Ensure(ctx, &s.Install) }},
 	}

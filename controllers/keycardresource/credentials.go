@@ -45,8 +45,8 @@ func (c *Controller) findEntry(s *scope) error {
 	return nil
 }
 
-// enterZone reads the service account's Secret and asks the zone for its redirect URI, which is shown
-// even before the OAuth app's Secret exists: it is needed to make that app.
+// enterZone reads the service account's Secret and asks the zone for its redirect URI, which is
+// shown even before the OAuth app's Secret exists: it is needed to make that app.
 func (c *Controller) enterZone(ctx context.Context, s *scope) error {
 	zone := &s.Object.Spec.Zone
 	management, serviceAccount, err := zones.Management(ctx, c.deps.Live, c.deps.Zones, s.Object.Namespace, zone)
@@ -68,8 +68,8 @@ func (c *Controller) enterZone(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// readOAuthApp reads the upstream's client id and secret. While they are missing, the message walks the
-// person through making them.
+// readOAuthApp reads the upstream's client id and secret. Without them, a person is told how to
+// make them.
 func (c *Controller) readOAuthApp(ctx context.Context, s *scope) error {
 	key := client.ObjectKey{Namespace: s.Object.Namespace, Name: s.Object.Spec.OAuthAppSecretRef.Name}
 	app, err := credentials.ReadClient(ctx, c.deps.Live, key, "the OAuth app's client id and secret")

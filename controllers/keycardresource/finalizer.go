@@ -23,8 +23,8 @@ import (
 )
 
 // How long a deletion waits for a zone that can't be entered before it gives up, so that it never
-// wedges a namespace: short when the cause lasts (the credentials are gone, or refused), longer when
-// it may pass.
+// wedges a namespace: short when the cause lasts (the credentials are gone, or refused), longer
+// when it may pass.
 const (
 	giveUpLasting = 30 * time.Second
 	giveUpPassing = 5 * time.Minute
@@ -35,8 +35,8 @@ const (
 	waitForUsers = 30 * time.Second
 )
 
-// ensureFinalizer puts the finalizer on before anything is written to the zone, and takes it off when
-// the objects shall stay. Retain never has one.
+// ensureFinalizer puts the finalizer on before anything is written to the zone, and takes it off
+// when the objects shall stay. Retain never has one.
 func (c *Controller) ensureFinalizer(ctx context.Context, s *scope) error {
 	wanted := s.removes()
 	if controllerutil.ContainsFinalizer(s.before, v1alpha1.Finalizer) == wanted {
@@ -45,12 +45,12 @@ func (c *Controller) ensureFinalizer(ctx context.Context, s *scope) error {
 	return c.patchFinalizer(ctx, s, wanted)
 }
 
-// removes tells whether the objects in the zone go with this one.
+// removes reports whether the objects in the zone go with this one.
 func (s *scope) removes() bool {
 	return s.Object.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !s.Zone.Observing
 }
 
-// patchFinalizer writes the list of finalizers and nothing else, on condition that nobody changed it.
+// patchFinalizer writes the list of finalizers and nothing else, unless someone changed it.
 func (c *Controller) patchFinalizer(ctx context.Context, s *scope, wanted bool) error {
 	changed := s.before.DeepCopy()
 	if wanted {
@@ -69,8 +69,7 @@ func (c *Controller) patchFinalizer(ctx context.Context, s *scope, wanted bool) 
 	return nil
 }
 
-// finalize removes from the zone what the operator created there, as far as the spec still wants that, and
-// lets the object go.
+// finalize removes from the zone what the spec wants removed, and lets the object go.
 func (c *Controller) finalize(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(s.before, v1alpha1.Finalizer) {
 		return ctrl.Result{}, nil
@@ -90,8 +89,8 @@ func (c *Controller) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 	return ctrl.Result{}, nil
 }
 
-// remove removes the objects from the zone, or gives up; wait is how long until it is to be called again, 0 when the
-// object may go.
+// remove removes the objects from the zone, or gives up; wait is when to call it again, 0 for
+// never.
 func (c *Controller) remove(ctx context.Context, s *scope) (wait time.Duration, err error) {
 	hurried := namespaces.Ending(ctx, c.namespaces(), s.Object.Namespace)
 	if wait, err := c.awaitUsers(ctx, s, hurried); err != nil || wait > 0 {
@@ -112,8 +111,8 @@ func (c *Controller) remove(ctx context.Context, s *scope) (wait time.Duration, 
 	return s.removeAgain(p), s.Save(ctx)
 }
 
-// removeAgain is when to try to remove the objects again: after the pause that the zone asked for, soon enough to give
-// up in time otherwise.
+// removeAgain is when to try to remove the objects again: after the pause that the zone asked for,
+// soon enough to give up in time otherwise.
 func (s *scope) removeAgain(p *problem.Problem) time.Duration {
 	wait := max(refresh.Pause(p, s.memory.removals, 0, string(s.before.UID)), leastWait)
 	switch {
@@ -125,7 +124,7 @@ func (s *scope) removeAgain(p *problem.Problem) time.Duration {
 	return min(wait, giveUpLasting/leastAttempts)
 }
 
-// awaitUsers gives bindings that are deleted along with the resource the time to go first, and says so.
+// awaitUsers gives bindings that are deleted along with the install the time to go first.
 func (c *Controller) awaitUsers(ctx context.Context, s *scope, hurried bool) (time.Duration, error) {
 	left := waitForUsers - s.Now.Sub(s.before.DeletionTimestamp.Time)
 	if hurried || left <= 0 {
@@ -149,8 +148,8 @@ func (c *Controller) orphan(s *scope, why string) {
 		"provider %q and resource %q stay in zone %s: %s", s.before.Status.ProviderID, s.before.Status.ResourceID, s.Zone.ID, why)
 }
 
-// givesUp tells whether the deletion has waited long enough, and was tried often enough by this process: an
-// operator that was down meanwhile has not tried.
+// givesUp reports whether the deletion has waited long enough, and was tried often enough by this
+// process: an operator that was down meanwhile has not tried.
 func (s *scope) givesUp(p *problem.Problem, hurried bool) bool {
 	wait := giveUpLasting
 	if p.Passes() && !hurried {
@@ -159,8 +158,8 @@ func (s *scope) givesUp(p *problem.Problem, hurried bool) bool {
 	return s.memory.removals >= leastAttempts && s.Now.Sub(s.before.DeletionTimestamp.Time) >= wait
 }
 
-// removeObjects deletes the resource and then the provider, as far as they are ours. The provider stays
-// while another resource of the upstream uses it.
+// removeObjects deletes the resource and then the provider, as far as they are ours. The provider
+// stays while another resource of the upstream uses it.
 func (c *Controller) removeObjects(ctx context.Context, s *scope) error {
 	if err := c.findEntry(s); err != nil {
 		return err
@@ -171,15 +170,15 @@ func (c *Controller) removeObjects(ctx context.Context, s *scope) error {
 	if err := c.removeResource(ctx, s); err != nil {
 		return err
 	}
-	// What is forbidden stays so until nobody has access.
+	// What is forbidden stays so until no one has access.
 	if err := access.RemovePolicies(ctx, &s.Install); err != nil {
 		return err
 	}
 	return c.removeProvider(ctx, s)
 }
 
-// removeResource removes the resource when it is ours, and the applications around it. Who deleted it in the zone left
-// those; who took it over has them too.
+// removeResource removes the resource when it is ours, and the applications around it. Who deleted
+// it in the zone left those; who took it over has them too.
 func (c *Controller) removeResource(ctx context.Context, s *scope) error {
 	have, standing, err := remote.Find(ctx, s.Zone, remote.Resources, s.entry.Resource.Identifier, s.Marker())
 	if err != nil {
@@ -216,8 +215,8 @@ func (c *Controller) removeProvider(ctx context.Context, s *scope) error {
 	return remote.Delete(ctx, s.Zone, remote.Providers, provider, s.Marker())
 }
 
-// enterAgain enters the zone, with the credential that it accepted before where the Secret is gone already: in a
-// namespace that is being deleted nothing has an order.
+// enterAgain enters the zone, with the credential that it accepted before where the Secret is gone
+// already: in a namespace that is being deleted nothing has an order.
 func (c *Controller) enterAgain(ctx context.Context, s *scope) error {
 	err := c.enterZone(ctx, s)
 	p := problem.Of(err)

@@ -21,7 +21,7 @@ import (
 )
 
 // ensureProvider makes sure that the zone has an OAuth provider for the upstream with this app. All
-// resources of an upstream share one provider: somebody else's is used as it is when it has the same app.
+// resources of an upstream share one: someone else's is used as it is when it has the same app.
 func (c *Controller) ensureProvider(ctx context.Context, s *scope) error {
 	unlock, err := s.Zone.Lock(ctx)
 	if err != nil {
@@ -57,8 +57,8 @@ func (c *Controller) ensureProvider(ctx context.Context, s *scope) error {
 	return err
 }
 
-// claimProvider decides about a provider that was not made by this install: it is managed when its maker is gone, and
-// shared when it has the same app.
+// claimProvider decides about a provider that was not made by this install: it is managed when its
+// maker is gone, and shared when it has the same app.
 func (c *Controller) claimProvider(ctx context.Context, s *scope, p keycard.Provider) (manage bool, err error) {
 	sameApp := p.ClientID == s.app.ID
 	switch {
@@ -76,14 +76,14 @@ func (s *scope) described(p keycard.Provider) problem.Provider {
 	return problem.Provider{Name: p.Name, ClientID: p.ClientID, Owner: s.maker(p.Description)}
 }
 
-// maker is the KeycardResource of this cluster that made an object of the zone; empty when none did.
+// maker is the KeycardResource of this cluster that made an object; empty when none did.
 func (s *scope) maker(description string) client.ObjectKey {
 	namespace, name, _ := remote.InstallOf(s.ClusterID, description)
 	return client.ObjectKey{Namespace: namespace, Name: name}
 }
 
-// inherits reports whether an object was made by a KeycardResource of this cluster that is gone. What can't be seen is
-// taken to be there.
+// inherits reports whether an object was made by a KeycardResource of this cluster that is gone.
+// What can't be seen is taken to be there.
 func (c *Controller) inherits(ctx context.Context, s *scope, description string) bool {
 	maker := s.maker(description)
 	if maker.Name == "" {
@@ -97,8 +97,8 @@ func (c *Controller) inherits(ctx context.Context, s *scope, description string)
 // lacksSecret reports whether the zone says that it has no client secret of the provider.
 func lacksSecret(provider keycard.Provider) bool { return !ptr.Deref(provider.ClientSecretSet, true) }
 
-// providerDiffers is what is to be changed at the zone's provider, and the names of the fields that drifted. The client
-// secret is sent when it changed or the zone has none.
+// providerDiffers is what is to be changed at the zone's provider, and the names of the fields that
+// drifted. The client secret is sent when it changed or the zone has none.
 func (s *scope) providerDiffers(have keycard.Provider) (keycard.ProviderPatch, []string) {
 	p, fields := s.providerPatch(have)
 	sent, now := s.appHashes(have.ID)
@@ -117,7 +117,7 @@ func (s *scope) providerDiffers(have keycard.Provider) (keycard.ProviderPatch, [
 	return p, fields
 }
 
-// providerPatch is what differs at the zone's provider, but for the client secret, which the zone does not show.
+// providerPatch is what differs at the provider, but for the secret, which the zone does not show.
 func (s *scope) providerPatch(have keycard.Provider) (p keycard.ProviderPatch, d remote.Differences) {
 	want, is := s.entry.Provider, have.Protocols.OAuth2
 	d.Text("name", &p.Name, have.Name, want.Name)
@@ -136,8 +136,8 @@ func (s *scope) providerPatch(have keycard.Provider) (p keycard.ProviderPatch, d
 	return p, d
 }
 
-// appHashes are the hash of the OAuth app as it was sent to the provider, and as it is now. Where the zone is only observed
-// nothing is sent.
+// appHashes are the hash of the OAuth app as it was sent to the provider, and as it is now. Where
+// the zone is only observed nothing is sent.
 func (s *scope) appHashes(providerID string) (sent, now string) {
 	sent = s.Object.Status.OAuthAppHash
 	if s.Zone.Observing {

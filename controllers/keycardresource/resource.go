@@ -35,8 +35,7 @@ func (c *Controller) ensureResource(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// offered are the scopes that bindings may ask for: what the spec wants, as far as the resource has it where it is only
-// observed.
+// offered are the scopes that bindings may ask for. A resource that is only observed may lack some.
 func (s *scope) offered(have keycard.Resource) []v1alpha1.Scope {
 	var offered []v1alpha1.Scope
 	for _, scope := range s.scopes {

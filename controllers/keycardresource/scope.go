@@ -41,8 +41,7 @@ type scope struct {
 	scopes []string
 	// serviceAccount is the credential for the zone, app the upstream's OAuth app.
 	serviceAccount, app credentials.Client
-	// shared is true when the provider is somebody else's and used as it is, rotated when a changed OAuth app was
-	// sent to it.
+	// shared is true when the provider is someone else's, rotated when it got a changed OAuth app.
 	shared, rotated bool
 }
 
@@ -54,8 +53,8 @@ func newScope(resource *v1alpha1.KeycardResource, zones *remote.Zones, now time.
 	}}
 }
 
-// settled reports whether the object was Ready for this generation when the reconcile began: what differs now was changed
-// at the zone.
+// settled reports whether the object was Ready for this generation when the reconcile began: what
+// differs now was changed at the zone.
 func (s *scope) settled() bool { return s.wasTrue(v1alpha1.ConditionReady) }
 
 func (s *scope) suspended() bool { return ptr.Deref(s.Object.Spec.Suspend, false) }
@@ -64,6 +63,6 @@ func (s *scope) suspended() bool { return ptr.Deref(s.Object.Spec.Suspend, false
 type memory struct {
 	// failures counts failed attempts to install in a row, removals those to remove.
 	failures, removals int
-	// management is the client that the zone has accepted. A deletion goes on with it when the Secret is gone.
+	// management is the client that the zone accepted: for a deletion after the Secret is gone.
 	management *keycard.ManagementClient
 }

@@ -88,8 +88,9 @@ func (c *Controller) readersOf(index string) handler.MapFunc {
 	}
 }
 
-// resourceOfBinding gives the resource that a binding uses, where it matters who does: to the registration of
-// workloads and of the first binding that acts for a person, and to a deletion that waits.
+// resourceOfBinding gives the resource that a binding uses, where it matters who does: to the
+// registration of workloads and of the first binding that acts for a person, and to a deletion that
+// waits.
 func (c *Controller) resourceOfBinding(ctx context.Context, o client.Object) []reconcile.Request {
 	b, ok := o.(*v1alpha1.ConfluenceTokenBinding)
 	if !ok {

@@ -79,8 +79,8 @@ func (st *story) step(do func(*scope)) *story {
 	return st
 }
 
-// The states that an install can be in, each as the API server has it. Tools that judge the health of an install are tested
-// with these files.
+// The states that an install can be in, each as the API server has it. Tools that judge the health
+// of an install are tested with these files.
 func TestStates(t *testing.T) {
 	down := problem.Of(&keycard.Error{Op: "listing providers", Class: keycard.Transient, Description: "timed out"})
 	noSecret := problem.SecretNotFound(types.NamespacedName{Namespace: "platform", Name: "confluence-oauth-app"}, "the OAuth app's client id and secret", v1alpha1.ClientIDKey, v1alpha1.ClientSecretKey)

@@ -57,8 +57,8 @@ func inUse(users []v1alpha1.ConfluenceTokenBinding) *problem.Problem {
 	return problem.InUse(names, waitForUsers.String())
 }
 
-// report turns what the reconcile found into conditions. A passing problem leaves alone what was True
-// for this generation: an outage of the zone does not undo a registration.
+// report turns what the reconcile found into conditions. A passing problem leaves alone what was
+// True for this generation: an outage of the zone does not undo a registration.
 func (s *scope) report(at step, p *problem.Problem) {
 	s.Object.Status.ObservedGeneration = s.Object.Generation
 	c := s.conditions()
@@ -103,7 +103,7 @@ func (s *scope) reportReached(c status.Conditions, st step) {
 	c.Set(st, metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
 }
 
-// drifted is that the zone differs from the spec in the steps, in all when none is named, and stays as it is.
+// drifted is that the zone differs in the steps, in all when none is named, and stays as it is.
 func (s *scope) drifted(steps ...step) *problem.Problem {
 	var found []string
 	for _, d := range s.Zone.Drift(steps...) {
@@ -177,7 +177,7 @@ func (s *scope) trueMessage(st step) string {
 	case st == stepCredentials:
 		return "both Secrets are well-formed and the zone accepted the service account"
 	case st == stepProvider && s.shared:
-		return "the zone's provider was made by somebody else for the same OAuth app, and is used as it is"
+		return "the zone's provider was made by someone else for the same OAuth app, and is used as it is"
 	case st == stepProvider:
 		return "the zone has the OAuth provider with this app"
 	case st == stepApplications:
@@ -188,7 +188,7 @@ func (s *scope) trueMessage(st step) string {
 	return "the zone has the resource"
 }
 
-// announce records an event when the object became ready, or stopped being ready for another reason.
+// announce records an event when Ready changed, or its reason did.
 func (c *Controller) announce(s *scope) {
 	before := meta.FindStatusCondition(s.Found.Conditions, v1alpha1.ConditionReady)
 	now := meta.FindStatusCondition(s.Object.Status.Conditions, v1alpha1.ConditionReady)
@@ -202,7 +202,7 @@ func (c *Controller) announce(s *scope) {
 	c.deps.Recorder.Eventf(s.Object, nil, kind, now.Reason, "Install", "%s", now.Message)
 }
 
-// announceDrift records what was put right. What a changed spec or a changed Secret asked for is no drift.
+// announceDrift records what was put right. What a changed spec or Secret asked for is no drift.
 func (c *Controller) announceDrift(s *scope) {
 	if s.rotated {
 		c.deps.Recorder.Eventf(s.Object, nil, corev1.EventTypeNormal, v1alpha1.EventOAuthAppRotated, "Install", "%s", "the changed OAuth app was sent to the zone")
@@ -212,6 +212,6 @@ func (c *Controller) announceDrift(s *scope) {
 	}
 	for _, d := range s.Zone.Drift() {
 		c.deps.Recorder.Eventf(s.Object, nil, corev1.EventTypeWarning, v1alpha1.EventDriftCorrected, "Install",
-			"changed at the zone by somebody else, and put right: %s", d)
+			"changed at the zone by someone else, and put right: %s", d)
 	}
 }

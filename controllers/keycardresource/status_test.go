@@ -40,7 +40,8 @@ func TestReport(t *testing.T) {
 		object *v1alpha1.KeycardResource
 		at     step
 		p      *problem.Problem
-		// want is Ready, CredentialsValid, ProviderRegistered, ResourceRegistered; mover Reconciling or Stalled.
+		// want is Ready, CredentialsValid, ProviderRegistered, ResourceRegistered; mover
+		// Reconciling or Stalled.
 		want, mover string
 	}{
 		"all is well":                    {object(), "", nil, "True Ready, True Accepted, True Registered, True Registered", ""},

@@ -11,7 +11,8 @@ import (
 	"github.com/keycardai/keycard-operator/internal/redacted"
 )
 
-// A fingerprint changes with all that was sent, and with who sent it and whereto; it holds nothing of it.
+// A fingerprint changes with all that was sent, and with who sent it and whereto; it holds nothing
+// of it.
 func TestFingerprint(t *testing.T) {
 	type sent struct {
 		app, by credentials.Client

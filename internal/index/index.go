@@ -19,8 +19,8 @@ import (
 const (
 	// Install has the namespace and name of the KeycardResource.
 	Install = "install"
-	// Secret has the names of the Secrets that the binding reads or writes, and Output that of the one it writes. The API server
-	// selects by the latter too.
+	// Secret has the names of the Secrets that the binding reads or writes, and Output that of the
+	// one it writes. The API server selects by the latter too.
 	Secret = "secrets"
 	Output = "spec.secret.name"
 	// Account has the name of the ServiceAccount.
@@ -68,8 +68,8 @@ func Of(install client.ObjectKey) client.MatchingFields {
 	return client.MatchingFields{Install: install.String()}
 }
 
-// Users lists the bindings that use a KeycardResource and are not being deleted. They are the cache's own: no one may change
-// them.
+// Users lists the bindings that use a KeycardResource and are not being deleted. They are the
+// cache's own: no one may change them.
 func Users(ctx context.Context, c client.Reader, install client.ObjectKey) ([]v1alpha1.ConfluenceTokenBinding, error) {
 	var list v1alpha1.ConfluenceTokenBindingList
 	if err := c.List(ctx, &list, Of(install), client.UnsafeDisableDeepCopy); err != nil {

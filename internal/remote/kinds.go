@@ -55,8 +55,8 @@ type NoPatch struct{}
 // IsZero reports that there is nothing to send.
 func (NoPatch) IsZero() bool { return true }
 
-// Policies is the kind of policies, which are known by their names among those that are ours. They have no query, so they are
-// listed at once.
+// Policies is the kind of policies, which are known by their names among those that are ours. They
+// have no query, so they are listed at once.
 func Policies(ours []keycard.Policy) Kind[keycard.Policy, keycard.PolicyCreate, NoPatch] {
 	return Kind[keycard.Policy, keycard.PolicyCreate, NoPatch]{
 		Name: "policy",

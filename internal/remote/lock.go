@@ -14,9 +14,9 @@ type keyedMutex struct {
 	m  map[string]*turn
 }
 
-// turn is a mutex for which one can wait no longer than a context lives. It is kept as long as somebody has it or waits for it.
+// turn is a mutex with a context. It is kept as long as anyone has it or waits for it.
 type turn struct {
-	free  chan struct{} // has an element while nobody has the mutex
+	free  chan struct{} // has an element while no one has the mutex
 	users int
 }
 

@@ -15,7 +15,8 @@ import (
 	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
-// One at a time has a key; nobody waits for longer than a context lives; and a key that nobody uses is forgotten.
+// A key is had by one at a time. No one waits for longer than a context lives. A key that no one
+// uses is forgotten.
 func TestKeyedMutex(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var k keyedMutex
@@ -62,7 +63,8 @@ func TestKeyedMutex(t *testing.T) {
 	})
 }
 
-// Installs of one zone wait for each other for a while and then say so; others do not wait, whatever id they name.
+// Installs of one zone wait for each other for a while and then say so; others do not wait,
+// whatever id they name.
 func TestLock(t *testing.T) {
 	look := func(zones *Zones, apiURL string) *Zone {
 		zone := v1alpha1.ZoneReference{ID: "z1", APIURL: apiURL}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Marker stands in the description of an object in a zone, and says whose it is. It depends on names only: it survives a
-// lost status, and an install that is deleted and applied again.
+// Marker stands in the description of an object in a zone, and says whose it is. It depends on
+// names only: it survives a lost status, and an install that is deleted and applied again.
 type Marker string
 
 // InstallMarker marks what belongs to one KeycardResource.
@@ -28,7 +28,7 @@ func (m Marker) In(description string) bool { return strings.Contains(descriptio
 
 var installPattern = regexp.MustCompile(`\[keycard-operator ([^/\] ]+)/([^/\] ]+)/([^/\] ]+)\]`)
 
-// InstallOf returns the KeycardResource of this cluster whose marker a description holds, and false when it holds none.
+// InstallOf returns the KeycardResource of this cluster whose marker a description holds, if any.
 func InstallOf(clusterID, description string) (namespace, name string, ok bool) {
 	m := installPattern.FindStringSubmatch(description)
 	if len(m) == 0 || m[1] != clusterID {

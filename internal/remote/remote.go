@@ -12,7 +12,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
-// Kind is a kind of object in a zone: O as the zone has it, C the body of a create request, P that of a patch.
+// Kind is a kind of object in a zone: O as the zone has it, C the body to create it, P to patch it.
 type Kind[O, C any, P Patch] struct {
 	// Name is what messages call such an object.
 	Name   string
@@ -34,16 +34,16 @@ type Want[O, C any, P Patch] struct {
 	// Identifier finds the object, and Marker says that it is ours.
 	Identifier string
 	Marker     Marker
-	// Known is a value that status only has when the object was there once. One that has to be made in spite of that was
-	// deleted by someone else.
+	// Known is a value that status only has when the object was there once. One that has to be made
+	// in spite of that was deleted by someone else.
 	Known string
 	// Body makes the object.
 	Body C
 	// Created is called when the object was made; it may be nil.
 	Created func(O)
-	// Claim decides about an object without the marker: it is managed, used as it is, or in the way.
+	// Claim decides about an object without the marker: manage it, use it as it is, or fail.
 	Claim func(O) (manage bool, err error)
-	// Differs returns what has to change, and the names of the fields where that is drift; nil when nothing is compared.
+	// Differs returns what has to change, and the fields that drifted; nil compares nothing.
 	Differs func(O) (P, []string)
 }
 
@@ -62,9 +62,10 @@ const (
 	Created
 )
 
-// Ensure makes sure that a zone has one object as it is wanted. The object is looked for before it is made, so a request
-// whose answer was lost makes no second one. Where the zone is only observed, differences are noted and nothing is sent. An
-// object that was found is returned also with an error.
+// Ensure makes sure that a zone has one object as it is wanted. The object is looked for before it
+// is made, so a request whose answer was lost makes no second one. Where the zone is only observed,
+// differences are noted and nothing is sent. An object that was found is returned also with an
+// error.
 func Ensure[O, C any, P Patch](ctx context.Context, z *Zone, k Kind[O, C, P], w Want[O, C, P]) (O, Standing, error) {
 	have, standing, err := Find(ctx, z, k, w.Identifier, w.Marker)
 	if err != nil {
@@ -127,8 +128,8 @@ func create[O, C any, P Patch](ctx context.Context, z *Zone, k Kind[O, C, P], w 
 	return made, nil
 }
 
-// CreateProblem judges a failed request to make something of the named kind. One that appeared since it was looked for is
-// found by the next attempt.
+// CreateProblem judges a failed request to make something of the named kind. One that appeared
+// since it was looked for is found by the next attempt.
 func CreateProblem(err error, kind string) error {
 	if keycard.IsConflict(err) {
 		return problem.ObjectJustMade(kind)

@@ -33,7 +33,8 @@ type patch struct{ name keycard.Field[string] }
 
 func (p patch) IsZero() bool { return p.name.IsZero() }
 
-// fakeZone has objects of one kind. It is strict: two objects may have the same identifier only where the test puts them there.
+// fakeZone has objects of one kind. It is strict: two objects may have the same identifier only
+// where the test puts them there.
 type fakeZone struct {
 	objects []object
 	made    int
@@ -275,8 +276,9 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// Whatever fails and whoever meddles: there is one object at most, someone else's is touched only when it is claimed, a look
-// that observes sends nothing, and one that went well leaves nothing to do for the next.
+// Whatever fails, and whatever others do: there is one object at most, someone else's is touched
+// only when it is claimed, a look that observes sends nothing, and one that went well leaves
+// nothing to do for the next.
 func TestAnyCourse(t *testing.T) {
 	claims := map[string]func(object) (bool, error){"adopt": adopt, "share": share, "refuse": refuse}
 	rapid.Check(t, func(t *rapid.T) {

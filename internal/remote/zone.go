@@ -1,8 +1,9 @@
 // Copyright 2026 The Keycard Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package remote ensures objects of a zone: it finds each by its identifier, knows its own by a marker in the description,
-// compares, creates, changes and deletes them, and notes what someone else changed.
+// Package remote ensures objects of a zone: it finds each by its identifier, knows its own by a
+// marker in the description, compares, creates, changes and deletes them, and notes what someone
+// else changed.
 package remote
 
 import (
@@ -15,7 +16,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
-// lockPatience is how long an install waits for others of its zone: well within what a reconcile has, so that it can be said.
+// lockPatience is how long an install waits for others of its zone, before it says so.
 const lockPatience = time.Minute
 
 // Zones are the zones that this process works in. The zero value is ready for use.
@@ -36,8 +37,8 @@ type Zone struct {
 	drift []Drift
 }
 
-// Look begins a look at a zone. Zones are told apart by the management API too: what another install names there may hang,
-// and the id says nothing of it.
+// Look begins a look at a zone. Zones are told apart by the management API too: what another
+// install names there may hang, and the id says nothing of it.
 func (z *Zones) Look(apiURL, id string, observing bool) *Zone {
 	return &Zone{ID: id, Observing: observing, turns: &z.turns, key: strings.ToLower(apiURL) + " " + id}
 }
@@ -64,7 +65,7 @@ func (z *Zone) Lock(ctx context.Context) (unlock func(), err error) {
 type Drift struct {
 	// Step is the condition that the object belongs to.
 	Step string
-	// Object is what it is, and Fields what about it differed: names of fields, or that it was deleted.
+	// Object is what it is, and Fields what differed: names of fields, or that it was deleted.
 	Object string
 	Fields []string
 }
@@ -79,7 +80,7 @@ func (z *Zone) Drift(steps ...string) []Drift {
 	return slices.DeleteFunc(slices.Clone(z.drift), func(d Drift) bool { return len(steps) > 0 && !slices.Contains(steps, d.Step) })
 }
 
-// Note keeps what differed. Without fields it is no difference: it is a part of something that is being made.
+// Note keeps what differed. Without fields it is a part of something that is being made.
 func (z *Zone) Note(step, object string, fields ...string) {
 	if len(fields) > 0 {
 		z.drift = append(z.drift, Drift{Step: step, Object: object, Fields: fields})
