@@ -91,6 +91,10 @@ type Config struct {
 	// unauthorized_client instead of access_denied.
 	UnauthorizedClientDenial bool
 
+	// Strict refuses parameters and fields that the management API does not know. Without it they
+	// are ignored with a warning, as the hosted service ignores them.
+	Strict bool
+
 	// Upstreams maps origins (such as https://auth.atlassian.com) to base URLs
 	// for the requests that the zones make. Atlassian's two go to the stand-in
 	// unless mapped here.

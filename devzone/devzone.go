@@ -214,7 +214,7 @@ func assemble(c Config, l *listeners, d *data) (*Running, error) {
 	api := management.New(management.Config{
 		Audit: log,
 		Store: objects, Issuers: issuers, Clock: c.Clock, Logger: c.Logger,
-		OrganizationID: store.OrganizationID, TokenLifetime: defaultLifetime,
+		OrganizationID: store.OrganizationID, TokenLifetime: defaultLifetime, Strict: c.Strict,
 	})
 	serve := func(name string, handler http.Handler, middleware func(http.Handler) http.Handler) *http.Server {
 		return surface(name, r.Faults.Wrap(name, handler), middleware, c.Logger)

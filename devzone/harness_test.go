@@ -44,7 +44,14 @@ type reply struct {
 	Raw    string
 }
 
+// start starts a server that refuses what it does not know.
 func start(t testing.TB, c devzone.Config) *zone {
+	t.Helper()
+	c.Strict = true
+	return startAs(t, c)
+}
+
+func startAs(t testing.TB, c devzone.Config) *zone {
 	t.Helper()
 	r, err := devzone.Start(context.Background(), c)
 	if err != nil {
@@ -220,4 +227,10 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+func (l *lockedBuffer) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
 }

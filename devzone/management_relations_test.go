@@ -36,7 +36,7 @@ func TestDeletionOfReferencedObjects(t *testing.T) {
 }
 
 func TestCredentials(t *testing.T) {
-	z := start(t, devzone.Config{})
+	z := startAs(t, devzone.Config{})
 	app := z.must("POST", "/applications", kinds["/applications"])["id"].(string)
 	provider := z.must("POST", "/providers", kinds["/providers"])["id"].(string)
 	tests := map[string]struct {

@@ -162,6 +162,7 @@ func TestCredentialKinds(t *testing.T) {
 	g.Expect(z.api("PATCH", path, map[string]any{"type": "public"}).Status).To(Equal(400), "the type stays")
 	g.Expect(z.must("PATCH", path, map[string]any{"type": "url"})).To(HaveKeyWithValue("type", "url"))
 	path = "/application-credentials/" + keyed.Body["id"].(string)
-	g.Expect(z.must("PATCH", path, map[string]any{"jwks_uri": "https://x", "identifier": "x"})).To(And(
-		HaveKeyWithValue("identifier", "k"), HaveKeyWithValue("jwks_uri", "https://k.example.com/jwks")), "an update has no such fields")
+	g.Expect(z.api("PATCH", path, map[string]any{"jwks_uri": "https://x", "identifier": "x"}).Status).To(Equal(400), "an update has no such fields")
+	g.Expect(z.must("GET", path, nil)).To(And(
+		HaveKeyWithValue("identifier", "k"), HaveKeyWithValue("jwks_uri", "https://k.example.com/jwks")))
 }

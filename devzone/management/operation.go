@@ -5,6 +5,7 @@ package management
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -63,6 +64,8 @@ type call struct {
 	zone         store.Zone
 	organization store.Organization
 
+	// unknown are the parameters and fields that are in no table.
+	unknown []string
 	// secret was made by the operation and is shown in its answer, once.
 	secret string
 	// fault is what a view came across.
@@ -102,10 +105,19 @@ func (c *call) run(op operation) (out any, err error) {
 	return out, nil
 }
 
-// open reads the body.
+// open looks at the parameters and reads the body.
 func (c *call) open(op operation) error {
 	c.params = params(c.r.URL.Query())
 	c.body = newObject()
+	for _, name := range slices.Sorted(maps.Keys(c.params)) {
+		if !slices.Contains(op.params, name) {
+			c.unknown = append(c.unknown, "?"+name)
+		}
+	}
+	if c.Strict && len(c.unknown) > 0 {
+		return badRequest("%s: not a parameter of this operation, which takes %s",
+			strings.Join(c.unknown, ", "), strings.Join(slices.Sorted(slices.Values(op.params)), ", "))
+	}
 	if op.fields == nil {
 		return nil
 	}
@@ -144,6 +156,13 @@ func (c *call) locate() (err error) {
 // read reads the body by its fields.
 func (c *call) read(f fields) error {
 	f.read(c.body)
+	names := slices.Sorted(slices.Values(c.body.notes.unknown))
+	c.unknown = append(c.unknown, names...)
+	if c.Strict {
+		for _, name := range names {
+			c.body.problem(name, "is not a field of this operation")
+		}
+	}
 	return c.body.err()
 }
 
@@ -158,6 +177,10 @@ func (s *server) add(op operation) {
 		}
 		c := &call{server: s, r: r, caller: account}
 		out, err := c.run(op)
+		if len(c.unknown) > 0 && !s.Strict {
+			s.Logger.WarnContext(r.Context(), "unknown parameters and fields were ignored; --strict refuses them",
+				"operation", op.pattern, "names", c.unknown, "user_agent", r.UserAgent())
+		}
 		if recorded := c.record(op.pattern, out, err); recorded != nil {
 			err = recorded
 		}

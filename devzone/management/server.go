@@ -14,7 +14,8 @@ import (
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
 
-// Config is what the management API works with. Every field is required.
+// Config is what the management API works with. Every field but Strict is
+// required.
 type Config struct {
 	Store   *store.Store
 	Issuers *issuer.Map
@@ -24,6 +25,9 @@ type Config struct {
 	Audit *audit.Log
 	// OrganizationID is the one organization that every object belongs to.
 	OrganizationID string
+	// Strict refuses parameters and fields that the operation does not know, which are ignored with
+	// a warning otherwise.
+	Strict bool
 	// TokenLifetime is how long a service account's token lives.
 	TokenLifetime time.Duration
 }

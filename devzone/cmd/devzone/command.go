@@ -45,7 +45,7 @@ type options struct {
 	tokenLifetime                          time.Duration
 	upstreamTokens                         choice[broker.Mode]
 	atlassianRefresh                       choice[devzone.RefreshMode]
-	omitExpiresIn, verbose                 bool
+	omitExpiresIn, strict, verbose         bool
 	upstreams                              map[string]string
 	upstreamCA, tlsDir                     string
 	tlsNames                               []string
@@ -136,6 +136,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.Var(&o.upstreamTokens, "upstream-tokens", "upstream token of an exchange: refresh makes a new one each time, cached hands out the\ngrant's while it has life left")
 	f.Var(&o.atlassianRefresh, "atlassian-refresh", "what a refresh does to the access token before it: overlap lets it live, invalidate\nends it at once")
 	f.BoolVar(&o.omitExpiresIn, "omit-expires-in", false, "leave expires_in out of the zone's token responses")
+	f.BoolVar(&o.strict, "strict", false, "refuse parameters and fields that the management API does not know, instead of ignoring them\nwith a warning")
 	f.StringToStringVar(&o.upstreams, "upstream", nil, "send the zone's requests for an origin elsewhere, as https://host=http://127.0.0.1:port;\nmay be repeated (default: Atlassian's two go to the stand-in)")
 	f.StringVar(&o.upstreamCA, "upstream-ca", "", "PEM file with CAs to trust besides the system's in the zone's own requests, such as that\nof a cluster whose service accounts authenticate")
 	f.StringVar(&o.tlsDir, "tls-dir", "", "speak https, with a CA of the server's own that is kept in this folder; clients have to\ntrust the file "+localtls.CAFile+" in it")
@@ -156,6 +157,7 @@ func (o *options) config(logger *slog.Logger) (devzone.Config, error) {
 		UpstreamTokens:        o.upstreamTokens.value,
 		AtlassianRefresh:      o.atlassianRefresh.value,
 		OmitExpiresIn:         o.omitExpiresIn,
+		Strict:                o.strict,
 		Upstreams:             o.upstreams,
 		TLSDir:                o.tlsDir,
 		TLSNames:              o.tlsNames,

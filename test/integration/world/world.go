@@ -119,7 +119,7 @@ func Another(t *testing.T, change ...func(*devzone.Config)) *World {
 // StartZone starts the zone of a world.
 func (w *World) StartZone(change ...func(*devzone.Config)) {
 	cfg := devzone.Config{
-		Clock: w.Clock.Now, UpstreamTokenLifetime: time.Hour,
+		Clock: w.Clock.Now, UpstreamTokenLifetime: time.Hour, Strict: true,
 		ZoneMiddleware: w.Requests.middleware("zone"), APIMiddleware: w.Requests.middleware("api"), AtlassianMiddleware: w.Requests.middleware("atlassian"),
 	}
 	for _, c := range change {
