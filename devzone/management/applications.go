@@ -5,6 +5,7 @@ package management
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
 )
@@ -17,12 +18,13 @@ type applicationView struct {
 	Description       *string                     `json:"description"`
 	Consent           string                      `json:"consent"`
 	DependenciesCount int                         `json:"dependencies_count"`
-	Metadata          *store.Metadata             `json:"metadata"`
+	Traits            []string                    `json:"traits"`
+	Metadata          *store.Metadata             `json:"metadata,omitempty"`
 	Protocols         *store.ApplicationProtocols `json:"protocols"`
 }
 
 var applications = kind[store.Application]{
-	shape: legacy,
+	shape: uncursored,
 	table: func(tx *store.Tx) *store.Table[store.Application] { return tx.Applications },
 	view:  func(c *call, a store.Application) any { return c.applicationView(a) },
 	guard: func(c *call, a store.Application) error { return notOfPlatform(c, a.OwnerType) },
@@ -35,7 +37,7 @@ var applications = kind[store.Application]{
 			text("name", creating, &a.Name, isName),
 			nullableText("description", &a.Description, isDescription),
 			ignored[[]json.RawMessage]("dependencies", "an array"),
-			ignored[[]string]("traits", "an array of strings"),
+			texts("traits", &a.Traits, isOneOf(traits...)),
 			text("consent", false, &a.Consent, isOneOf("implicit", "required")),
 			metadata(&a.Metadata),
 			nested("protocols", &a.Protocols, func(x *store.ApplicationProtocols) fields {
@@ -49,23 +51,51 @@ var applications = kind[store.Application]{
 		}
 	},
 	filters: filters[store.Application]{
-		"identifier":  is(func(a store.Application) string { return a.Identifier }),
-		"slug":        is(func(a store.Application) string { return a.Slug }),
-		"traits":      traits,
-		"traits[all]": traits,
+		"identifier":         is(applicationIdentifier),
+		"slug":               is(applicationSlug),
+		"filter[id]":         among(func(a store.Application) string { return a.ID }),
+		"filter[identifier]": among(applicationIdentifier),
+		"filter[slug]":       among(applicationSlug),
+		"query[]":            contains(applicationName, applicationIdentifier),
+		"query[name]":        contains(applicationName),
+		"query[identifier]":  contains(applicationIdentifier),
+		"traits":             withTraits(func(has, _ int) bool { return has > 0 }),
+		"traits[all]":        withTraits(func(has, asked int) bool { return has == asked }),
+	},
+	orders: func(*call) map[string]func(a, b store.Application) int {
+		return map[string]func(a, b store.Application) int{
+			"name":       by(applicationName),
+			"identifier": by(applicationIdentifier),
+		}
 	},
 	remove: func(c *call, a store.Application) error { return c.tx.DeleteApplication(a.ZoneID, a.ID) },
 }
 
-// traits chooses nothing: no application here has a trait, because neither
-// create nor update takes one.
-func traits(_ *call, values []string) (func(store.Application) bool, string) {
-	for _, t := range values {
-		if text := isOneOf("gateway", "mcp-provider")(t); text != "" {
-			return nil, text
+func applicationIdentifier(a store.Application) string { return a.Identifier }
+func applicationName(a store.Application) string       { return a.Name }
+func applicationSlug(a store.Application) string       { return a.Slug }
+
+// traits are what applications can be.
+var traits = []string{"gateway", "mcp-provider"}
+
+// withTraits chooses applications by how many of their traits are asked for.
+func withTraits(enough func(has, asked int) bool) filter[store.Application] {
+	return func(_ *call, values []string) (func(store.Application) bool, string) {
+		for _, t := range values {
+			if problem := isOneOf(traits...)(t); problem != "" {
+				return nil, problem
+			}
 		}
+		return func(a store.Application) bool {
+			has := 0
+			for _, t := range values {
+				if slices.Contains(a.Traits, t) {
+					has++
+				}
+			}
+			return enough(has, len(values))
+		}, ""
 	}
-	return func(store.Application) bool { return false }, ""
 }
 
 // application is the one that the path names.
@@ -82,6 +112,7 @@ func (c *call) applicationView(a store.Application) applicationView {
 		Description:       a.Description,
 		Consent:           a.Consent,
 		DependenciesCount: len(c.tx.Dependencies.Of(a.ZoneID, a.ID)),
+		Traits:            append([]string{}, a.Traits...),
 		Metadata:          a.Metadata,
 	}
 	if a.Protocols != nil && a.Protocols.OAuth2 != nil {

@@ -19,12 +19,12 @@ type credentialView struct {
 	JWKSURI  string `json:"jwks_uri,omitempty"`
 }
 
-// tokenCredentialView has the two fields that only this type has, subject
-// being null when any subject is accepted.
+// tokenCredentialView has the two fields that only this type has. There is no
+// subject when any is accepted.
 type tokenCredentialView struct {
 	credentialView
 	ProviderID string  `json:"provider_id"`
-	Subject    *string `json:"subject"`
+	Subject    *string `json:"subject,omitempty"`
 }
 
 var credentials = kind[store.Credential]{

@@ -18,8 +18,7 @@ var dependencies = kind[store.Dependency]{
 		res, err := c.tx.Resources.Get(d.ZoneID, d.ResourceID)
 		c.fault = err
 		v := c.resourceView(res)
-		when := append([]string{}, d.WhenAccessing...)
-		v.WhenAccessing = &when
+		v.WhenAccessing = d.WhenAccessing
 		return v
 	},
 	within: func(c *call) (func(store.Dependency) bool, error) {

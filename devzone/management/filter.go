@@ -128,30 +128,48 @@ func owners[T any](of func(T) string) filter[T] {
 	return is(of, store.OwnerPlatform, store.OwnerCustomer)
 }
 
-// sortRows sorts rows, which are in the order of their creation, by the parameters sort, in which
-// a - asks for the descending order, and order. It reports whether they are in another order now.
-func sortRows[T any](q params, orders map[string]func(a, b T) int, rows []T) (bool, error) {
-	by, descending := strings.CutPrefix(q.one("sort"), "-")
-	compare := orders[by]
-	if compare == nil && cmp.Or(by, "created_at") != "created_at" || q.one("sort") == "-" {
-		names := slices.Sorted(maps.Keys(orders))
-		return false, badRequest("sort: must be one of %s, with - before it for the descending order",
-			strings.Join(append([]string{"created_at"}, names...), ", "))
+// by orders rows by a text, in any case.
+func by[T any](of func(T) string) func(a, b T) int {
+	return func(a, b T) int { return cmp.Compare(strings.ToLower(of(a)), strings.ToLower(of(b))) }
+}
+
+// sortRows sorts rows, which are in the order of their creation, by the parameters sort, a list of
+// fields in which a - asks for the descending order, and order. It reports whether they are in
+// another order now.
+func sortRows[T any](q params, orders map[string]func(a, b T) int, seq func(T) uint64, rows []T) (bool, error) {
+	accepted := map[string]func(a, b T) int{"created_at": func(a, b T) int { return cmp.Compare(seq(a), seq(b)) }}
+	maps.Copy(accepted, orders)
+	names := strings.Split(cmp.Or(q.one("sort"), "created_at"), ",")
+	last := "created_at"
+	if strings.HasPrefix(names[len(names)-1], "-") {
+		last = "-created_at"
 	}
-	switch q.one("order") {
-	case "", "asc":
-	case "desc":
-		descending = !descending
-	default:
+	var compares []func(a, b T) int
+	for _, name := range append(names, last) {
+		field, descending := strings.CutPrefix(name, "-")
+		compare := accepted[field]
+		if compare == nil {
+			return false, badRequest("sort: must be one of %s, or several with commas between, with - before one for the descending order",
+				strings.Join(slices.Sorted(maps.Keys(accepted)), ", "))
+		}
+		if descending != (q.one("order") == "desc") {
+			ascending := compare
+			compare = func(a, b T) int { return ascending(b, a) }
+		}
+		compares = append(compares, compare)
+	}
+	if problem := isOneOf("", "asc", "desc")(q.one("order")); problem != "" {
 		return false, badRequest("order: must be asc or desc")
 	}
-	if compare != nil {
-		slices.SortStableFunc(rows, compare)
-	}
-	if descending {
-		slices.Reverse(rows)
-	}
-	return compare != nil || descending, nil
+	slices.SortStableFunc(rows, func(a, b T) int {
+		for _, compare := range compares {
+			if c := compare(a, b); c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+	return cmp.Or(q.one("sort"), "created_at") != "created_at" || q.one("order") == "desc", nil
 }
 
 func deref(s *string) string {

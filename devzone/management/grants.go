@@ -51,6 +51,7 @@ var grants = kind[store.Grant]{
 		"status":      is(func(g store.Grant) string { return g.Status }, store.GrantActive, store.GrantExpired, store.GrantRevoked),
 		"active":      must(func(g store.Grant) bool { return g.Status == store.GrantActive }),
 	},
+	orders: func(*call) map[string]func(a, b store.Grant) int { return nil },
 	fields: func(_ *call, g *store.Grant, _ bool) fields { return revocation(&g.Status) },
 	adjust: func(_ *call, g *store.Grant) error {
 		g.AccessToken, g.RefreshToken = "", ""

@@ -126,11 +126,16 @@ func (k kind[T]) list(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	table := k.table(c.tx)
-	rows := table.All(k.zoneOf(c), func(row T) bool { return belongs(row) && keep(row) })
-	sorted := false
+	return k.listed(c, k.table(c.tx).All(k.zoneOf(c), func(row T) bool { return belongs(row) && keep(row) }))
+}
+
+// listed answers a list of rows.
+func (k kind[T]) listed(c *call, rows []T) (any, error) {
+	table, sorted := k.table(c.tx), false
 	if k.orders != nil {
-		if sorted, err = sortRows(c.params, k.orders(c), rows); err != nil {
+		seq := func(row T) uint64 { return table.Meta(row).Seq }
+		var err error
+		if sorted, err = sortRows(c.params, k.orders(c), seq, rows); err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@
 package management
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -36,6 +37,18 @@ type accountCredentialView struct {
 	// ClientSecret is in the answer to the create only.
 	ClientSecret string `json:"client_secret,omitempty"`
 }
+
+type keyPolicyView struct {
+	Policy string `json:"policy"`
+}
+
+// keyPolicy is the policy of a key at AWS that encrypts for an organization. Clients put the number
+// of their account in.
+const keyPolicy = `{"Version":"2012-10-17","Statement":[` +
+	`{"Sid":"Administration","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::<YOUR_AWS_ACCOUNT_ID>:root"},"Action":"kms:*","Resource":"*"},` +
+	`{"Sid":"Encryption","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root"},"Action":["kms:Encrypt","kms:Decrypt"],"Resource":"*",` +
+	`"Condition":{"StringEquals":{"kms:EncryptionContext:organization_id":"%s"}}},` +
+	`{"Sid":"Description","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root"},"Action":"kms:DescribeKey","Resource":"*"}]}`
 
 // organizations are one. It has no people: nobody signs in to this management API.
 var organizations = kind[store.Organization]{
@@ -120,6 +133,9 @@ func (s *server) organizationRoutes() {
 			return c.page(nil, false, organizational)
 		}})
 	}
+	s.add(operation{pattern: "GET " + path + "/aws/key-policy", answer: func(c *call) (any, error) {
+		return keyPolicyView{Policy: fmt.Sprintf(keyPolicy, c.organization.ID)}, nil
+	}})
 	for pattern, refusal := range map[string]error{
 		"POST " + path + "/token":          forbidden("there are no people whose tokens could be exchanged: log in at /service-account-token"),
 		"GET " + path + "/sso-connection":  notFound("single sign-on is not enabled"),

@@ -4,6 +4,7 @@
 package management
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -155,21 +156,23 @@ func (c *call) policyVersionView(v store.PolicyVersion) policyVersionView {
 		SchemaVersion: v.SchemaVersion, SHA: v.SHA, CreatedAt: v.CreatedAt, CreatedBy: v.CreatedBy,
 		ArchivedAt: v.ArchivedAt, ArchivedBy: v.ArchivedBy,
 	}
-	if c.format() != "json" {
+	if c.shows("cedar") {
 		out.CedarRaw = v.Cedar
-		return out
 	}
-	out.CedarJSON, c.fault = policy.ToJSON(v.Cedar)
+	if c.shows("json") {
+		form, err := policy.ToJSON(v.Cedar)
+		out.CedarJSON, c.fault = form, cmp.Or(c.fault, err)
+	}
 	return out
 }
 
-// format is the parameter format: cedar or json.
-func (c *call) format() string {
+// shows reports whether a text is shown in a form of Cedar, which the parameter format narrows.
+func (c *call) shows(form string) bool {
 	format := c.params.one("format")
-	if problem := isOneOf("", "cedar", "json")(format); problem != "" {
+	if isOneOf("", "cedar", "json")(format) != "" {
 		c.fault = badRequest("format: must be cedar or json")
 	}
-	return format
+	return format == "" || format == form
 }
 
 const tooLong = "must be at most %d bytes long as text, got %d: split the policy"

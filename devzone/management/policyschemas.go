@@ -46,11 +46,13 @@ func (c *call) schemaView(version string) schemaView {
 		Version: version, Status: "active", IsDefault: version == current,
 		CreatedAt: version + "T00:00:00Z", UpdatedAt: version + "T00:00:00Z",
 	}
-	if c.format() != "json" {
+	if c.shows("cedar") {
 		v.CedarSchema = policy.Schema
-		return v
 	}
-	v.CedarJSON, c.fault = policy.SchemaJSON()
+	if c.shows("json") {
+		form, err := policy.SchemaJSON()
+		v.CedarJSON, c.fault = form, cmp.Or(c.fault, err)
+	}
 	return v
 }
 

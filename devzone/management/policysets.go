@@ -224,7 +224,7 @@ func insertPolicySetVersion(c *call, v store.PolicySetVersion) (store.PolicySetV
 // policySetRoutes registers what is special about versions of sets.
 func (s *server) policySetRoutes(version string) {
 	s.add(taking("PATCH "+version, func(_ *call, active *bool) fields { return fields{flag("active", active)} }, activate))
-	s.add(operation{pattern: "GET " + version + "/policies", params: modern.params(), answer: listPoliciesOfSet})
+	s.add(operation{pattern: "GET " + version + "/policies", params: append(ordered.params(), "sort", "format"), answer: listPoliciesOfSet})
 }
 
 // activate puts a version in force, from the next token on. The platform's own set can be put in
@@ -253,18 +253,19 @@ func activate(c *call, active bool) (any, error) {
 	return c.policySetVersionView(v), nil
 }
 
+// listPoliciesOfSet lists the versions of policies that a version of a set holds.
 func listPoliciesOfSet(c *call) (any, error) {
 	set, err := policySetVersions.named(c)
 	if err != nil {
 		return nil, err
 	}
-	var items []item
-	for i, e := range set.Manifest {
-		p, err := c.tx.Policies.Get(set.ZoneID, e.PolicyID)
+	var rows []store.PolicyVersion
+	for _, e := range set.Manifest {
+		v, err := c.tx.PolicyVersions.Get(set.ZoneID, e.PolicyVersionID)
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, item{seq: uint64(i) + 1, view: c.policyView(p)})
+		rows = append(rows, v)
 	}
-	return c.page(items, false, modern)
+	return policyVersions.listed(c, rows)
 }

@@ -92,6 +92,7 @@ func providerOpenID(o *store.ProviderOpenID) fields {
 	return fields{
 		nullableText("user_identifier_claim", &o.UserIdentifierClaim, isNotEmpty),
 		nullableText("userinfo_endpoint", &o.UserinfoEndpoint, isURL),
+		texts("scopes", &o.Scopes, isScope),
 	}
 }
 

@@ -28,8 +28,8 @@ type resourceView struct {
 	Metadata                  *store.Metadata `json:"metadata,omitempty"`
 	Prefix                    bool            `json:"prefix"`
 	Scopes                    []string        `json:"scopes"`
-	// WhenAccessing is there only when the resource is listed as a dependency.
-	WhenAccessing *[]string `json:"when_accessing,omitempty"`
+	// WhenAccessing is there only when the resource is shown as a dependency that is restricted.
+	WhenAccessing []string `json:"when_accessing,omitempty"`
 }
 
 var resources = kind[store.Resource]{

@@ -5,7 +5,6 @@ package management
 
 import (
 	"cmp"
-	"strings"
 	"time"
 
 	"github.com/keycardai/keycard-operator/devzone/store"
@@ -20,22 +19,36 @@ type userView struct {
 	ProviderID      string     `json:"provider_id,omitempty"`
 	Subject         string     `json:"subject"`
 	AuthenticatedAt *time.Time `json:"authenticated_at,omitempty"`
+
+	// What expand[] asks for. Nobody has roles here.
+	SessionCount    *int   `json:"session_count,omitempty"`
+	GrantCount      *int   `json:"grant_count,omitempty"`
+	RoleAssignments *[]any `json:"role_assignments,omitempty"`
 }
+
+var userExpands = []string{"session_count", "grant_count", "role-assignments"}
+
+func userEmail(u store.User) string      { return u.Email }
+func userIdentifier(u store.User) string { return u.Identifier }
 
 // users are read only.
 var users = kind[store.User]{
 	table: func(tx *store.Tx) *store.Table[store.User] { return tx.Users },
 	view:  func(c *call, u store.User) any { return c.userView(u) },
 	filters: filters[store.User]{
-		"filter[id]":     among(func(u store.User) string { return u.ID }),
-		"filter[email]":  among(func(u store.User) string { return u.Email }),
-		"query[email]":   contains(func(u store.User) string { return u.Email }),
-		"query[subject]": contains(subjectOf),
-		"query[]":        contains(func(u store.User) string { return u.Email + "\n" + u.Identifier + "\n" + subjectOf(u) }),
+		"filter[id]":         among(func(u store.User) string { return u.ID }),
+		"filter[email]":      among(userEmail),
+		"filter[identifier]": among(userIdentifier),
+		"query[email]":       contains(userEmail),
+		"query[identifier]":  contains(userIdentifier),
+		"query[subject]":     contains(subjectOf),
+		"query[]":            contains(userEmail, userIdentifier, subjectOf),
 	},
+	expands: userExpands,
+	shown:   []string{"expand[]"},
 	orders: func(c *call) map[string]func(a, b store.User) int {
 		return map[string]func(a, b store.User) int{
-			"email":            func(a, b store.User) int { return cmp.Compare(strings.ToLower(a.Email), strings.ToLower(b.Email)) },
+			"email":            by(userEmail),
 			"authenticated_at": func(a, b store.User) int { return c.signIns()[a.ID].Compare(c.signIns()[b.ID]) },
 		}
 	},
@@ -53,6 +66,18 @@ func (c *call) userView(u store.User) userView {
 	}
 	if at, ok := c.signIns()[u.ID]; ok {
 		v.AuthenticatedAt = &at
+	}
+	for _, e := range c.params["expand[]"] {
+		switch e {
+		case "session_count":
+			n := len(c.tx.Sessions.All(u.ZoneID, func(x store.Session) bool { return x.UserID == u.ID }))
+			v.SessionCount = &n
+		case "grant_count":
+			n := len(c.tx.Grants.All(u.ZoneID, func(g store.Grant) bool { return g.UserID == u.ID }))
+			v.GrantCount = &n
+		case "role-assignments":
+			v.RoleAssignments = &[]any{}
+		}
 	}
 	return v
 }

@@ -11,7 +11,7 @@ import (
 
 type zoneView struct {
 	base
-	ZoneID                         string               `json:"zone_id,omitempty"`
+	OwnerType                      string               `json:"owner_type"`
 	Name                           string               `json:"name"`
 	Description                    *string              `json:"description"`
 	RequiresInvitation             bool                 `json:"requires_invitation"`
@@ -38,6 +38,8 @@ type zoneOAuth2 struct {
 	RedirectURI                 string `json:"redirect_uri"`
 	DCREnabled                  bool   `json:"dcr_enabled"`
 	PKCERequired                bool   `json:"pkce_required"`
+
+	CIMD store.ClientDocuments `json:"cimd"`
 }
 
 type zoneOpenID struct {
@@ -85,6 +87,9 @@ func zoneFields(c *call, z *store.Zone, creating bool) fields {
 		group("protocols", func() {}, group("oauth2", func() { z.DCREnabled, z.PKCERequired = true, true },
 			flag("dcr_enabled", &z.DCREnabled),
 			flag("pkce_required", &z.PKCERequired),
+			group("cimd", func() { z.CIMD = store.ClientDocuments{} },
+				flag("enabled", &z.CIMD.Enabled),
+				texts("allowed_client_ids", &z.CIMD.AllowedClientIDs, isURL)),
 		)),
 	}
 	if creating {
@@ -101,6 +106,7 @@ func (s *server) zoneView(z store.Zone) zoneView {
 	iss := s.Issuers.Of(z.ID)
 	return zoneView{
 		base:                           s.base(z.Meta),
+		OwnerType:                      store.OwnerCustomer,
 		Name:                           z.Name,
 		Description:                    z.Description,
 		RequiresInvitation:             z.RequiresInvitation,
@@ -120,6 +126,7 @@ func (s *server) zoneView(z store.Zone) zoneView {
 				RedirectURI:                 iss + issuer.RedirectPath,
 				DCREnabled:                  z.DCREnabled,
 				PKCERequired:                z.PKCERequired,
+				CIMD:                        store.ClientDocuments{Enabled: z.CIMD.Enabled, AllowedClientIDs: append([]string{}, z.CIMD.AllowedClientIDs...)},
 			},
 			OpenID: zoneOpenID{
 				ProviderConfiguration: iss + issuer.OpenIDMetadataPath,

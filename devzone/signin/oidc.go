@@ -141,6 +141,9 @@ func (s *server) oauth2Config(zoneID string, row store.Provider, p *oidc.Provide
 		Endpoint: p.Endpoint(), RedirectURL: s.Issuers.Of(zoneID) + issuer.RedirectPath,
 		Scopes: []string{oidc.ScopeOpenID, "email", "profile"},
 	}
+	if row.Protocols != nil && row.Protocols.OpenID != nil && len(row.Protocols.OpenID.Scopes) > 0 {
+		c.Scopes = merged([]string{oidc.ScopeOpenID}, row.Protocols.OpenID.Scopes)
+	}
 	if row.ClientID != nil {
 		c.ClientID = *row.ClientID
 	}

@@ -298,6 +298,19 @@ func TestChoiceOfIdentityProvider(t *testing.T) {
 	g.Expect(v.authorize(url.Values{"prompt": {"login"}}).body).To(ContainSubstring(`name="password"`))
 }
 
+// The scopes of the provider object take the place of the usual ones: without email the provider
+// does not send the claim that names users.
+func TestScopesOfTheIdentityProvider(t *testing.T) {
+	f := newFederation(t, nil)
+	zone := f.APIURL + "/zones/" + f.ZoneID
+	provider := f.json(http.MethodGet, zone+"/providers?identifier="+url.QueryEscape(f.issuer), "")["items"].([]any)[0].(map[string]any)["id"].(string)
+	for scope, refusal := range map[string]string{"profile": "server_error", "email": ""} {
+		f.json(http.MethodPatch, zone+"/providers/"+provider, `{"protocols":{"openid":{"scopes":["`+scope+`"]}}}`)
+		v := f.visitor()
+		v.expect(v.signIn(v.authorize(nil), "zoe"), refusal, "")
+	}
+}
+
 func TestIdentityProviderIsDown(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()

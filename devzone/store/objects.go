@@ -68,8 +68,16 @@ type Zone struct {
 	LoginFlow              *string
 	DCREnabled             bool
 	PKCERequired           bool
+	// CIMD is about clients that are named by the URL of their metadata; kept and without effect.
+	CIMD ClientDocuments
 	// PolicySchema is the zone's default schema version; the server's when empty.
 	PolicySchema string
+}
+
+// ClientDocuments says whether clients may come along with a metadata document, and which.
+type ClientDocuments struct {
+	Enabled          bool     `json:"enabled"`
+	AllowedClientIDs []string `json:"allowed_client_ids"`
 }
 
 // Provider issues the credentials of resources.
@@ -121,6 +129,8 @@ type ProviderOAuth2 struct {
 type ProviderOpenID struct {
 	UserIdentifierClaim *string `json:"user_identifier_claim"`
 	UserinfoEndpoint    *string `json:"userinfo_endpoint"`
+	// Scopes are asked for in place of the usual ones.
+	Scopes []string `json:"scopes"`
 }
 
 // Resource is an API that tokens are issued for.
@@ -147,8 +157,10 @@ type Application struct {
 	Name        string
 	Description *string
 	Consent     string
-	Metadata    *Metadata
-	Protocols   *ApplicationProtocols
+	// Traits say what kind of application it is: gateway, mcp-provider.
+	Traits    []string
+	Metadata  *Metadata
+	Protocols *ApplicationProtocols
 	// SeedDependencies are identifiers of resources that the application comes
 	// to depend on when they are registered.
 	SeedDependencies []string
