@@ -234,7 +234,7 @@ func (l *life) happen() {
 		{"the Secret is tampered with", func() { l.tamper(func(h *Held) { h.Intact = false }) }, true},
 		{"the Secret's labels are tampered with", func() { l.tamper(func(h *Held) { h.Dressed = false }) }, true},
 		{"Confluence refuses the token", func() { l.tamper(func(h *Held) { h.Refused = true }) }, true},
-		{"a new token is requested", func() { l.request++; l.asked = true }, true},
+		{"a new token is requested", func() { l.request++; l.asked, l.calm = true, l.now }, true},
 		{"the process restarts", func() { l.excuse(); l.state, l.token, l.issued, l.asked = State{}, nil, nil, false }, true},
 		{"a person consents, and the zone's grants show it", func() { l.hear(Consented) }, false},
 		{"a person returns from the page", func() { l.hear(Returned) }, false},
@@ -497,6 +497,9 @@ func (l *life) check() {
 	late := l.now.Sub(l.calm)
 	if late > 12*time.Minute && !l.keeps && l.lifetime >= 5*time.Minute && l.wakeMissed() {
 		l.fail("nobody looks although the wake at %s is over", l.wake)
+	}
+	if late > 12*time.Minute && l.asked {
+		l.fail("a request for a new token is not honoured after %s in which everything was fine", late)
 	}
 	if late > 30*time.Minute && !f.Usable() && !l.keeps && l.lifetime > 12*time.Minute {
 		l.fail("no token that works after %s in which everything was fine", late)
