@@ -14,7 +14,7 @@ for _, condition in ipairs(obj.status.conditions) do
 end
 local ready, stalled, registered = conditions.Ready, conditions.Stalled, conditions.ResourceRegistered
 if stalled ~= nil and stalled.status == "True" then
-  return {status = "Degraded", message = stalled.reason .. ": " .. stalled.message}
+  return {status = "Degraded", message = stalled.reason .. ": " .. (ready or stalled).message}
 end
 if ready == nil then
   return {status = "Progressing", message = "waiting for the operator"}

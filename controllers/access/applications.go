@@ -71,7 +71,7 @@ func (a *Applications) Remove(ctx context.Context, in *Install, resourceID strin
 	defer unlock()
 	for _, known := range in.Object.Status.Applications {
 		if err := in.Zone.DeleteDependency(ctx, in.Zone.ID, known.ID, resourceID); err != nil {
-			return problem.Remote(err)
+			return err
 		}
 	}
 	if len(a.deps.ConsentRedirectURIs) > 0 || in.Object.Status.ConsentClientID != "" {
@@ -115,7 +115,7 @@ func findDeclared(ctx context.Context, in *Install) (found []v1alpha1.Applicatio
 		app, there, err := in.Zone.FindApplication(ctx, in.Zone.ID, ref.Identifier)
 		switch {
 		case err != nil:
-			return nil, nil, problem.Remote(err)
+			return nil, nil, err
 		case there:
 			found = append(found, v1alpha1.ApplicationStatus{Identifier: ref.Identifier, ID: app.ID})
 		default:
@@ -159,7 +159,7 @@ func unlinkUndeclared(ctx context.Context, in *Install) error {
 		}
 		log.FromContext(ctx).Info("removing the dependency", "application", known.Identifier)
 		if err := in.Zone.DeleteDependency(ctx, in.Zone.ID, known.ID, in.Object.Status.ResourceID); err != nil {
-			return problem.Remote(err)
+			return err
 		}
 	}
 	in.Object.Status.Applications = declared
@@ -173,7 +173,7 @@ func link(ctx context.Context, in *Install, id, name string, fresh bool) error {
 	field := "dependency"
 	switch {
 	case err != nil, found && len(have.WhenAccessing) == 0:
-		return problem.Remote(err)
+		return err
 	case found:
 		field = "whenAccessing"
 	}
@@ -211,7 +211,7 @@ func refuse(marker remote.Marker) func(keycard.Application) (bool, error) {
 func release(ctx context.Context, in *Install, app keycard.Application, marker remote.Marker, resourceID string) (gone bool, err error) {
 	others, err := in.Zone.ListDependencies(ctx, in.Zone.ID, app.ID)
 	if err != nil {
-		return false, problem.Remote(err)
+		return false, err
 	}
 	all := len(others)
 	others = slices.DeleteFunc(others, func(r keycard.Resource) bool { return r.ID == resourceID })
@@ -219,20 +219,20 @@ func release(ctx context.Context, in *Install, app keycard.Application, marker r
 		if len(others) == all {
 			return false, nil
 		}
-		return false, problem.Remote(in.Zone.DeleteDependency(ctx, in.Zone.ID, app.ID, resourceID))
+		return false, in.Zone.DeleteDependency(ctx, in.Zone.ID, app.ID, resourceID)
 	}
 	credentials, err := in.Zone.ListApplicationCredentials(ctx, in.Zone.ID, app.ID)
 	if err != nil {
-		return false, problem.Remote(err)
+		return false, err
 	}
 	for _, c := range credentials {
 		if err := in.Zone.DeleteApplicationCredential(ctx, in.Zone.ID, c.ID); err != nil {
-			return false, problem.Remote(err)
+			return false, err
 		}
 	}
 	if all > 0 {
 		if err := in.Zone.DeleteDependency(ctx, in.Zone.ID, app.ID, resourceID); err != nil {
-			return false, problem.Remote(err)
+			return false, err
 		}
 	}
 	return true, remote.Delete(ctx, in.Zone, remote.Applications, app, marker)

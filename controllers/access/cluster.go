@@ -89,11 +89,11 @@ func (a *Applications) endKeys(ctx context.Context, in *Install, have keycard.Pr
 func removeCluster(ctx context.Context, in *Install) error {
 	providers, err := in.Zone.ListProviders(ctx, in.Zone.ID, func(p keycard.Provider) bool { return in.clusterMarker().In(p.Description) })
 	if err != nil || len(providers) == 0 {
-		return problem.Remote(err)
+		return err
 	}
 	credentials, err := in.Zone.ListApplicationCredentials(ctx, in.Zone.ID, "")
 	if err != nil {
-		return problem.Remote(err)
+		return err
 	}
 	for _, p := range providers {
 		if slices.ContainsFunc(credentials, func(c keycard.ApplicationCredential) bool { return c.ProviderID == p.ID }) {

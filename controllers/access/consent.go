@@ -11,7 +11,6 @@ import (
 	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
-	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/remote"
 )
 
@@ -122,7 +121,7 @@ func observeConsent(ctx context.Context, in *Install) error {
 func findClient(ctx context.Context, in *Install, app keycard.Application) (string, error) {
 	have, err := in.Zone.ListApplicationCredentials(ctx, in.Zone.ID, app.ID)
 	if err != nil {
-		return "", problem.Remote(err)
+		return "", err
 	}
 	var ids []string
 	for _, c := range have {

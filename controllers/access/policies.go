@@ -82,7 +82,7 @@ func (in *Install) applyPolicies(ctx context.Context, policies []v1alpha1.Access
 func (in *Install) policiesInForce(ctx context.Context) (now keycard.PolicySetVersion, err error) {
 	sets, err := in.Zone.ListPolicySets(ctx, in.Zone.ID, keycard.PolicySet.InForce)
 	if err != nil {
-		return now, problem.Remote(err)
+		return now, err
 	}
 	if len(sets) == 0 && in.Now.Sub(in.Zone.CreatedAt) < zoneSettles {
 		return now, problem.PolicySetPending()
@@ -91,7 +91,7 @@ func (in *Install) policiesInForce(ctx context.Context) (now keycard.PolicySetVe
 		return now, problem.NoPolicySet()
 	}
 	now, err = in.Zone.GetPolicySetVersion(ctx, in.Zone.ID, sets[0].ID, sets[0].ActiveVersionID)
-	return now, problem.Remote(err)
+	return now, err
 }
 
 // ownPolicies are the policies in the zone that were made for this resource.
@@ -99,7 +99,7 @@ func (in *Install) ownPolicies(ctx context.Context) ([]keycard.Policy, error) {
 	ours, err := in.Zone.ListPolicies(ctx, in.Zone.ID, func(p keycard.Policy) bool {
 		return p.ArchivedAt == "" && in.Marker().In(p.Description)
 	})
-	return ours, problem.Remote(err)
+	return ours, err
 }
 
 // ensurePolicy makes sure that the zone has a policy of the spec, and gives the version with its
@@ -118,7 +118,7 @@ func (in *Install) ensurePolicy(ctx context.Context, i int, ours []keycard.Polic
 	if have.LatestVersionID != "" {
 		latest, err := in.Zone.GetPolicyVersion(ctx, in.Zone.ID, have.ID, have.LatestVersionID)
 		if err != nil {
-			return status, problem.Remote(err)
+			return status, err
 		}
 		if latest.SchemaVersion == schema && latest.CedarRaw == want.Cedar {
 			status.VersionID = latest.ID
@@ -161,7 +161,7 @@ func policyProblem(i int, name string, err error) error {
 		return remote.CreateProblem(err, "policy version")
 	}
 	if !ok || e.Status != http.StatusBadRequest && e.Status != http.StatusUnprocessableEntity {
-		return problem.Remote(err)
+		return err
 	}
 	return problem.PolicyInvalid(i, name, e.Description)
 }
@@ -281,7 +281,7 @@ func (in *Install) observePolicies(ctx context.Context, now keycard.PolicySetVer
 	for _, e := range now.Manifest.Entries {
 		v, err := in.Zone.GetPolicyVersion(ctx, in.Zone.ID, e.PolicyID, e.PolicyVersionID)
 		if err != nil {
-			return problem.Remote(err)
+			return err
 		}
 		texts[strings.TrimSpace(v.CedarRaw)] = true
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/keycardai/keycard-operator/internal/index"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/namespaces"
-	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/remote"
 )
 
@@ -129,7 +128,7 @@ func ensureWorkload(ctx context.Context, in *Install, w workload, provider strin
 func ensureWorkloadCredential(ctx context.Context, in *Install, w workload, app keycard.Application, provider string, fresh bool) error {
 	have, err := in.Zone.ListApplicationCredentials(ctx, in.Zone.ID, app.ID)
 	if err != nil {
-		return problem.Remote(err)
+		return err
 	}
 	if slices.ContainsFunc(have, func(c keycard.ApplicationCredential) bool {
 		return c.Type == keycard.CredentialToken && c.ProviderID == provider && c.Subject == w.subject()
@@ -151,7 +150,7 @@ func removeWorkloads(ctx context.Context, in *Install, resourceID string, wanted
 	}
 	ours, err := in.Zone.ListApplications(ctx, in.Zone.ID, func(a keycard.Application) bool { return in.workloadMarker().In(a.Description) })
 	if err != nil {
-		return problem.Remote(err)
+		return err
 	}
 	left := len(ours)
 	for _, app := range ours {

@@ -60,7 +60,7 @@ func (c *Controller) enterZone(ctx context.Context, s *scope) error {
 		return problem.ZoneNotFound(zone.ID)
 	}
 	if err != nil {
-		return problem.Remote(err)
+		return err
 	}
 	s.Zone.CreatedAt, _ = time.Parse(time.RFC3339, found.CreatedAt) // a zone that does not say when is not new
 	s.Object.Status.RedirectURI = found.Protocols.OAuth2.RedirectURI

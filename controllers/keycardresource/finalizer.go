@@ -210,7 +210,7 @@ func (c *Controller) removeProvider(ctx context.Context, s *scope) error {
 	}
 	users, err := s.Zone.ListResourcesByProvider(ctx, s.Zone.ID, provider.ID)
 	if err != nil || len(users) > 0 {
-		return problem.Remote(err)
+		return err
 	}
 	return remote.Delete(ctx, s.Zone, remote.Providers, provider, s.Marker())
 }

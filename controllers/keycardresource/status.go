@@ -37,14 +37,14 @@ func (s *scope) progressing() {
 	s.Object.Status.ObservedGeneration = s.Object.Generation
 	c := s.conditions()
 	c.Set(v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "installing into the zone")
-	c.Reconciling(v1alpha1.ReasonProgressing, "installing into the zone")
+	c.Reconciling(v1alpha1.ReasonProgressing)
 }
 
 // held says why a deletion goes no further.
 func (s *scope) held(p *problem.Problem) {
 	c := s.conditions()
-	c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message())
-	c.Reconciling(p.Reason, p.Message())
+	c.Show(v1alpha1.ConditionReady, metav1.ConditionFalse, p)
+	c.Reconciling(p.Reason)
 }
 
 // inUse is that the deletion waits a moment for bindings that still use the resource.
@@ -54,7 +54,7 @@ func inUse(users []v1alpha1.ConfluenceTokenBinding) *problem.Problem {
 		names[i] = users[i].Namespace + "/" + users[i].Name
 	}
 	slices.Sort(names)
-	return problem.InUse(names, waitForUsers.String())
+	return problem.InUse(names, waitForUsers)
 }
 
 // report turns what the reconcile found into conditions. A passing problem leaves alone what was
@@ -97,7 +97,7 @@ func (s *scope) report(at step, p *problem.Problem) {
 // reportReached sets the condition of a step that was taken.
 func (s *scope) reportReached(c status.Conditions, st step) {
 	if p := s.drifted(st); p != nil {
-		c.Set(st, metav1.ConditionFalse, p.Reason, p.Message())
+		c.Show(st, metav1.ConditionFalse, p)
 		return
 	}
 	c.Set(st, metav1.ConditionTrue, s.trueReason(st), s.trueMessage(st))
@@ -120,9 +120,9 @@ func (s *scope) reportProblem(c status.Conditions, st step, p *problem.Problem) 
 	switch {
 	case p.Passes() && s.wasTrue(st):
 	case p.Passes():
-		c.Set(st, metav1.ConditionUnknown, p.Reason, p.Message())
+		c.Show(st, metav1.ConditionUnknown, p)
 	default:
-		c.Set(st, metav1.ConditionFalse, p.Reason, p.Message())
+		c.Show(st, metav1.ConditionFalse, p)
 	}
 }
 
@@ -130,17 +130,13 @@ func (s *scope) reportReady(c status.Conditions, p *problem.Problem) {
 	if p == nil {
 		p = s.drifted()
 	}
-	switch {
-	case p == nil, p.Passes() && s.wasTrue(v1alpha1.ConditionReady):
+	if p == nil || p.Passes() && s.wasTrue(v1alpha1.ConditionReady) {
 		c.Set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "installed in the zone")
 		c.Settled()
-	case p.Stalls():
-		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message())
-		c.Stalled(p.Reason, p.Message())
-	default:
-		c.Set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message())
-		c.Reconciling(v1alpha1.ReasonProgressingWithRetry, p.Error())
+		return
 	}
+	c.Show(v1alpha1.ConditionReady, metav1.ConditionFalse, p)
+	c.Moves(p)
 }
 
 func (s *scope) reportSuspended(c status.Conditions) {

@@ -42,11 +42,11 @@ func (f finding) report(b *v1alpha1.ConfluenceTokenBinding, generation int64) {
 	have, p := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionRestarted), f.reached.problem()
 	switch {
 	case p != nil:
-		set(metav1.ConditionFalse, p.Reason, p.Message())
+		c.Show(v1alpha1.ConditionRestarted, metav1.ConditionFalse, p)
 	case f.tried:
 		set(metav1.ConditionTrue, v1alpha1.ReasonRestarted, "the workloads were restarted for the token in the Secret")
 	case f.act == restartLater:
-		set(metav1.ConditionFalse, v1alpha1.ReasonRestartPending, problem.RestartPending().Message())
+		c.Show(v1alpha1.ConditionRestarted, metav1.ConditionFalse, problem.RestartPending())
 	case have != nil && have.Status != metav1.ConditionUnknown:
 		set(have.Status, have.Reason, have.Message)
 	case f.facts.token.IsZero():

@@ -5,7 +5,6 @@ package tokenbinding
 
 import (
 	"context"
-	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -131,7 +130,7 @@ func (c *Controller) identify(ctx context.Context, s *scope, person *subject.Imp
 	management := s.target.Install.Spec.Zone.ManagementURL()
 	if c.LookUps.Enter(management, id, f.Turn(), false) != throttle.Go {
 		c.Gates.Pass(s.target.Issuer)
-		return inLine("as many users are looked up as may be", c.LookUps.Waiting(management), false), true
+		return inLine(problem.LookUpsFull, c.LookUps.Waiting(management), false), true
 	}
 	defer c.LookUps.Leave(management, throttle.Answer{Answered: true})
 	if err := person.LookUp(ctx); err != nil {
@@ -145,16 +144,13 @@ func (c *Controller) identify(ctx context.Context, s *scope, person *subject.Imp
 func (c *Controller) inLine(s *scope, verdict throttle.Verdict) refresh.Event {
 	waiting := c.Gates.Waiting(s.target.Issuer)
 	if verdict == throttle.Paused {
-		return inLine("the zone asked for a pause", waiting, true)
+		return inLine(problem.ZonePaused, waiting, true)
 	}
-	return inLine("as many exchanges are under way at the zone as may be", waiting, false)
+	return inLine(problem.ZoneFull, waiting, false)
 }
 
-func inLine(why string, others int, paused bool) refresh.Event {
-	return refresh.Event{
-		Kind: refresh.InLine, Others: others, Paused: paused,
-		Problem: problem.Waiting(v1alpha1.ReasonThrottled, "%s; it is tried again when it is its turn", why),
-	}
+func inLine(line problem.Line, others int, paused bool) refresh.Event {
+	return refresh.Event{Kind: refresh.InLine, Others: others, Paused: paused, Problem: problem.InLine(line)}
 }
 
 // finish finds the site of the token that the zone issued. The token would be lost by a stop, so it goes on for a moment.
@@ -203,9 +199,7 @@ func (s *scope) lacks(token keycard.Token) *problem.Problem {
 	if len(missing) == 0 {
 		return nil
 	}
-	return problem.NeedsPerson(v1alpha1.ReasonScopeReduced,
-		"the zone granted a token without %s; the person has to consent to it, and the zone's policies have to permit it. Or leave it out of spec.scopes, or set spec.reducedScopes to Accept",
-		strings.Join(missing, ", "))
+	return problem.ScopeReduced(missing)
 }
 
 // knownUser is the identifier that was found for this spec at this zone before. It is remembered in status, and not with the token:

@@ -5,7 +5,6 @@ package tokenbinding
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -82,10 +81,9 @@ func (c *Controller) gather(ctx context.Context, s *scope) refresh.Event {
 
 // asProblem returns what of an error may be shown.
 func asProblem(ctx context.Context, err error) *problem.Problem {
-	p, ok := errors.AsType[*problem.Problem](err)
-	if err != nil && !ok {
+	p := problem.Of(err)
+	if p != nil && p.Reason == v1alpha1.ReasonClusterError {
 		log.FromContext(ctx).Error(err, "the cluster failed")
-		p = problem.FromCluster(err)
 	}
 	return p
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -106,12 +107,12 @@ func (st *story) edit(change func(*v1alpha1.ConfluenceTokenBindingSpec)) *story 
 // The states that a binding can be in, each as the API server has it. Tools that judge the health of a binding are tested
 // with these files.
 func TestStates(t *testing.T) {
-	down := problem.Passing(v1alpha1.ReasonZoneUnreachable, "the zone does not answer; it is retried")
+	down := problem.Of(&keycard.Error{Op: "exchanging the token", Class: keycard.Transient, Status: 503})
 	consent := newStory().refused(t, &keycard.Error{
 		Op: "exchanging the token", Status: 400, Class: keycard.NeedsConsent, Code: "insufficient_authorization", Description: "User consent is required",
 	})
-	conflict := problem.Blocked(v1alpha1.ReasonSecretConflict, "Secret confluence-token exists and was not made by this binding; remove it, or bind to another name")
-	noInstall := problem.Waiting(v1alpha1.ReasonResourceNotFound, "KeycardResource platform/confluence does not exist or does not admit this namespace")
+	conflict := problem.SecretTaken("confluence-token", "")
+	noInstall := problem.NotAdmitted(types.NamespacedName{Namespace: "platform", Name: "confluence"}, "reports", false)
 	suspend := func(spec *v1alpha1.ConfluenceTokenBindingSpec) { spec.Suspend = new(true) }
 	otherScopes := func(spec *v1alpha1.ConfluenceTokenBindingSpec) { spec.Scopes = []v1alpha1.Scope{"search:confluence"} }
 	healthy := func() *story { return newStory().begin().issue(time.Hour, keycard.Lifetime{}) }

@@ -4,14 +4,11 @@
 package tokenbinding
 
 import (
-	"fmt"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/refresh"
-	"github.com/keycardai/keycard-operator/internal/site"
 	"github.com/keycardai/keycard-operator/internal/status"
 )
 
@@ -24,7 +21,7 @@ func (s *scope) progressing() {
 	s.binding.Status.ObservedGeneration = s.binding.Generation
 	c := s.conditions()
 	c.Set(v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "waiting for the first token")
-	c.Reconciling(v1alpha1.ReasonProgressing, "waiting for the first token")
+	c.Reconciling(v1alpha1.ReasonProgressing)
 }
 
 // report turns what the look found into status.
@@ -93,7 +90,7 @@ func (r reporter) at(stage refresh.Stage) *problem.Problem {
 }
 
 func (r reporter) refused(conditionType string, p *problem.Problem) {
-	r.Set(conditionType, metav1.ConditionFalse, p.Reason, p.Message())
+	r.Show(conditionType, metav1.ConditionFalse, p)
 }
 
 func (r reporter) pend(conditionType string) {
@@ -112,22 +109,18 @@ func (r reporter) reportResource() {
 }
 
 func (r reporter) reportToken() {
-	issued := func(reason, message string) {
-		r.Set(v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, reason, message)
-	}
+	issued := func(p *problem.Problem) { r.Show(v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, p) }
 	held, p := r.secret.Held, r.found.Problem
 	switch usable := r.facts.Usable(); {
 	case usable && p != nil && (r.found.At != refresh.StageSecret || r.writes):
 		r.binding.Status.RefreshProblem = p.Reason
-		issued(v1alpha1.ReasonRefreshFailing, "the token is good, the next one fails: "+p.Error())
+		issued(problem.RefreshFailing(p))
 	case usable && refresh.TooShortToMount(held.Life):
-		issued(v1alpha1.ReasonLifetimeTooShort, fmt.Sprintf(
-			"the zone issues tokens that live %s; files mounted from a Secret may follow up to %s late, so pods can see an expired one. Ask for tokens that live %s or longer",
-			held.Life.Lifetime(), refresh.MountPropagation, 2*refresh.MountPropagation))
+		issued(problem.LifetimeTooShort(held.Life.Lifetime(), refresh.MountPropagation, 2*refresh.MountPropagation))
 	case usable && held.Lifetime.Odd():
-		issued(held.OddLifetime())
+		issued(problem.OddLifetime(held.Lifetime, held.Life.Lifetime()))
 	case usable:
-		issued(v1alpha1.ReasonIssued, "the zone issued a token for this spec")
+		r.Set(v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued, "the zone issued a token for this spec")
 	case r.at(refresh.StageToken) != nil:
 		r.refused(v1alpha1.ConditionTokenIssued, p)
 	case r.expired():
@@ -156,17 +149,22 @@ func (r reporter) reportSecret() {
 
 // reportVerified says what came of trying the token. The condition is there only where the spec asks for it.
 func (r reporter) reportVerified() {
-	verdict := site.Verdict("")
+	verdict := ""
 	if r.facts.Usable() {
-		verdict = site.Verdict(r.secret.Held.Verdict)
+		verdict = r.secret.Held.Verdict
 	}
+	p := problem.Probed(verdict)
 	switch {
 	case r.binding.Spec.Verify != v1alpha1.VerifyProbe:
 		r.Remove(v1alpha1.ConditionVerified)
-	case verdict.Known():
-		r.Set(v1alpha1.ConditionVerified, verdict.Status(), string(verdict), verdict.Message())
-	default:
+	case verdict == v1alpha1.ReasonVerified:
+		r.Set(v1alpha1.ConditionVerified, metav1.ConditionTrue, verdict, "Confluence accepted the token")
+	case p == nil:
 		r.Set(v1alpha1.ConditionVerified, metav1.ConditionUnknown, v1alpha1.ReasonPending, "the next token is tried")
+	case p.Stalls():
+		r.refused(v1alpha1.ConditionVerified, p)
+	default:
+		r.Show(v1alpha1.ConditionVerified, metav1.ConditionUnknown, p)
 	}
 }
 
@@ -176,30 +174,29 @@ func (r reporter) reportReady() {
 	ready := func(status metav1.ConditionStatus, reason, message string) {
 		r.Set(v1alpha1.ConditionReady, status, reason, message)
 	}
+	fails := func(shown, cause *problem.Problem) {
+		r.refused(v1alpha1.ConditionReady, shown)
+		r.Moves(cause)
+	}
 	usable, p := r.facts.Usable(), r.found.Problem
 	switch {
 	case r.suspended():
 		ready(statusOf(usable), v1alpha1.ReasonSuspended, "spec.suspend is true: the token is not refreshed")
 		r.Settled()
 	case r.facts.Refused():
-		verdict := site.Verdict(r.secret.Held.Verdict)
-		ready(metav1.ConditionFalse, string(verdict), verdict.Message())
-		r.Stalled(string(verdict), verdict.Message())
+		refusal := problem.Probed(r.secret.Held.Verdict)
+		fails(refusal, refusal)
 	case usable && (p == nil || r.facts.HasTime()):
 		ready(metav1.ConditionTrue, v1alpha1.ReasonReady, "the Secret holds a token that works")
 		r.Settled()
 	case p == nil:
-		ready(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token has expired and the zone has issued no newer one; it is asked again")
-		r.Reconciling(v1alpha1.ReasonProgressingWithRetry, "the zone has issued no newer token")
+		fails(problem.NoNewerToken(), problem.NoNewerToken())
 	case usable:
-		ready(metav1.ConditionFalse, v1alpha1.ReasonTokenExpiring, "the token is about to expire and the next one fails: "+p.Error())
-		r.reportMover(p)
+		fails(problem.TokenExpiring(p), p)
 	case r.expired() && !p.Stalls():
-		ready(metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "the token has expired and the next one fails: "+p.Error())
-		r.reportMover(p)
+		fails(problem.TokenExpired(p), p)
 	default:
-		r.refused(v1alpha1.ConditionReady, p)
-		r.reportMover(p)
+		fails(p, p)
 	}
 }
 
@@ -208,13 +205,4 @@ func statusOf(is bool) metav1.ConditionStatus {
 		return metav1.ConditionTrue
 	}
 	return metav1.ConditionFalse
-}
-
-// reportMover says who moves next: a person (Stalled), or the operator (Reconciling).
-func (r reporter) reportMover(p *problem.Problem) {
-	if p.Stalls() {
-		r.Stalled(p.Reason, p.Message())
-		return
-	}
-	r.Reconciling(v1alpha1.ReasonProgressingWithRetry, p.Error())
 }

@@ -31,8 +31,8 @@ func holding(now time.Time, hash string) *look {
 
 // The states that tools which wait for the object tell apart.
 func TestStateMatrix(t *testing.T) {
-	passing := problem.Passing(v1alpha1.ReasonZoneUnreachable, "down")
-	person := problem.NeedsPerson(v1alpha1.ReasonConsentRequired, "consent")
+	passing := &problem.Problem{Kind: problem.KindTransient, Reason: v1alpha1.ReasonZoneUnreachable, Cause: "down"}
+	person := &problem.Problem{Kind: problem.KindPerson, Reason: v1alpha1.ReasonConsentRequired, Cause: "consent"}
 	empty := func() *look { return newLook(&v1alpha1.ConfluenceTokenBinding{}, noon) }
 	suspended := func(s *look) *look { s.binding.Spec.Suspend = new(true); return s }
 	noInstall := func(now time.Time) *look {
@@ -60,12 +60,12 @@ func TestStateMatrix(t *testing.T) {
 		"expired, the zone has no newer":  {holding(after, "e"), refresh.NoStage, nil, "False TokenExpired", "False TokenExpired", "Reconciling"},
 		"never issued":                    {empty(), refresh.StageToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
 		"never issued, needs a person":    {empty(), refresh.StageToken, person, "False ConsentRequired", "False ConsentRequired", "Stalled"},
-		"for another spec, no install":    {otherSpec(early), refresh.StageInstall, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
-		"same spec, no install":           {noInstall(early), refresh.StageInstall, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "True Ready", "True RefreshFailing", ""},
+		"for another spec, no install":    {otherSpec(early), refresh.StageInstall, &problem.Problem{Kind: problem.KindWaiting, Reason: v1alpha1.ReasonResourceNotFound, Cause: "none"}, "False ResourceNotFound", "Unknown Pending", "Reconciling"},
+		"same spec, no install":           {noInstall(early), refresh.StageInstall, &problem.Problem{Kind: problem.KindWaiting, Reason: v1alpha1.ReasonResourceNotFound, Cause: "none"}, "True Ready", "True RefreshFailing", ""},
 		"somebody changed the Secret":     {tampered(early), refresh.StageToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
 		"for another spec":                {holding(early, "old"), refresh.StageToken, passing, "False ZoneUnreachable", "False ZoneUnreachable", "Reconciling"},
-		"no install":                      {empty(), refresh.StageInstall, problem.Waiting(v1alpha1.ReasonResourceNotFound, "none"), "False ResourceNotFound", "Unknown Pending", "Reconciling"},
-		"a foreign Secret":                {empty(), refresh.StageSecret, problem.Blocked(v1alpha1.ReasonSecretConflict, "theirs"), "False SecretConflict", "Unknown Pending", "Stalled"},
+		"no install":                      {empty(), refresh.StageInstall, &problem.Problem{Kind: problem.KindWaiting, Reason: v1alpha1.ReasonResourceNotFound, Cause: "none"}, "False ResourceNotFound", "Unknown Pending", "Reconciling"},
+		"a foreign Secret":                {empty(), refresh.StageSecret, &problem.Problem{Kind: problem.KindBlocked, Reason: v1alpha1.ReasonSecretConflict, Cause: "theirs"}, "False SecretConflict", "Unknown Pending", "Stalled"},
 		"suspended":                       {suspended(holding(early, "e")), refresh.NoStage, nil, "True Suspended", "True Issued", ""},
 		"suspended and expired":           {suspended(holding(after, "e")), refresh.NoStage, nil, "False Suspended", "False TokenExpired", ""},
 	}

@@ -8,7 +8,6 @@ package credentials
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -32,7 +31,7 @@ type Client struct {
 // ReadClient reads a client id and secret from the keys client_id and client_secret. what says what they
 // are of, for the message: "the Atlassian OAuth app". The error is an *problem.Problem, or one of the cluster.
 func ReadClient(ctx context.Context, live client.Reader, key types.NamespacedName, what string) (Client, error) {
-	secret, err := read(ctx, live, key, what, v1alpha1.ClientIDKey+" and "+v1alpha1.ClientSecretKey)
+	secret, err := read(ctx, live, key, what, v1alpha1.ClientIDKey, v1alpha1.ClientSecretKey)
 	if err != nil {
 		return Client{}, err
 	}
@@ -63,15 +62,14 @@ func ReadSecret(ctx context.Context, live client.Reader, key types.NamespacedNam
 	return secret, token, err
 }
 
-func read(ctx context.Context, live client.Reader, key types.NamespacedName, what, keys string) (*corev1.Secret, error) {
+func read(ctx context.Context, live client.Reader, key types.NamespacedName, what string, keys ...string) (*corev1.Secret, error) {
 	var secret corev1.Secret
 	err := live.Get(ctx, key, &secret)
 	if apierrors.IsNotFound(err) {
-		return nil, problem.Waiting(v1alpha1.ReasonSecretNotFound,
-			"Secret %s with %s does not exist; create it with the keys %s", key, what, keys)
+		return nil, problem.SecretNotFound(key, what, keys...)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
+		return nil, problem.Cluster("reading Secret "+key.String(), err)
 	}
 	return &secret, nil
 }
@@ -82,23 +80,22 @@ const maxValue = 64 << 10
 func value(secret *corev1.Secret, key string) (redacted.String, error) {
 	raw, ok := secret.Data[key]
 	text := string(raw)
-	var wrong string
+	var flaw problem.Flaw
 	switch {
 	case !ok:
-		wrong = "is missing; add it"
+		flaw = problem.Missing
 	case text == "":
-		wrong = "is empty; set it"
+		flaw = problem.Empty
 	case len(text) > maxValue:
-		wrong = "is longer than 64 KiB; it holds something else"
+		flaw = problem.TooLong
 	case !utf8.ValidString(text):
-		wrong = "is not text; set it anew, encoded once only"
+		flaw = problem.NotText
 	case strings.TrimSpace(text) != text:
-		wrong = "begins or ends with a space or a newline; set it without (printf %s does not add one, echo does)"
+		flaw = problem.Padded
 	case strings.ContainsFunc(text, unicode.IsControl):
-		wrong = "has a control character, such as a newline, in it; set it anew"
+		flaw = problem.ControlCharacter
 	default:
 		return redacted.New(text), nil
 	}
-	return redacted.String{}, problem.Blocked(v1alpha1.ReasonSecretInvalid,
-		"key %s of Secret %s/%s %s", key, secret.Namespace, secret.Name, wrong)
+	return redacted.String{}, problem.SecretInvalid(client.ObjectKeyFromObject(secret), key, flaw)
 }

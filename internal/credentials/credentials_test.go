@@ -43,15 +43,15 @@ func TestReadClient(t *testing.T) {
 		says string // "" means accepted
 	}{
 		"good":                  {pair("id", "canary"), nil, ""},
-		"not there":             {nil, apierrors.NewNotFound(corev1.Resource("secrets"), "app"), "SecretNotFound: Secret ns/app with the app's credential does not exist; create it with the keys client_id and client_secret"},
-		"no id":                 {map[string][]byte{"client_secret": []byte("canary")}, nil, "SecretInvalid: key client_id of Secret ns/app is missing"},
-		"no secret":             {map[string][]byte{"client_id": []byte("id")}, nil, "SecretInvalid: key client_secret of Secret ns/app is missing"},
-		"empty":                 {pair("id", ""), nil, "SecretInvalid: key client_secret of Secret ns/app is empty"},
-		"newline at the end":    {pair("id", "canary\n"), nil, "SecretInvalid: key client_secret of Secret ns/app begins or ends with a space or a newline"},
-		"space at the front":    {pair(" id", "canary"), nil, "SecretInvalid: key client_id of Secret ns/app begins or ends with a space or a newline"},
-		"newline in the middle": {pair("id", "can\nary"), nil, "SecretInvalid: key client_secret of Secret ns/app has a control character"},
-		"not text":              {pair("id", "canary\xff"), nil, "SecretInvalid: key client_secret of Secret ns/app is not text"},
-		"far too long":          {pair("id", strings.Repeat("canary", 20000)), nil, "SecretInvalid: key client_secret of Secret ns/app is longer than 64 KiB"},
+		"not there":             {nil, apierrors.NewNotFound(corev1.Resource("secrets"), "app"), "SecretNotFound: Secret ns/app with the app's credential does not exist. Create it with the keys client_id and client_secret"},
+		"no id":                 {map[string][]byte{"client_secret": []byte("canary")}, nil, "SecretInvalid: Key client_id of Secret ns/app is missing"},
+		"no secret":             {map[string][]byte{"client_id": []byte("id")}, nil, "SecretInvalid: Key client_secret of Secret ns/app is missing"},
+		"empty":                 {pair("id", ""), nil, "SecretInvalid: Key client_secret of Secret ns/app is empty"},
+		"newline at the end":    {pair("id", "canary\n"), nil, "SecretInvalid: Key client_secret of Secret ns/app begins or ends with a space or a newline"},
+		"space at the front":    {pair(" id", "canary"), nil, "SecretInvalid: Key client_id of Secret ns/app begins or ends with a space or a newline"},
+		"newline in the middle": {pair("id", "can\nary"), nil, "SecretInvalid: Key client_secret of Secret ns/app has a control character"},
+		"not text":              {pair("id", "canary\xff"), nil, "SecretInvalid: Key client_secret of Secret ns/app is not text"},
+		"far too long":          {pair("id", strings.Repeat("canary", 20000)), nil, "SecretInvalid: Key client_secret of Secret ns/app is longer than 64 KiB"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestReadKey(t *testing.T) {
 	if err != nil || got.Reveal() != "canary" {
 		t.Errorf("read %v, %v", got, err)
 	}
-	if _, err := credentials.ReadKey(t.Context(), r, key, "other", "the token"); err == nil || !strings.Contains(err.Error(), "key other of Secret ns/app is missing") {
+	if _, err := credentials.ReadKey(t.Context(), r, key, "other", "the token"); err == nil || !strings.Contains(err.Error(), "Key other of Secret ns/app is missing") {
 		t.Errorf("said %v", err)
 	}
 }

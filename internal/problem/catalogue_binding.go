@@ -223,46 +223,80 @@ func LifetimeTooShort(lifetime, delay, enough time.Duration) *Problem {
 		say("Have the zone issue tokens that live %s or longer", enough))
 }
 
-// OddLifetime is for a token whose lifetime the zone announced oddly. assumed is what is made of it.
-func OddLifetime(l keycard.Lifetime, assumed time.Duration) *Problem {
-	if l.ClockSkew != 0 {
-		return needsPerson(v1alpha1.ReasonClockSkew, say("The clocks of the zone and the cluster disagree; the token is taken to live %s", assumed),
+// OddLifetime is for a token whose lifetime the zone announced oddly. life is how long the token is taken to live. The text does not
+// vary from token to token.
+func OddLifetime(l keycard.Lifetime, life time.Duration) *Problem {
+	if l.ClockSkew != 0 && l.Source != keycard.LifetimeAssumed {
+		return needsPerson(v1alpha1.ReasonClockSkew, say("The clocks disagree: the token's exp claim %s, so it lives %s", skewed(l), life),
 			"Check the time on the cluster's nodes, and the zone's")
 	}
-	return needsPerson(v1alpha1.ReasonLifetimeUnknown, say("%s; the token is taken to live %s", announced(l), assumed),
-		"Ask the zone's administrator, if that is wrong")
-}
-
-func announced(l keycard.Lifetime) string {
+	cause, known := announcements[l.Announced]
 	switch {
 	case l.Source == keycard.LifetimeCapped:
-		return "The zone announced a lifetime of more than 24 hours"
-	case l.Announced == keycard.AnnouncementNotPositive:
-		return "The zone announced a lifetime that is not positive"
-	case l.Announced == keycard.AnnouncementNotANumber:
-		return "The zone announced a lifetime that is not a number"
+		cause = "The zone announced a lifetime of over 24 hours"
+	case !known:
+		cause = "The zone announced an odd lifetime"
+	case l.Source == keycard.LifetimeFromClaim:
+		cause += "; used the token's exp claim"
+	case l.ClockSkew != 0:
+		cause += "; the token's exp claim has passed, by this clock"
 	}
-	return "The zone announced no lifetime"
+	return needsPerson(v1alpha1.ReasonLifetimeUnknown, say("%s; the token is taken to live %s", cause, life), "Tell the zone's administrator")
 }
 
-// probes are what came of trying a token at Confluence, by the reason of condition Verified.
-var probes = map[string]struct{ is, remedy string }{
-	v1alpha1.ReasonTokenRefused:      {"Confluence refuses the token (HTTP 401): its grant has ended, or was revoked at Atlassian", "Have the person consent again"},
-	v1alpha1.ReasonScopeMismatch:     {"Confluence refuses the token for its scopes (HTTP 401)", "Add the scopes to the app in Atlassian's developer console, then have the person consent again"},
-	v1alpha1.ReasonAccessForbidden:   {"Confluence forbids the access (HTTP 403)", "Ask the site's administrator to give the person access and to admit the app in the site's app access policy"},
-	v1alpha1.ReasonSiteNotFound:      {"The token is not good for this site any more (HTTP 404)", "Correct spec.site.url, or have the person consent again and pick that site"},
-	v1alpha1.ReasonProbeInconclusive: {"Confluence did not answer as expected when the token was tried", "The operator tries the next token again. Look for proxies on the way if this lasts"},
-	v1alpha1.ReasonProbeUnavailable:  {"The token was not tried: its scopes open no small read of Confluence", "Add a scope such as read:page:confluence, if it is to be tried"},
+// announcements say what the zone sent in place of a lifetime.
+var announcements = map[keycard.Announcement]string{
+	keycard.AnnouncementMissing:     "The zone's expires_in is missing",
+	keycard.AnnouncementNotPositive: "The zone's expires_in is not positive",
+	keycard.AnnouncementNotANumber:  "The zone's expires_in is not a number",
 }
 
-// Probed is for a token that Confluence did not accept when it was tried. It holds nothing of the answer. reason is one of
-// condition Verified; it is nil for one that is no problem.
+func skewed(l keycard.Lifetime) string {
+	switch {
+	case l.Source == keycard.LifetimeFromClaim:
+		return "is earlier than expires_in; used the claim"
+	case l.ClockSkew < 0:
+		return "has passed, by this clock; used expires_in"
+	}
+	return "is later than expires_in; used expires_in"
+}
+
+// probes are what came of trying a token at Confluence. The texts hold nothing of the answer: they are the same each time.
+var probes = map[string]struct {
+	kind       Kind
+	is, remedy string
+}{
+	v1alpha1.ReasonTokenRefused: {
+		KindPerson, "Confluence refuses the token (HTTP 401): its grant has ended, or was revoked at Atlassian", "Have the person consent again",
+	},
+	v1alpha1.ReasonScopeMismatch: {
+		KindPerson, "Confluence refuses the token for its scopes (HTTP 401)",
+		"Add the scopes to the app in Atlassian's developer console, then have the person consent again",
+	},
+	v1alpha1.ReasonAccessForbidden: {
+		KindPerson, "Confluence forbids the access (HTTP 403)",
+		"Ask the site's administrator to give the person access, and to admit the app in the site's app access policy",
+	},
+	v1alpha1.ReasonSiteNotFound: {
+		KindPerson, "The token is not good for this site any more (HTTP 404)", "Correct spec.site.url, or have the person consent again and pick that site",
+	},
+	v1alpha1.ReasonProbeInconclusive: {
+		KindTransient, "Confluence did not answer as expected when the token was tried",
+		"The operator tries the next token again. If this lasts, check proxies on the way",
+	},
+	v1alpha1.ReasonProbeUnavailable: {
+		KindWaiting, "The token was not tried: its scopes open no small read of Confluence", "To have it tried, add a scope such as read:page:confluence",
+	},
+}
+
+// Probed is for a token that Confluence did not accept when it was tried. Its kind is KindPerson when Confluence refuses the token.
+// reason is one of condition Verified; it is nil for one that is no problem.
 func Probed(reason string) *Problem {
 	found, ok := probes[reason]
 	if !ok {
 		return nil
 	}
-	return needsPerson(reason, found.is, found.remedy)
+	return &Problem{Kind: found.kind, Reason: reason, Cause: found.is, Remedy: found.remedy}
 }
 
 // Restart is what a restart of workloads did not reach. The lists name workloads, such as "Deployment a".

@@ -137,21 +137,30 @@ func SecretInvalid(secret types.NamespacedName, key string, flaw Flaw) *Problem 
 	return blocked(v1alpha1.ReasonSecretInvalid, say("Key %s of Secret %s %s", key, secret, flaws[flaw].is), flaws[flaw].remedy)
 }
 
+// Place is a key of a ConfigMap or a Secret.
+type Place struct {
+	types.NamespacedName
+	Kind, Key string
+}
+
+// Object names the ConfigMap or Secret.
+func (p Place) Object() string { return p.Kind + " " + p.NamespacedName.String() }
+
+func (p Place) String() string { return "Key " + p.Key + " of " + p.Object() }
+
 // CABundleNotFound is for the ConfigMap or Secret of spec.zone.caBundle.
-func CABundleNotFound(kind string, object types.NamespacedName, key string) *Problem {
-	return waiting(v1alpha1.ReasonCABundleInvalid, say("%s %s with the zone's certificate authority does not exist", kind, object),
-		say("Create it with the key %s", key))
+func CABundleNotFound(at Place) *Problem {
+	return waiting(v1alpha1.ReasonCABundleInvalid, at.Object()+" with the zone's certificate authority does not exist", "Create it with the key "+at.Key)
 }
 
 // CABundleKeyMissing is for a ConfigMap or Secret without the key that spec.zone.caBundle names.
-func CABundleKeyMissing(kind string, object types.NamespacedName, key string) *Problem {
-	return blocked(v1alpha1.ReasonCABundleInvalid, say("Key %s of %s %s is missing", key, kind, object),
-		"Add it with the certificate of the zone's authority")
+func CABundleKeyMissing(at Place) *Problem {
+	return blocked(v1alpha1.ReasonCABundleInvalid, at.String()+" is missing", "Add it with the certificate of the zone's authority")
 }
 
 // CABundleInvalid is for a CA bundle that holds no certificate.
-func CABundleInvalid(kind string, object types.NamespacedName, key string) *Problem {
-	return blocked(v1alpha1.ReasonCABundleInvalid, say("Key %s of %s %s holds no certificate in PEM (-----BEGIN CERTIFICATE-----)", key, kind, object),
+func CABundleInvalid(at Place) *Problem {
+	return blocked(v1alpha1.ReasonCABundleInvalid, at.String()+" holds no certificate in PEM (-----BEGIN CERTIFICATE-----)",
 		"Put the certificate of the zone's authority there")
 }
 

@@ -5,6 +5,7 @@ package problem
 
 import (
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -21,7 +22,12 @@ func UnknownScope(entry string, unknown, offer []string) *Problem {
 	return blocked(v1alpha1.ReasonUnknownScope, say("Catalog entry %s has no scope %s", entry, list(unknown)), oneOf(offer))
 }
 
-func oneOf(offer []string) string { return "Use " + strings.Join(offer, ", or ") }
+func oneOf(offer []string) string {
+	if len(offer) == 1 {
+		return "Use " + offer[0]
+	}
+	return "Use one of " + strings.Join(offer, ", ")
+}
 
 // OAuthApp is what a person needs to know to make one at the upstream.
 type OAuthApp struct {
@@ -141,7 +147,7 @@ func PolicyInvalid(index int, name, detail string) *Problem {
 }
 
 // InUse is for a deletion that waits for bindings to go first. users are namespace/name, and patience is how long it waits.
-func InUse(users []string, patience string) *Problem {
+func InUse(users []string, patience time.Duration) *Problem {
 	return waiting(v1alpha1.ReasonInUse, say("It is being deleted while ConfluenceTokenBindings use it: %s", list(users)),
 		say("Delete them, or wait %s: then they stop being refreshed", patience))
 }

@@ -46,14 +46,6 @@ func FromKeycard(err error) (*Problem, bool) {
 	return p.quoting(e), true
 }
 
-// Remote gives the Problem that an error of the Keycard client is, as an error; any other error stays as it is.
-func Remote(err error) error {
-	if p, ok := FromKeycard(err); ok {
-		return p
-	}
-	return err
-}
-
 // refused is for what a person has to mend.
 func refused(e *keycard.Error) *Problem {
 	switch {

@@ -69,31 +69,6 @@ func (p *Problem) Stalls() bool { return p.Kind == KindBlocked || p.Kind == Kind
 // Passes reports whether it passes by itself.
 func (p *Problem) Passes() bool { return p.Kind == KindTransient || p.Kind == KindThrottled }
 
-// Waiting makes a Problem that a watch will report the end of. It goes away: use the catalogue.
-func Waiting(reason, format string, args ...any) *Problem {
-	return waiting(reason, fmt.Sprintf(format, args...), "")
-}
-
-// Blocked makes a Problem that a person has to mend in the cluster. It goes away: use the catalogue.
-func Blocked(reason, format string, args ...any) *Problem {
-	return blocked(reason, fmt.Sprintf(format, args...), "")
-}
-
-// NeedsPerson is a Problem that a person has to mend outside of the cluster. It goes away: use the catalogue.
-func NeedsPerson(reason, format string, args ...any) *Problem {
-	return needsPerson(reason, fmt.Sprintf(format, args...), "")
-}
-
-// Passing is a Problem that passes by itself. It goes away: use the catalogue.
-func Passing(reason, format string, args ...any) *Problem {
-	return passing(reason, fmt.Sprintf(format, args...), "")
-}
-
-// Throttled makes a Problem that passes after the pause that was asked for. It goes away: use the catalogue.
-func Throttled(after time.Duration, reason, format string, args ...any) *Problem {
-	return throttled(after, reason, fmt.Sprintf(format, args...), "")
-}
-
 func waiting(reason, cause, remedy string) *Problem {
 	return &Problem{Kind: KindWaiting, Reason: reason, Cause: cause, Remedy: remedy}
 }

@@ -17,10 +17,10 @@ func TestPause(t *testing.T) {
 		least, most   time.Duration
 		stall, passes bool
 	}{
-		"waiting":        {problem.Waiting("R", "m"), 0, 0, false, false},
-		"blocked":        {problem.Blocked("R", "m"), 0, 0, true, false},
-		"needs a person": {problem.NeedsPerson("R", "m"), 10 * time.Minute, 11 * time.Minute, true, false},
-		"passing":        {problem.Passing("R", "m"), time.Second, 90 * time.Second, false, true},
+		"waiting":        {&problem.Problem{Kind: problem.KindWaiting, Reason: "R", Cause: "m"}, 0, 0, false, false},
+		"blocked":        {&problem.Problem{Kind: problem.KindBlocked, Reason: "R", Cause: "m"}, 0, 0, true, false},
+		"needs a person": {&problem.Problem{Kind: problem.KindPerson, Reason: "R", Cause: "m"}, 10 * time.Minute, 11 * time.Minute, true, false},
+		"passing":        {&problem.Problem{Kind: problem.KindTransient, Reason: "R", Cause: "m"}, time.Second, 90 * time.Second, false, true},
 		"throttled":      {&problem.Problem{Kind: problem.KindThrottled, RetryAfter: 5 * time.Minute}, 5 * time.Minute, 5 * time.Minute, false, true},
 	}
 	for name, tc := range tests {

@@ -89,13 +89,11 @@ func (s State) attempt(f Facts) (State, Action) {
 }
 
 func tooManyTokens(f Facts, why Why) *problem.Problem {
-	return problem.Throttled(MinInterval, v1alpha1.ReasonThrottled,
-		"too many tokens were issued in a short time, the last because %s; is another program changing Secret %s?", why, f.Secret)
+	return problem.TooManyTokens(string(why), f.Secret, MinInterval)
 }
 
 func tooManyRepairs(f Facts) *problem.Problem {
-	return problem.Throttled(MinInterval, v1alpha1.ReasonThrottled,
-		"the labels, annotations or owner of Secret %s were put right too often in a short time; is another program changing them?", f.Secret)
+	return problem.SecretKeepsChanging(f.Secret, MinInterval)
 }
 
 // resting is the phase of a binding that no attempt is under way for.

@@ -62,13 +62,13 @@ var answers = []answer{fine, transient, throttles, person, blocked}
 func (a answer) problem() *problem.Problem {
 	switch a {
 	case transient:
-		return problem.Passing("Down", "it is down")
+		return &problem.Problem{Kind: problem.KindTransient, Reason: "Down", Cause: "it is down"}
 	case throttles:
-		return problem.Throttled(90*time.Second, "Throttled", "too much")
+		return &problem.Problem{Kind: problem.KindThrottled, RetryAfter: 90 * time.Second, Reason: "Throttled", Cause: "too much"}
 	case person:
-		return problem.NeedsPerson(v1alpha1.ReasonConsentRequired, "consent")
+		return &problem.Problem{Kind: problem.KindPerson, Reason: v1alpha1.ReasonConsentRequired, Cause: "consent"}
 	case blocked:
-		return problem.Waiting("Missing", "it is missing")
+		return &problem.Problem{Kind: problem.KindWaiting, Reason: "Missing", Cause: "it is missing"}
 	}
 	return nil
 }
@@ -316,7 +316,7 @@ func (l *life) look(why string) {
 	}
 	e := Event{Kind: Looked}
 	if l.install != fine {
-		e = Event{Kind: Prevented, Problem: problem.Waiting("NotReady", "not ready"), Stage: StageInstall}
+		e = Event{Kind: Prevented, Problem: &problem.Problem{Kind: problem.KindWaiting, Reason: "NotReady", Cause: "not ready"}, Stage: StageInstall}
 	}
 	if l.suspended {
 		e = Event{Kind: Looked}
@@ -416,7 +416,7 @@ func (l *life) act(f Facts, a Action) Event {
 
 func (l *life) exchange(f Facts) Event {
 	if l.gateShut || l.gatePaused {
-		return Event{Kind: InLine, Problem: problem.Waiting("Throttled", "in line"), Others: 3, Paused: l.gatePaused}
+		return Event{Kind: InLine, Problem: &problem.Problem{Kind: problem.KindWaiting, Reason: "Throttled", Cause: "in line"}, Others: 3, Paused: l.gatePaused}
 	}
 	l.checkExchange(f)
 	if p := l.zone.problem(); p != nil {

@@ -103,7 +103,7 @@ func Ensure[O, C any, P Patch](ctx context.Context, z *Zone, k Kind[O, C, P], w 
 func Find[O, C any, P Patch](ctx context.Context, z *Zone, k Kind[O, C, P], identifier string, m Marker) (O, Standing, error) {
 	have, found, err := k.Find(z.ManagementClient, ctx, z.ID, identifier)
 	if err != nil || !found {
-		return have, Absent, problem.Remote(err)
+		return have, Absent, err
 	}
 	if _, description := k.About(have); m.In(description) {
 		return have, Managed, nil
@@ -134,7 +134,7 @@ func CreateProblem(err error, kind string) error {
 	if keycard.IsConflict(err) {
 		return problem.ObjectJustMade(kind)
 	}
-	return problem.Remote(err)
+	return err
 }
 
 // Delete removes an object that has the marker; any other stays.
@@ -144,5 +144,5 @@ func Delete[O, C any, P Patch](ctx context.Context, z *Zone, k Kind[O, C, P], ha
 		return nil
 	}
 	logr.FromContextOrDiscard(ctx).Info("deleting the "+k.Name, "id", id)
-	return problem.Remote(k.Delete(z.ManagementClient, ctx, z.ID, id))
+	return k.Delete(z.ManagementClient, ctx, z.ID, id)
 }

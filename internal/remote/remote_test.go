@@ -5,7 +5,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -187,8 +186,7 @@ func TestEnsure(t *testing.T) {
 			if standing != tc.standing || strings.Join(zone.sent, ", ") != tc.sent || drift(l) != tc.drift {
 				t.Errorf("standing %d, sent %v, drift %q", standing, zone.sent, drift(l))
 			}
-			var p *problem.Problem
-			if errors.As(err, &p) != (tc.reason != "") || p != nil && p.Reason != tc.reason {
+			if p := problem.Of(err); (p != nil) != (tc.reason != "") || p != nil && p.Reason != tc.reason {
 				t.Errorf("error %v", err)
 			}
 			if (have.id != "") != (standing != Absent) {
@@ -239,9 +237,8 @@ func TestDelete(t *testing.T) {
 		}
 	}
 	zone := &fakeZone{objects: []object{{"id7", thing, "wanted", string(ours)}}, fault: errLost}
-	var p *problem.Problem
-	if err := Delete(t.Context(), look(false), zone.kind(), zone.objects[0], ours); !errors.As(err, &p) || !p.Passes() {
-		t.Errorf("a failed deletion is %v", err)
+	if p := problem.Of(Delete(t.Context(), look(false), zone.kind(), zone.objects[0], ours)); p == nil || p.Reason != v1alpha1.ReasonZoneUnreachable {
+		t.Errorf("a failed deletion is %v", p)
 	}
 }
 

@@ -91,7 +91,7 @@ func (z *Zone) Note(step, object string, fields ...string) {
 func (z *Zone) Change(step, object string, fields []string, do func() error) error {
 	if !z.Observing {
 		if err := do(); err != nil {
-			return problem.Remote(err)
+			return err
 		}
 	}
 	z.Note(step, object, fields...)

@@ -7,12 +7,10 @@ package site
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync/atomic"
 
 	"k8s.io/utils/clock"
 
-	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/keycard"
 	"github.com/keycardai/keycard-operator/internal/problem"
@@ -43,11 +41,14 @@ func (f *Finder) Find(ctx context.Context, token keycard.Token, wanted string, k
 	}
 	sites, err := f.atlassian.Sites(ctx, token.AccessToken)
 	if err != nil {
-		err = atlassianProblem(err)
-		if p, ok := errors.AsType[*problem.Problem](err); ok && p.Passes() && known.CloudID != "" {
+		p, ok := problem.FromAtlassian(err)
+		if !ok {
+			return atlassian.Site{}, err
+		}
+		if p.Passes() && known.CloudID != "" {
 			return known, nil // a good token need not wait for that
 		}
-		return atlassian.Site{}, err
+		return atlassian.Site{}, p
 	}
 	at, err := atlassian.Choose(sites, wanted)
 	return at, siteProblem(err)
@@ -61,34 +62,11 @@ func siteProblem(err error) error {
 	)
 	switch {
 	case errors.As(err, &none):
-		return problem.NeedsPerson(v1alpha1.ReasonNoAccessibleSites,
-			"%v; the person has to pick at least one site in Atlassian's consent screen: revoke the grant and consent again", err)
+		return problem.NoAccessibleSites()
 	case errors.As(err, &notAccessible):
-		return problem.NeedsPerson(v1alpha1.ReasonSiteNotAccessible,
-			"%v; correct spec.site.url, or consent again and pick that site", err)
+		return problem.SiteNotAccessible(notAccessible.Wanted, notAccessible.Sites)
 	case errors.As(err, &ambiguous):
-		return problem.NeedsPerson(v1alpha1.ReasonSiteAmbiguous, "%v; name one of them in spec.site.url", err)
+		return problem.SiteAmbiguous(ambiguous.Sites)
 	}
 	return err
-}
-
-// atlassianProblem turns an error of Atlassian's API into a problem. The token is fresh from the zone, so
-// a refusal is about the grant behind it.
-func atlassianProblem(err error) error {
-	remote, ok := keycard.AsError(err)
-	if !ok {
-		return err
-	}
-	switch remote.Class {
-	case keycard.Transient:
-		return problem.Passing(v1alpha1.ReasonAtlassianUnreachable, "%v; it is retried", remote)
-	case keycard.Throttled:
-		return problem.Throttled(remote.RetryAfter, v1alpha1.ReasonThrottled, "%v; it is retried after the pause Atlassian asked for", remote)
-	}
-	if remote.Status != http.StatusUnauthorized && remote.Status != http.StatusForbidden {
-		return problem.Passing(v1alpha1.ReasonAtlassianUnreachable,
-			"%v; it is retried; if it lasts, check --atlassian-url, and proxies on the way to Atlassian", remote)
-	}
-	return problem.NeedsPerson(v1alpha1.ReasonTokenUnusable,
-		"Atlassian refuses the token that the zone issued: %v; the person has to revoke the grant and consent again", remote)
 }

@@ -11,61 +11,23 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/atlassian"
 	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // Verdict is what came of trying a token at Confluence: one of the reasons of condition Verified, or "" when it was not tried. It
 // is remembered with the token in the Secret, so that a restart neither forgets it nor tries again.
 type Verdict string
 
-// verdicts says what each means. Its texts hold nothing of the answer: they are the same each time.
-var verdicts = map[Verdict]struct {
-	status  metav1.ConditionStatus
-	message string
-}{
-	v1alpha1.ReasonVerified: {metav1.ConditionTrue, "Confluence accepted the token"},
-	v1alpha1.ReasonTokenRefused: {
-		metav1.ConditionFalse,
-		"Confluence refuses the token (HTTP 401): the grant behind it has ended, or was revoked at Atlassian; the person has to consent again",
-	},
-	v1alpha1.ReasonScopeMismatch: {
-		metav1.ConditionFalse,
-		"Confluence refuses the token for its scopes (HTTP 401): the OAuth app lacks a scope of spec.scopes in Atlassian's developer console; add it there, then the person has to consent again",
-	},
-	v1alpha1.ReasonAccessForbidden: {
-		metav1.ConditionFalse,
-		"Confluence forbids the access (HTTP 403): the person has no access to Confluence at this site, or the site's app access policy blocks the app; ask the site's administrator",
-	},
-	v1alpha1.ReasonSiteNotFound: {
-		metav1.ConditionFalse,
-		"the token is not good for this site any more (HTTP 404): the site is gone, or the grant does not cover it; correct spec.site.url, or consent again and pick that site",
-	},
-	v1alpha1.ReasonProbeInconclusive: {
-		metav1.ConditionUnknown,
-		"Confluence did not answer as expected when the token was tried; the next token is tried again",
-	},
-	v1alpha1.ReasonProbeUnavailable: {
-		metav1.ConditionUnknown,
-		"no read of Confluence is known that the token's scopes open, so it was not tried; a scope such as read:page:confluence makes it possible",
-	},
-}
-
 // Refuses reports whether Confluence does not take the token.
-func (v Verdict) Refuses() bool { return verdicts[v].status == metav1.ConditionFalse }
-
-// Known reports whether v is one of the verdicts.
-func (v Verdict) Known() bool { return verdicts[v].message != "" }
-
-// Status returns the status of condition Verified.
-func (v Verdict) Status() metav1.ConditionStatus { return verdicts[v].status }
-
-// Message returns what the verdict means and what to do about it.
-func (v Verdict) Message() string { return verdicts[v].message }
+func (v Verdict) Refuses() bool {
+	p := problem.Probed(string(v))
+	return p != nil && p.Stalls()
+}
 
 // A probe holds a worker that all bindings share, while the token waits to be written. So it is given up soon, and while
 // Confluence does not answer at all, tokens are tried once in a while only.

@@ -10,6 +10,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
+	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // The conditions that kstatus reads besides Ready.
@@ -47,16 +50,30 @@ func (w Conditions) Settled() {
 	meta.RemoveStatusCondition(w.List, stalled)
 }
 
+// Show sets a condition to what a problem says.
+func (w Conditions) Show(conditionType string, status metav1.ConditionStatus, p *problem.Problem) {
+	w.Set(conditionType, status, p.Reason, p.Message())
+}
+
 // Reconciling says that the operator works towards the spec by itself.
-func (w Conditions) Reconciling(reason, message string) {
+func (w Conditions) Reconciling(reason string) {
 	meta.RemoveStatusCondition(w.List, stalled)
-	w.Set(reconciling, metav1.ConditionTrue, reason, message)
+	w.Set(reconciling, metav1.ConditionTrue, reason, "The operator works on it. Ready says what is missing")
 }
 
 // Stalled says that nothing moves until a person does something.
-func (w Conditions) Stalled(reason, message string) {
+func (w Conditions) Stalled(reason string) {
 	meta.RemoveStatusCondition(w.List, reconciling)
-	w.Set(stalled, metav1.ConditionTrue, reason, message)
+	w.Set(stalled, metav1.ConditionTrue, reason, "Nothing moves until a person acts. Ready says what is wrong")
+}
+
+// Moves says who moves next after a problem: a person, or the operator.
+func (w Conditions) Moves(p *problem.Problem) {
+	if p.Stalls() {
+		w.Stalled(p.Reason)
+		return
+	}
+	w.Reconciling(v1alpha1.ReasonProgressingWithRetry)
 }
 
 func clip(message string) string {

@@ -33,12 +33,12 @@ func TestTransitionTimeMovesWithTheStatusOnly(t *testing.T) {
 func TestReconcilingAndStalledExcludeEachOther(t *testing.T) {
 	var list []metav1.Condition
 	w := status.Conditions{List: &list}
-	w.Reconciling("Progressing", "working")
-	w.Stalled("SecretInvalid", "mend it")
+	w.Reconciling("Progressing")
+	w.Stalled("SecretInvalid")
 	if meta.FindStatusCondition(list, "Reconciling") != nil || !meta.IsStatusConditionTrue(list, "Stalled") {
 		t.Errorf("after Stalled: %v", list)
 	}
-	w.Reconciling("Progressing", "working")
+	w.Reconciling("Progressing")
 	if meta.FindStatusCondition(list, "Stalled") != nil {
 		t.Errorf("after Reconciling: %v", list)
 	}

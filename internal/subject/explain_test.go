@@ -49,7 +49,7 @@ func TestExplain(t *testing.T) {
 		"no look-up, which a person has":   {err: rejected, subject: user, context: Context{Person: Person{failed: noClient}}, kind: person, reason: v1alpha1.ReasonRequestRejected, says: []string{"its words", "The user could not be looked up by the e-mail address: ", "refuses the client id"}},
 		"no look-up, by the cluster":       {err: rejected, subject: user, context: Context{Person: Person{failed: problem.Cluster("reading Secret a", errors.New("secret words"))}}, kind: person, reason: v1alpha1.ReasonRequestRejected, says: []string{"could not be looked up by the e-mail address: Reading Secret a failed: "}},
 		"no look-up, and the zone is down": {err: down, subject: user, context: Context{Person: Person{failed: noClient}}, kind: transient, reason: v1alpha1.ReasonZoneUnreachable, says: []string{"its words"}},
-		"a problem of the cluster":         {err: problem.Waiting(v1alpha1.ReasonSecretNotFound, "none"), subject: access, kind: problem.KindWaiting, reason: v1alpha1.ReasonSecretNotFound, says: []string{"none"}},
+		"a problem of the cluster":         {err: &problem.Problem{Kind: problem.KindWaiting, Reason: v1alpha1.ReasonSecretNotFound, Cause: "none"}, subject: access, kind: problem.KindWaiting, reason: v1alpha1.ReasonSecretNotFound, says: []string{"none"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := tc.context

@@ -6,9 +6,7 @@ package target
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -54,7 +52,7 @@ func (f *Finder) Of(ctx context.Context, b *v1alpha1.ConfluenceTokenBinding) (Ta
 	var install v1alpha1.KeycardResource
 	err := f.cached.Get(ctx, key, &install)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return Target{}, fmt.Errorf("reading KeycardResource %s: %w", key, err)
+		return Target{}, problem.Cluster("reading KeycardResource "+key.String(), err)
 	}
 	admitted := err == nil
 	if admitted {
@@ -63,16 +61,15 @@ func (f *Finder) Of(ctx context.Context, b *v1alpha1.ConfluenceTokenBinding) (Ta
 		}
 	}
 	if !admitted {
-		return Target{}, f.notAdmitted(key, b.Namespace)
+		return Target{}, problem.NotAdmitted(key, b.Namespace, f.liveNamespaces)
 	}
 	entry, known := f.catalog[install.Spec.CatalogEntry]
 	// Once registered is enough: a later mistake in its spec, or an outage, does not stop the bindings.
 	if !known || install.Status.ResourceID == "" {
-		return Target{}, problem.Waiting(v1alpha1.ReasonResourceNotReady,
-			"KeycardResource %s is not registered in its zone yet; see its conditions", key)
+		return Target{}, problem.ResourceNotReady(key)
 	}
 	if !install.DeletionTimestamp.IsZero() {
-		return Target{}, problem.Waiting(v1alpha1.ReasonResourceNotReady, "KeycardResource %s is being deleted", key)
+		return Target{}, problem.ResourceEnding(key)
 	}
 	scopes, err := requestedScopes(b, &install)
 	if err != nil {
@@ -122,18 +119,6 @@ func progressOf(install *v1alpha1.KeycardResource) refresh.Progress {
 	}
 }
 
-// notAdmitted says the same of a resource that does not exist and of one that does not admit the namespace. Where namespaces are
-// not watched, no watch reports a label that admits it, so it is tried again.
-func (f *Finder) notAdmitted(resource client.ObjectKey, namespace string) *problem.Problem {
-	say := problem.Waiting
-	if f.liveNamespaces {
-		say = problem.Passing
-	}
-	return say(v1alpha1.ReasonResourceNotFound,
-		"KeycardResource %s does not exist or does not admit namespace %s; check spec.resourceRef, and allowedNamespaces of the KeycardResource",
-		resource, namespace)
-}
-
 // requestedScopes returns what the binding asks for, or all that the resource offers; sorted.
 func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.KeycardResource) ([]string, error) {
 	offered := v1alpha1.ScopeNames(resource.Status.Scopes)
@@ -143,9 +128,7 @@ func requestedScopes(b *v1alpha1.ConfluenceTokenBinding, resource *v1alpha1.Keyc
 	}
 	missing := Lacking(offered, wanted)
 	if len(missing) > 0 {
-		return nil, problem.Blocked(v1alpha1.ReasonScopeNotOffered,
-			"KeycardResource %s does not offer %s; it offers %s. Change spec.scopes here, or spec.scopes of the KeycardResource",
-			resource.Name, strings.Join(missing, ", "), strings.Join(offered, ", "))
+		return nil, problem.ScopeNotOffered(resource.Name, missing, offered)
 	}
 	slices.Sort(wanted)
 	return wanted, nil

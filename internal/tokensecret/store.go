@@ -91,13 +91,12 @@ func (o Output) Read(ctx context.Context) (Secret, error) {
 		return Secret{}, o.mayMake(ctx)
 	}
 	if err != nil {
-		return Secret{}, fmt.Errorf("reading metadata of Secret %s: %w", key, err)
+		return Secret{}, problem.Cluster("reading metadata of Secret "+key.String(), err)
 	}
 	s := Inspect(m, o.binding)
 	switch ownerOf(s, o.binding) {
 	case theirs:
-		return Secret{}, problem.Blocked(v1alpha1.ReasonSecretConflict, "Secret %s exists and %s; it is left alone: remove it, or bind to another name",
-			m.Name, controllerOf(m))
+		return Secret{}, problem.SecretTaken(m.Name, controllerOf(m))
 	case overwritten:
 		return Secret{}, o.withdraw(ctx, m)
 	}
@@ -111,16 +110,15 @@ func (o Output) mayMake(ctx context.Context) error {
 	// Where that can't be known, the write says it.
 	key := o.key()
 	if namespaces.Ending(ctx, o.store.namespaces, key.Namespace) {
-		return problem.Waiting(v1alpha1.ReasonSecretWriteFailed, "Secret %s can't be made: the namespace is being deleted", key.Name)
+		return problem.SecretInEndingNamespace(key.Name, 0)
 	}
 	var others v1alpha1.ConfluenceTokenBindingList
 	if err := o.store.client.List(ctx, &others, client.InNamespace(key.Namespace), client.MatchingFields{index.Output: key.Name}); err != nil {
-		return fmt.Errorf("listing bindings of Secret %s: %w", key.Name, err)
+		return problem.Cluster("listing bindings of Secret "+key.Name, err)
 	}
 	for i := range others.Items {
 		if other := &others.Items[i]; other.DeletionTimestamp.IsZero() && older(other, o.binding) {
-			return problem.Blocked(v1alpha1.ReasonSecretConflict, "Secret %s is named by ConfluenceTokenBinding %s too, which is older; bind to another name, or remove that binding",
-				key.Name, other.Name)
+			return problem.SecretOfOlderBinding(key.Name, other.Name)
 		}
 	}
 	return nil
@@ -133,7 +131,7 @@ func (o Output) Write(ctx context.Context, was Secret, token Token) (Secret, err
 	defer cancel()
 	data, err := tokenfile.Render(token.Token, formats(o.binding))
 	if err != nil {
-		return was, problem.NeedsPerson(v1alpha1.ReasonTokenUnusable, "the zone issued a token that no client can send: %v", err)
+		return was, problem.TokenUnsendable(err)
 	}
 	held := Held{
 		Life: refresh.Life{IssuedAt: token.IssuedAt, ExpiresAt: token.ExpiresAt}, Scopes: token.Scopes,
@@ -155,15 +153,15 @@ func (o Output) Write(ctx context.Context, was Secret, token Token) (Secret, err
 func (o Output) Relayout(ctx context.Context, was Secret, note Note) (Secret, error) {
 	var live corev1.Secret
 	if err := o.store.live.Get(ctx, o.key(), &live); err != nil {
-		return was, fmt.Errorf("reading Secret %s: %w", o.key().Name, err)
+		return was, problem.Cluster("reading Secret "+o.key().Name, err)
 	}
 	token, err := tokenfile.Parse(live.Data)
 	if err != nil {
 		// The next reconcile sees the change in the metadata and exchanges.
-		return was, problem.Passing(v1alpha1.ReasonSecretWriteFailed, "Secret %s does not hold a token that can be laid out again: %v", live.Name, err)
+		return was, problem.SecretUnreadable(live.Name, err)
 	}
 	if live.ResourceVersion != was.meta.ResourceVersion {
-		return was, problem.Passing(v1alpha1.ReasonSecretConflict, "Secret %s is being changed by somebody else", live.Name)
+		return was, problem.SecretChanging(live.Name)
 	}
 	return o.Write(ctx, was, Token{Token: token, Note: note})
 }
@@ -185,7 +183,7 @@ func (o Output) withdraw(ctx context.Context, m *metav1.PartialObjectMetadata) e
 	if _, err := o.apply(ctx, Secret{}, corev1ac.Secret(m.Name, m.Namespace).WithUID(m.UID)); err != nil {
 		return err
 	}
-	return problem.Passing(v1alpha1.ReasonSecretConflict, "Secret %s was made by somebody else a moment ago; it is left alone: remove it, or bind to another name", m.Name)
+	return problem.SecretJustMade(m.Name)
 }
 
 // took remembers what was written.
@@ -248,7 +246,7 @@ func older(a, b *v1alpha1.ConfluenceTokenBinding) bool {
 
 func controllerOf(m *metav1.PartialObjectMetadata) string {
 	if owner := metav1.GetControllerOf(m); owner != nil {
-		return fmt.Sprintf("belongs to %s %s", owner.Kind, owner.Name)
+		return owner.Kind + " " + owner.Name
 	}
-	return "was not made by this binding"
+	return ""
 }

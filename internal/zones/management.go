@@ -12,7 +12,6 @@ import (
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/problem"
 )
 
 // Management gives the client of a zone's management API, and the service account as which it calls: both are what an install
@@ -26,5 +25,5 @@ func Management(ctx context.Context, live client.Reader, pool *keycard.Pool, nam
 		return nil, account, err
 	}
 	management, err := pool.Management(keycard.ManagementConfig{BaseURL: zone.ManagementURL(), ClientID: account.ID, ClientSecret: account.Secret})
-	return management, account, problem.Remote(err)
+	return management, account, err
 }

@@ -7,11 +7,9 @@ package zones
 
 import (
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keycardai/keycard-operator/api/v1alpha1"
@@ -31,38 +29,34 @@ func Pool(ctx context.Context, live client.Reader, pool *keycard.Pool, namespace
 	}
 	trusting, err := pool.Trusting(bundle)
 	if err != nil || len(bundle) == 0 {
-		return nil, problem.Blocked(v1alpha1.ReasonCABundleInvalid,
-			"%s holds no certificate in PEM (-----BEGIN CERTIFICATE-----); put the zone's certificate authority there", where)
+		return nil, problem.CABundleInvalid(where)
 	}
 	return trusting, nil
 }
 
-func read(ctx context.Context, live client.Reader, namespace string, source *v1alpha1.CABundleSource) (bundle []byte, where string, err error) {
-	var (
-		kind, name, key string
-		there           bool
-	)
+func read(ctx context.Context, live client.Reader, namespace string, source *v1alpha1.CABundleSource) (bundle []byte, where problem.Place, err error) {
+	var there bool
+	where.Namespace = namespace
 	if ref := source.ConfigMapKeyRef; ref != nil {
 		var o corev1.ConfigMap
-		kind, name, key = "ConfigMap", ref.Name, ref.Key
-		err = live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &o)
+		where.Kind, where.Name, where.Key = "ConfigMap", ref.Name, ref.Key
+		err = live.Get(ctx, where.NamespacedName, &o)
 		var text string
-		text, there = o.Data[key]
+		text, there = o.Data[ref.Key]
 		bundle = []byte(text)
 	} else if ref := source.SecretKeyRef; ref != nil {
 		var o corev1.Secret
-		kind, name, key = "Secret", ref.Name, ref.Key
-		err = live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &o)
-		bundle, there = o.Data[key]
+		where.Kind, where.Name, where.Key = "Secret", ref.Name, ref.Key
+		err = live.Get(ctx, where.NamespacedName, &o)
+		bundle, there = o.Data[ref.Key]
 	}
-	where = fmt.Sprintf("key %s of %s %s/%s", key, kind, namespace, name)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, where, problem.Waiting(v1alpha1.ReasonCABundleInvalid, "%s %s/%s with the zone's certificate authority does not exist; create it with the key %s", kind, namespace, name, key)
+		return nil, where, problem.CABundleNotFound(where)
 	case err != nil:
-		return nil, where, fmt.Errorf("reading %s %s/%s: %w", kind, namespace, name, err)
+		return nil, where, problem.Cluster("reading "+where.Object(), err)
 	case !there:
-		return nil, where, problem.Blocked(v1alpha1.ReasonCABundleInvalid, "%s is missing; add it", where)
+		return nil, where, problem.CABundleKeyMissing(where)
 	}
 	return bundle, where, nil
 }

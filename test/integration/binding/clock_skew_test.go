@@ -71,7 +71,7 @@ func TestClaimsOfASkewedIssuer(t *testing.T) {
 		want           result
 	}{
 		"ahead":               {10 * time.Minute, time.Hour, true, result{time.Hour, v1alpha1.ReasonClockSkew, "later than expires_in"}},
-		"behind":              {-10 * time.Minute, time.Hour, true, result{50 * time.Minute, v1alpha1.ReasonClockSkew, "earlier than expires_in; used the claim; the token is taken to live 50m0s"}},
+		"behind":              {-10 * time.Minute, time.Hour, true, result{50 * time.Minute, v1alpha1.ReasonClockSkew, "earlier than expires_in; used the claim, so it lives 50m0s"}},
 		"behind, short":       {-10 * time.Minute, 5 * time.Minute, true, result{5 * time.Minute, v1alpha1.ReasonClockSkew, "has passed, by this clock; used expires_in"}},
 		"a little ahead":      {time.Minute, time.Hour, true, result{time.Hour, v1alpha1.ReasonIssued, ""}},
 		"a little behind":     {-time.Minute, time.Hour, true, result{time.Hour, v1alpha1.ReasonIssued, ""}},

@@ -39,7 +39,7 @@ func TestSubjectAccessToken(t *testing.T) {
 	w.PortalSecret("wrong", fresh)
 	w.ReconcileBinding(b)
 	message := w.Expect(b, v1alpha1.ConditionTokenIssued, metav1.ConditionTrue, v1alpha1.ReasonRefreshFailing)
-	if !strings.Contains(message, "key access_token of Secret "+w.NS+"/portal-session is missing") {
+	if !strings.Contains(message, "Key access_token of Secret "+w.NS+"/portal-session is missing") {
 		t.Errorf("the remedy is %q", message)
 	}
 	w.Expect(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -148,7 +148,7 @@ func TestSubjectAccessTokenIsRefused(t *testing.T) {
 			w.ReconcileBinding(b)
 			w.Clock.Step(2 * time.Hour)
 			w.ReconcileBinding(b)
-			message := w.Expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonSubjectTokenRejected)
+			message := w.Expect(b, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSubjectTokenRejected)
 			if !strings.Contains(message, "The zone refuses the access token in key access_token of Secret "+w.NS+"/portal-session") {
 				t.Errorf("the remedy is %q", message)
 			}

@@ -134,7 +134,7 @@ func TestWhoMustConsent(t *testing.T) {
 				must.Succeed(t, w.K8s.Create(w.Ctx, b))
 				defer withoutConsent(w)()
 				w.ReconcileBinding(b)
-				message := w.Expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonConsentRequired)
+				message := w.Expect(b, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonConsentRequired)
 				if !strings.Contains(message, tt.says) {
 					t.Errorf("the message does not say %q: %s", tt.says, message)
 				}

@@ -69,7 +69,7 @@ func TestSession(t *testing.T) {
 	w.Due(b)
 	w.Clock.Step(time.Hour)
 	w.ReconcileBinding(b)
-	message := w.Expect(b, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonSessionEnded)
+	message := w.Expect(b, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSessionEnded)
 	if !strings.Contains(message, "key refresh_token of Secret "+w.NS+"/alice-session") || strings.Contains(message, first) {
 		t.Errorf("the remedy is %q", message)
 	}

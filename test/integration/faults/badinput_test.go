@@ -122,7 +122,7 @@ func TestInstallFaults(t *testing.T) {
 		},
 		"somebody else was faster": {
 			on: "api POST /zones/", answer: world.ReplyJSON(409, `{"message":"identifier is in use","code":"conflict","status":409}`), condition: provider, status: unknown,
-			reason: v1alpha1.ReasonProgressingWithRetry, says: []string{"looked at again"}, soonest: world.FirstRetry, latest: world.LastRetry,
+			reason: v1alpha1.ReasonProgressingWithRetry, says: []string{"a moment ago"}, soonest: world.FirstRetry, latest: world.LastRetry,
 		},
 	}
 	for name, tc := range tests {
@@ -253,7 +253,7 @@ func TestExchangeFaults(t *testing.T) {
 		},
 		"there is no site": {
 			on: "accessible-resources", answer: world.ReplyJSON(200, `[]`), condition: issued, status: no,
-			reason: v1alpha1.ReasonNoAccessibleSites, says: []string{"pick at least one site"}, stalled: true, soonest: world.SlowRetry, latest: world.Slowest,
+			reason: v1alpha1.ReasonNoAccessibleSites, says: []string{"pick a site"}, stalled: true, soonest: world.SlowRetry, latest: world.Slowest,
 		},
 		"there are several sites": {
 			on: "accessible-resources", answer: world.ReplyJSON(200, `[{"id":"1","url":"https://b.atlassian.net","scopes":["search:confluence"]},{"id":"2","url":"https://a.atlassian.net","scopes":["search:confluence"]}]`),
@@ -262,7 +262,7 @@ func TestExchangeFaults(t *testing.T) {
 		},
 		"Atlassian is down": {
 			on: "accessible-resources", answer: world.ReplyJSON(503, `{}`), condition: issued, status: no,
-			reason: v1alpha1.ReasonAtlassianUnreachable, says: []string{"retried"}, soonest: world.FirstRetry, latest: world.LastRetry,
+			reason: v1alpha1.ReasonAtlassianUnreachable, says: []string{"retries"}, soonest: world.FirstRetry, latest: world.LastRetry,
 		},
 		"Atlassian refuses the token": {
 			on: "accessible-resources", answer: world.ReplyJSON(401, `{"code":401,"message":"Unauthorized"}`), condition: issued, status: no,

@@ -42,7 +42,7 @@ type siteFault struct {
 // passes is what is seen of a fault that is none of the token's.
 func passes(answer http.HandlerFunc, says ...string) siteFault {
 	return siteFault{answer: answer, fault: fault{
-		reason: v1alpha1.ReasonAtlassianUnreachable, says: append(says, "retried"), soonest: world.FirstRetry, latest: world.LastRetry,
+		reason: v1alpha1.ReasonAtlassianUnreachable, says: append(says, "retries"), soonest: world.FirstRetry, latest: world.LastRetry,
 	}}
 }
 
@@ -80,11 +80,11 @@ func siteFaults(t *testing.T) map[string]siteFault {
 		"nothing":          passes(answers(200, world.JSONType, ``), "empty body"),
 		"8 MB":             passes(answers(200, world.JSONType, strings.Repeat("x", 8<<20)), "1 MiB"),
 		"a redirect":       passes(answers(302, world.JSONType, ``, "Location", elsewhere.URL+"/?state=canary-message"), "redirects to host 127.0.0.1", "proxies"),
-		"an empty list":    needsHer(answers(200, world.JSONType, `[]`), v1alpha1.ReasonNoAccessibleSites, "pick at least one site"),
-		"null":             needsHer(answers(200, world.JSONType, `null`), v1alpha1.ReasonNoAccessibleSites, "pick at least one site"),
-		"odd entries only": needsHer(answers(200, world.JSONType, world.OddSites), v1alpha1.ReasonNoAccessibleSites, "pick at least one site"),
+		"an empty list":    needsHer(answers(200, world.JSONType, `[]`), v1alpha1.ReasonNoAccessibleSites, "pick a site"),
+		"null":             needsHer(answers(200, world.JSONType, `null`), v1alpha1.ReasonNoAccessibleSites, "pick a site"),
+		"odd entries only": needsHer(answers(200, world.JSONType, world.OddSites), v1alpha1.ReasonNoAccessibleSites, "pick a site"),
 		"429": {answer: answers(429, world.JSONType, `{"code":429,"message":"Rate limit exceeded"}`, "Retry-After", "120"), fault: fault{
-			reason: v1alpha1.ReasonThrottled, says: []string{"pause Atlassian asked for"}, soonest: 2 * time.Minute, latest: 2 * time.Minute,
+			reason: v1alpha1.ReasonThrottled, says: []string{"Atlassian asks for a pause"}, soonest: 2 * time.Minute, latest: 2 * time.Minute,
 		}},
 	}
 }
