@@ -170,7 +170,7 @@ func InLine(line Line) *Problem {
 
 // TooManyTokens is for a binding that had too many tokens in a short time. why is the reason for the last one.
 func TooManyTokens(why, secret string, after time.Duration) *Problem {
-	return throttled(after, v1alpha1.ReasonThrottled, say("Too many tokens were issued in a short time, the last because %s", why),
+	return throttled(after, say("Too many tokens were issued in a short time, the last because %s", why),
 		say("Stop the program that changes Secret %s", secret))
 }
 

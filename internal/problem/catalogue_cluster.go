@@ -196,7 +196,7 @@ func SecretChanging(secret string) *Problem {
 
 // SecretKeepsChanging is for labels, annotations or an owner of an output Secret that had to be put right too often.
 func SecretKeepsChanging(secret string, after time.Duration) *Problem {
-	return throttled(after, v1alpha1.ReasonThrottled, say("The labels, annotations or owner of Secret %s keep changing", secret),
+	return throttled(after, say("The labels, annotations or owner of Secret %s keep changing", secret),
 		"Stop the other program that changes them, or take what it changes out of spec.secret")
 }
 

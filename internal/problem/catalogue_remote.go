@@ -41,7 +41,7 @@ func FromKeycard(err error) (*Problem, bool) {
 	case keycard.Transient:
 		p = passing(v1alpha1.ReasonZoneUnreachable, who+" does not answer, or fails", retries("the zone's URLs, the network and Keycard's status"))
 	case keycard.Throttled:
-		p = throttled(e.RetryAfter, v1alpha1.ReasonThrottled, who+" asks for a pause", "The operator retries after the pause. If this lasts, ask the zone's administrator")
+		p = throttled(e.RetryAfter, who+" asks for a pause", "The operator retries after the pause. If this lasts, ask the zone's administrator")
 	}
 	return p.quoting(e), true
 }
@@ -95,7 +95,7 @@ func FromAtlassian(err error) (*Problem, bool) {
 	case e.Class == keycard.Transient:
 		p = passing(v1alpha1.ReasonAtlassianUnreachable, "Atlassian does not answer, or fails", retries("the network and Atlassian's status"))
 	case e.Class == keycard.Throttled:
-		p = throttled(e.RetryAfter, v1alpha1.ReasonThrottled, "Atlassian asks for a pause",
+		p = throttled(e.RetryAfter, "Atlassian asks for a pause",
 			"The operator retries after the pause. If this lasts, look for other programs that use the OAuth app")
 	case e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden:
 		p = needsPerson(v1alpha1.ReasonTokenUnusable, "Atlassian refuses the token that the zone issued", "Have the person revoke the grant and consent again")

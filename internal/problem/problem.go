@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/keycardai/keycard-operator/api/v1alpha1"
 )
 
 // Kind says who moves next.
@@ -85,8 +87,8 @@ func passing(reason, cause, remedy string) *Problem {
 	return &Problem{Kind: KindTransient, Reason: reason, Cause: cause, Remedy: remedy}
 }
 
-func throttled(after time.Duration, reason, cause, remedy string) *Problem {
-	return &Problem{Kind: KindThrottled, RetryAfter: after, Reason: reason, Cause: cause, Remedy: remedy}
+func throttled(after time.Duration, cause, remedy string) *Problem {
+	return &Problem{Kind: KindThrottled, RetryAfter: after, Reason: v1alpha1.ReasonThrottled, Cause: cause, Remedy: remedy}
 }
 
 // quoting adds the words of an error, which have to be stable and free of secrets.

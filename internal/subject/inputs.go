@@ -9,7 +9,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -77,7 +76,7 @@ func (i *Inputs) metadata(ctx context.Context, name string) (*metav1.PartialObje
 	m := secretmeta.New(i.binding.Namespace, name)
 	err := i.deps.Client.Get(ctx, client.ObjectKeyFromObject(m), m)
 	if client.IgnoreNotFound(err) != nil {
-		return nil, fmt.Errorf("reading metadata of Secret %s: %w", name, err)
+		return nil, problem.Cluster("reading metadata of Secret "+name, err)
 	}
 	return m, nil
 }

@@ -125,19 +125,16 @@ func lifetimeNote(l keycard.Lifetime) string {
 	return fmt.Sprintf("%s %s %s", l.Source, l.Announced, l.ClockSkew)
 }
 
-// parseLifetime reads the annotation. Earlier operators wrote a sentence, of which no more is kept than
-// the reason to show: the next token has a new one.
+// parseLifetime reads the annotation. Earlier operators wrote a sentence, of which no more is kept than that the lifetime was odd:
+// the next token has a new one.
 func parseLifetime(note string) keycard.Lifetime {
 	if parts := strings.Fields(note); len(parts) == 3 {
 		if skew, err := time.ParseDuration(parts[2]); err == nil {
 			return keycard.Lifetime{Source: keycard.LifetimeSource(parts[0]), Announced: keycard.Announcement(parts[1]), ClockSkew: skew}
 		}
 	}
-	switch {
-	case note == "":
+	if note == "" {
 		return keycard.Lifetime{}
-	case strings.HasPrefix(note, "the clocks disagree: "):
-		return keycard.Lifetime{Source: keycard.LifetimeFromExpiresIn, ClockSkew: time.Second}
 	}
 	return keycard.Lifetime{Source: keycard.LifetimeAssumed}
 }

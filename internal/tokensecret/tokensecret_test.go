@@ -184,8 +184,8 @@ func TestLifetimeOfAnEarlierOperator(t *testing.T) {
 		"": {},
 		"expires_in is missing; the token is taken to live 5m0s":                                                                 {Source: keycard.LifetimeAssumed},
 		"the announced lifetime is over 24 hours; took it as 24 hours; the token is taken to live 24h0m0s":                       {Source: keycard.LifetimeAssumed},
-		"the clocks disagree: the token's exp claim is later than expires_in; used expires_in; the token is taken to live 10m0s": {Source: keycard.LifetimeFromExpiresIn, ClockSkew: time.Second},
-		"the clocks disagree: the token's exp claim has passed, by this clock; used expires_in; the token is taken to live 5m0s": {Source: keycard.LifetimeFromExpiresIn, ClockSkew: time.Second},
+		"the clocks disagree: the token's exp claim is later than expires_in; used expires_in; the token is taken to live 10m0s": {Source: keycard.LifetimeAssumed},
+		"the clocks disagree: the token's exp claim has passed, by this clock; used expires_in; the token is taken to live 5m0s": {Source: keycard.LifetimeAssumed},
 		"ExpClaim Given -10m0s": {Source: keycard.LifetimeFromClaim, Announced: keycard.AnnouncementGiven, ClockSkew: -10 * time.Minute},
 	} {
 		if got := parseLifetime(note); got != want || got.Odd() != (note != "") {
