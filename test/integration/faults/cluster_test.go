@@ -95,15 +95,15 @@ func useUpQuota(w *world.World) func() {
 	// The controller that counts does not run here.
 	quota.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: hard.DeepCopy()}
 	must.Succeed(w.T, w.K8s.Status().Update(w.Ctx, quota))
-	w.Eventually("the quota is enforced", func(ctx context.Context) (bool, error) { return dryRun(w, ctx) != nil, nil })
+	w.Eventually("the quota is enforced", func(ctx context.Context) (bool, error) { return dryRun(ctx, w) != nil, nil })
 	return func() {
 		must.Succeed(w.T, w.K8s.Delete(w.Ctx, quota))
-		w.Eventually("the quota is gone", func(ctx context.Context) (bool, error) { return dryRun(w, ctx) == nil, nil })
+		w.Eventually("the quota is gone", func(ctx context.Context) (bool, error) { return dryRun(ctx, w) == nil, nil })
 	}
 }
 
 // dryRun tells whether a Secret like the operator's could be made.
-func dryRun(w *world.World, ctx context.Context) error {
+func dryRun(ctx context.Context, w *world.World) error {
 	probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 		Namespace: w.NS, GenerateName: "probe-", Labels: map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
 	}}
@@ -142,10 +142,10 @@ func denySecrets(w *world.World) func() {
 	must.Succeed(w.T, w.K8s.Create(w.Ctx, policy))
 	must.Succeed(w.T, w.K8s.Create(w.Ctx, binding))
 	w.T.Cleanup(func() { _ = w.K8s.Delete(context.WithoutCancel(w.Ctx), policy) })
-	w.Eventually("the policy is enforced", func(ctx context.Context) (bool, error) { return dryRun(w, ctx) != nil, nil })
+	w.Eventually("the policy is enforced", func(ctx context.Context) (bool, error) { return dryRun(ctx, w) != nil, nil })
 	return func() {
 		must.Succeed(w.T, w.K8s.Delete(w.Ctx, binding))
-		w.Eventually("the policy is off", func(ctx context.Context) (bool, error) { return dryRun(w, ctx) == nil, nil })
+		w.Eventually("the policy is off", func(ctx context.Context) (bool, error) { return dryRun(ctx, w) == nil, nil })
 	}
 }
 
