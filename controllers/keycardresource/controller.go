@@ -25,7 +25,6 @@ import (
 	"github.com/keycardai/keycard-operator/controllers/access"
 	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/keycard"
-	"github.com/keycardai/keycard-operator/internal/ownwrites"
 	"github.com/keycardai/keycard-operator/internal/problem"
 	"github.com/keycardai/keycard-operator/internal/refresh"
 	"github.com/keycardai/keycard-operator/internal/remote"
@@ -77,8 +76,7 @@ type Controller struct {
 	applications *access.Applications
 	zones        remote.Zones
 	// memories has the *memory of each install.
-	memories  sync.Map
-	resources ownwrites.Objects[*v1alpha1.KeycardResource]
+	memories sync.Map
 }
 
 // New makes a Controller.
@@ -99,7 +97,6 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	var cached v1alpha1.KeycardResource
 	if err := c.deps.Client.Get(ctx, req.NamespacedName, &cached); err != nil {
 		c.memories.Delete(req.NamespacedName)
-		c.resources.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := c.begin(&cached)
@@ -129,10 +126,10 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // begin gathers what is known of an install.
 func (c *Controller) begin(cached *v1alpha1.KeycardResource) *scope {
-	key := client.ObjectKeyFromObject(cached)
-	s := newScope(c.resources.Newest(key, cached), &c.zones, c.deps.Clock.Now(), c.deps.ClusterID)
-	known, _ := c.memories.LoadOrStore(key, s.memory)
-	s.memory, _ = known.(*memory)
+	known, _ := c.memories.LoadOrStore(client.ObjectKeyFromObject(cached), &memory{})
+	m, _ := known.(*memory)
+	s := newScope(m.written.Newest(cached), &c.zones, c.deps.Clock.Now(), c.deps.ClusterID)
+	s.memory = m
 	s.Save = func(ctx context.Context) error { return c.patchStatus(ctx, s) }
 	return s
 }
@@ -192,7 +189,7 @@ func (c *Controller) patchStatus(ctx context.Context, s *scope) error {
 	if err != nil || !changed {
 		return err
 	}
-	c.resources.Wrote(s.Key(), written)
+	s.memory.written.Wrote(written)
 	s.before, s.Object = written, written.DeepCopy()
 	return nil
 }

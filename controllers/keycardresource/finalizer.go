@@ -62,7 +62,7 @@ func (c *Controller) patchFinalizer(ctx context.Context, s *scope, wanted bool) 
 	if err := c.deps.Client.Patch(ctx, changed, patch, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
 		return problem.Cluster("writing the finalizer", err)
 	}
-	c.resources.Wrote(s.Key(), changed)
+	s.memory.written.Wrote(changed)
 	status := s.Object.Status
 	s.before, s.Object = changed, changed.DeepCopy()
 	s.Object.Status = status

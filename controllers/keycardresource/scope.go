@@ -13,6 +13,7 @@ import (
 	"github.com/keycardai/keycard-operator/internal/catalog"
 	"github.com/keycardai/keycard-operator/internal/credentials"
 	"github.com/keycardai/keycard-operator/internal/keycard"
+	"github.com/keycardai/keycard-operator/internal/ownwrites"
 	"github.com/keycardai/keycard-operator/internal/remote"
 )
 
@@ -47,7 +48,7 @@ type scope struct {
 
 func newScope(resource *v1alpha1.KeycardResource, zones *remote.Zones, now time.Time, clusterID string) *scope {
 	zone := &resource.Spec.Zone
-	return &scope{before: resource, memory: &memory{}, Install: access.Install{
+	return &scope{before: resource, Install: access.Install{
 		Object: resource.DeepCopy(), Found: resource.Status, Now: now, ClusterID: clusterID,
 		Zone: zones.Look(zone.ManagementURL(), zone.ID, resource.Spec.ManagementPolicy == v1alpha1.ManagementObserve),
 	}}
@@ -61,6 +62,8 @@ func (s *scope) suspended() bool { return ptr.Deref(s.Object.Spec.Suspend, false
 
 // memory is what this process knows of one install. Only the reconcile of the install uses it.
 type memory struct {
+	// written is what was written last of the object.
+	written ownwrites.Latest[*v1alpha1.KeycardResource]
 	// failures counts failed attempts to install in a row, removals those to remove.
 	failures, removals int
 	// management is the client that the zone accepted: for a deletion after the Secret is gone.

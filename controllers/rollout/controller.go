@@ -49,10 +49,15 @@ type Controller struct {
 	// namespaced is true for an operator whose permissions are Roles in some namespaces.
 	namespaced bool
 
-	written ownwrites.Objects[*v1alpha1.ConfluenceTokenBinding]
-	// pauses has the pause of each binding, by its key.
-	pauses   sync.Map
+	// memories has the *memory of each binding, by its key.
+	memories sync.Map
 	restarts prometheus.Counter
+}
+
+// memory is what this process knows of one binding. Only the reconcile of the binding uses it.
+type memory struct {
+	written ownwrites.Latest[*v1alpha1.ConfluenceTokenBinding]
+	pause   pause
 }
 
 // New makes a controller that reads from the cache of c. namespaced is for an operator whose permissions are Roles in some
@@ -91,28 +96,29 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	var cached v1alpha1.ConfluenceTokenBinding
 	if err := c.client.Get(ctx, req.NamespacedName, &cached); err != nil {
 		if apierrors.IsNotFound(err) {
-			c.written.Forget(req.NamespacedName)
-			c.pauses.Delete(req.NamespacedName)
+			c.memories.Delete(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	b := c.written.Newest(req.NamespacedName, &cached)
+	known, _ := c.memories.LoadOrStore(req.NamespacedName, &memory{})
+	m, _ := known.(*memory)
+	b := m.written.Newest(&cached)
 	if !b.DeletionTimestamp.IsZero() || !reported(b) {
 		return ctrl.Result{}, nil
 	}
 	if b.Spec.Restart == nil {
-		c.pauses.Delete(req.NamespacedName)
-		_, err := c.write(ctx, b, finding{})
+		m.pause = pause{}
+		_, err := c.write(ctx, m, b, finding{})
 		return ctrl.Result{}, err
 	}
 	f := factsOf(b, c.clock.Now())
 	found, pause := finding{facts: f, act: decide(f)}, time.Time{}
 	if found.act == restartNow || found.act == restartAgain {
-		if pause = c.attempt(ctx, b, &found); ctx.Err() != nil {
+		if pause = c.attempt(ctx, m, b, &found); ctx.Err() != nil {
 			return ctrl.Result{}, ctx.Err() // told to stop: the next process goes on
 		}
 	}
-	written, err := c.write(ctx, b, found)
+	written, err := c.write(ctx, m, b, found)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -135,10 +141,8 @@ func (c *Controller) result(wake time.Time) ctrl.Result {
 
 // attempt patches the workloads, unless the last attempt failed a moment ago. It gives when it may be tried again, zero when
 // it need not.
-func (c *Controller) attempt(ctx context.Context, b *v1alpha1.ConfluenceTokenBinding, found *finding) (pauseUntil time.Time) {
-	key, f := client.ObjectKeyFromObject(b), found.facts
-	kept, _ := c.pauses.Load(key)
-	last, _ := kept.(pause)
+func (c *Controller) attempt(ctx context.Context, m *memory, b *v1alpha1.ConfluenceTokenBinding, found *finding) (pauseUntil time.Time) {
+	last, f := m.pause, found.facts
 	if last.generation != b.Generation || last.act != found.act {
 		last = pause{} // of another attempt
 	}
@@ -160,7 +164,7 @@ func (c *Controller) attempt(ctx context.Context, b *v1alpha1.ConfluenceTokenBin
 	found.tried, found.reached = true, reached
 	found.facts, found.progress = f.after(found.act, reached, before, c.clock.Now())
 	if !found.facts.owed {
-		c.pauses.Delete(key)
+		m.pause = pause{}
 		return time.Time{}
 	}
 	p, act := reached.problem(), found.act
@@ -169,7 +173,7 @@ func (c *Controller) attempt(ctx context.Context, b *v1alpha1.ConfluenceTokenBin
 	}
 	wait := refresh.Pause(p, last.failures+1, 0, string(b.UID))
 	pauseUntil = c.clock.Now().Add(wait)
-	c.pauses.Store(key, pause{generation: b.Generation, act: act, failures: last.failures + 1, until: pauseUntil})
+	m.pause = pause{generation: b.Generation, act: act, failures: last.failures + 1, until: pauseUntil}
 	log.FromContext(ctx).Info("the restart did not reach all workloads", "message", p.Message(), "retryAfter", wait)
 	return pauseUntil
 }
@@ -179,7 +183,7 @@ var errOvertaken = errors.New("another process restarted the workloads meanwhile
 
 // write puts what was found into status. The controller of tokens writes the same status: a write that crossed one of its
 // writes is turned down, and made again on top of that.
-func (c *Controller) write(ctx context.Context, before *v1alpha1.ConfluenceTokenBinding, found finding) (*v1alpha1.ConfluenceTokenBinding, error) {
+func (c *Controller) write(ctx context.Context, m *memory, before *v1alpha1.ConfluenceTokenBinding, found finding) (*v1alpha1.ConfluenceTokenBinding, error) {
 	key, on, generation := client.ObjectKeyFromObject(before), before, before.Generation
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		now := on.DeepCopy()
@@ -196,7 +200,7 @@ func (c *Controller) write(ctx context.Context, before *v1alpha1.ConfluenceToken
 			return err
 		}
 		if changed {
-			c.written.Wrote(key, written)
+			m.written.Wrote(written)
 		}
 		on = written
 		return err

@@ -8,9 +8,6 @@
 package ownwrites
 
 import (
-	"sync"
-
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -45,42 +42,3 @@ func (l *Latest[T]) Remembers() bool { return l.remembered }
 
 // Forget drops what was written, after the object is gone.
 func (l *Latest[T]) Forget() { *l = Latest[T]{} }
-
-// Objects remembers what this process wrote last, by the name of the object that is reconciled: its
-// own, or the one it is written for. The zero value is ready for use.
-type Objects[T client.Object] struct {
-	mu sync.Mutex
-	m  map[types.NamespacedName]*Latest[T]
-}
-
-// Wrote is Latest.Wrote for one object.
-func (o *Objects[T]) Wrote(key types.NamespacedName, obj T) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.m == nil {
-		o.m = map[types.NamespacedName]*Latest[T]{}
-	}
-	o.m[key] = &Latest[T]{written: obj, remembered: true}
-}
-
-// Newest is Latest.Newest for one object.
-func (o *Objects[T]) Newest(key types.NamespacedName, cached T) T {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	l, ok := o.m[key]
-	if !ok {
-		return cached
-	}
-	newest := l.Newest(cached)
-	if !l.remembered {
-		delete(o.m, key)
-	}
-	return newest
-}
-
-// Forget is Latest.Forget for one object.
-func (o *Objects[T]) Forget(key types.NamespacedName) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.m, key)
-}

@@ -19,7 +19,6 @@ func object(uid, version string) *metav1.PartialObjectMetadata {
 }
 
 func TestNewest(t *testing.T) {
-	key := types.NamespacedName{Namespace: "ns", Name: "it"}
 	tests := map[string]struct {
 		wrote, cached *metav1.PartialObjectMetadata
 		want          string // resource version
@@ -35,39 +34,24 @@ func TestNewest(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			var o ownwrites.Objects[*metav1.PartialObjectMetadata]
+			var l ownwrites.Latest[*metav1.PartialObjectMetadata]
 			if tc.wrote != nil {
-				o.Wrote(key, tc.wrote)
+				l.Wrote(tc.wrote)
 			}
-			if got := o.Newest(key, tc.cached).ResourceVersion; got != tc.want {
+			if got := l.Newest(tc.cached).ResourceVersion; got != tc.want {
 				t.Errorf("newest is %s, want %s", got, tc.want)
 			}
+			if got := l.Remembers(); got != tc.remembered {
+				t.Errorf("says that it remembers: %v, want %v", got, tc.remembered)
+			}
 			// What the cache has caught up with is forgotten: an older read is believed again.
-			if got := o.Newest(key, object("a", "1")).ResourceVersion; (got != "1") != tc.remembered {
+			if got := l.Newest(object("a", "1")).ResourceVersion; (got != "1") != tc.remembered {
 				t.Errorf("remembers %v, want %v", got != "1", tc.remembered)
 			}
-			o.Forget(key)
-			if got := o.Newest(key, object("a", "1")).ResourceVersion; got != "1" {
+			l.Forget()
+			if got := l.Newest(object("a", "1")).ResourceVersion; got != "1" || l.Remembers() {
 				t.Error("remembers what it was told to forget")
 			}
 		})
-	}
-}
-
-func TestLatestRemembers(t *testing.T) {
-	var l ownwrites.Latest[*metav1.PartialObjectMetadata]
-	if l.Remembers() {
-		t.Error("remembers what nobody wrote")
-	}
-	l.Wrote(object("a", "10"))
-	if l.Newest(object("a", "9")); !l.Remembers() {
-		t.Error("forgot what the cache has not shown")
-	}
-	if l.Newest(object("a", "10")); l.Remembers() {
-		t.Error("remembers what the cache has shown")
-	}
-	l.Wrote(object("a", "11"))
-	if l.Forget(); l.Remembers() {
-		t.Error("remembers what it was told to forget")
 	}
 }
