@@ -25,14 +25,15 @@ import (
 // failed but the attempt.
 func (c *Controller) act(ctx context.Context, s *scope, e refresh.Event) (refresh.Action, error) {
 	for {
+		if e.Problem != nil && ctx.Err() != nil {
+			return refresh.Action{}, ctx.Err()
+		}
 		state, a := c.memories.step(s.memory, c.facts(s), e)
 		c.follow(ctx, s, state, e, a)
 		if a.Verb == refresh.Report {
 			return a, nil
 		}
-		if e = c.do(ctx, s, state, a); e.Problem != nil && ctx.Err() != nil {
-			return a, ctx.Err()
-		}
+		e = c.do(ctx, s, state, a)
 	}
 }
 
@@ -47,9 +48,22 @@ func (c *Controller) follow(ctx context.Context, s *scope, state refresh.State, 
 	if state.Attempt.Holds == refresh.None && a.Verb != refresh.Exchange {
 		s.memory.issued, s.memory.complete = issued{}, tokensecret.Token{}
 	}
-	if e.Problem != nil && e.Kind != refresh.InLine {
-		log.FromContext(ctx).Info("the attempt failed", "reason", e.Problem.Reason, "message", e.Problem.Message(),
-			"failures", max(state.Attempt.Failures, state.Prevented), "until", state.Attempt.Wait.Until)
+	logFailure(ctx, state, e)
+}
+
+// logFailure logs what failed and is tried again by time. What a watch reports would be logged with each look.
+func logFailure(ctx context.Context, state refresh.State, e refresh.Event) {
+	failures, until := state.Attempt.Failures, state.Attempt.Wait.Until
+	switch e.Kind {
+	case refresh.Prevented, refresh.Emptied:
+		failures, until = state.Prevented, state.Again
+	case refresh.LaidOut:
+		failures, until = state.Layout.Failures, state.Layout.Wait.Until
+	case refresh.InLine:
+		return
+	}
+	if e.Problem != nil && !until.IsZero() {
+		log.FromContext(ctx).Info("the attempt failed", "reason", e.Problem.Reason, "message", e.Problem.Message(), "failures", failures, "until", until)
 	}
 }
 

@@ -82,18 +82,10 @@ func (s State) attempt(f Facts) (State, Action) {
 		s.Phase = Due
 		return s, Action{Verb: Finish, Honoured: f.Request}
 	case !s.Issues.Ready(f.Now, MinInterval):
-		return s.fail(f, Finding{tooManyTokens(f, why), StageToken}, "").layOut(f)
+		return s.fail(f, Finding{problem.TooManyTokens(string(why), f.Secret, MinInterval), StageToken}, "").layOut(f)
 	}
 	s.Phase = Due
 	return s, Action{Verb: Exchange, Why: why}
-}
-
-func tooManyTokens(f Facts, why Why) *problem.Problem {
-	return problem.TooManyTokens(string(why), f.Secret, MinInterval)
-}
-
-func tooManyRepairs(f Facts) *problem.Problem {
-	return problem.SecretKeepsChanging(f.Secret, MinInterval)
 }
 
 // resting is the phase of a binding that no attempt is under way for.
@@ -228,7 +220,7 @@ func (s State) layOut(f Facts) (State, Action) {
 	}
 	if f.Held.Layout { // only labels, annotations or the owner are wrong
 		if !s.Repairs.Ready(f.Now, MinInterval) {
-			return s.laidOut(f, Event{Problem: tooManyRepairs(f)})
+			return s.laidOut(f, Event{Problem: problem.SecretKeepsChanging(f.Secret, MinInterval)})
 		}
 		s.Repairs = s.Repairs.Spend(f.Now, MinInterval)
 	}
