@@ -157,21 +157,25 @@ const (
 	LookUpsFull
 )
 
-var lines = map[Line]string{
-	ZoneFull:    "As many exchanges are under way at the zone as may be",
-	ZonePaused:  "The zone asked for a pause",
-	LookUpsFull: "As many users are being looked up in the zone as may be",
+const slots = "raise --concurrency of the operator"
+
+// lines say what each is, and what to do if it lasts. More exchanges at once would not end a zone's pause.
+var lines = map[Line]struct{ cause, ifItLasts string }{
+	ZoneFull:    {"As many exchanges are under way at the zone as may be", slots},
+	ZonePaused:  {"The zone asked for a pause", "ask the zone's administrator"},
+	LookUpsFull: {"As many users are being looked up in the zone as may be", slots},
 }
 
 // InLine is for a binding that waits for its turn.
 func InLine(line Line) *Problem {
-	return waiting(v1alpha1.ReasonThrottled, lines[line], "The operator retries when it is the binding's turn. If this lasts, raise --concurrency")
+	l := lines[line]
+	return waiting(v1alpha1.ReasonThrottled, l.cause, "The operator retries when it is the binding's turn. If this lasts, "+l.ifItLasts)
 }
 
 // TooManyTokens is for a binding that had too many tokens in a short time. why is the reason for the last one.
 func TooManyTokens(why, secret string, after time.Duration) *Problem {
 	return throttled(after, say("Too many tokens were issued in a short time, the last because %s", why),
-		say("Stop the program that changes Secret %s", secret))
+		say("Find what changes Secret %s, or asks for tokens so often", secret))
 }
 
 // TokenUnsendable is for a token that no file can hold. err is tokenfile's.
